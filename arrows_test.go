@@ -1,0 +1,119 @@
+package edgeagent_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows is the picture of docs/architecture.md: which rooms of the agent each
+// room may import besides the root package. cmd may import everybody.
+var arrows = map[string][]string{
+	"":               {},
+	"internal/retry": {},
+	"config":         {""},
+	"plc":            {"", "internal/retry"},
+	"plc/modbus":     {"", "plc", "internal/retry"},
+	"plc/plctest":    {"", "plc"},
+	"plc/sim":        {""},
+	"tags":           {""},
+	"alarm":          {""},
+	"queue":          {""},
+	"llm":            {"", "internal/retry"},
+	"llm/openai":     {"", "llm"},
+	"llm/ollama":     {"", "llm"},
+	"llm/runbook":    {"", "llm"},
+	"llm/llmtest":    {"", "llm"},
+	"diagnose":       {""},
+	"sync":           {"", "internal/retry"},
+	"sync/https":     {"", "sync"},
+	"status":         {""},
+	"build/size":     {},
+	"build/readonly": {},
+	"cmd/edgeagent":  nil,
+}
+
+// owners says who alone may import a library.
+var owners = map[string][]string{
+	"go.etcd.io/bbolt":                  {"queue"},
+	"github.com/goburrow/modbus":        {"plc/modbus"},
+	"github.com/ollama/ollama":          {"llm/ollama"},
+	"github.com/sony/gobreaker":         {"llm"},
+	"github.com/expr-lang/expr":         {"alarm"},
+	"github.com/pelletier/go-toml":      {"config"},
+	"github.com/spf13/cobra":            {"cmd/edgeagent"},
+	"github.com/VictoriaMetrics":        {"status"},
+	"html/template":                     {"status"},
+	"github.com/openai/openai-go":       {},
+	"github.com/prometheus":             {},
+	"go.opentelemetry.io":               {},
+	"github.com/goburrow/serial":        {},
+	"github.com/sashabaranov/go-openai": {},
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImportsFollowTheArrows(t *testing.T) {
+	for _, p := range goList(t) {
+		room := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, "edgeagent"), "/")
+		allowed, known := arrows[room]
+		if !known {
+			t.Errorf("room %q is not on the picture: add it to arrows and docs/architecture.md", room)
+			continue
+		}
+		for _, imp := range p.Imports {
+			checkArrow(t, room, allowed, imp)
+			checkOwner(t, room, imp)
+		}
+	}
+}
+
+func checkArrow(t *testing.T, room string, allowed []string, imp string) {
+	t.Helper()
+	if imp != "edgeagent" && !strings.HasPrefix(imp, "edgeagent/") {
+		if room == "" && strings.Contains(imp, ".") {
+			t.Errorf("the root package imports %s: it rests on the standard library alone", imp)
+		}
+		return
+	}
+	to := strings.TrimPrefix(strings.TrimPrefix(imp, "edgeagent"), "/")
+	if room != "cmd/edgeagent" && !slices.Contains(allowed, to) {
+		t.Errorf("%s imports %s: that arrow is not on the picture", room, imp)
+	}
+}
+
+func checkOwner(t *testing.T, room, imp string) {
+	t.Helper()
+	for prefix, rooms := range owners {
+		if strings.HasPrefix(imp, prefix) && !slices.Contains(rooms, room) {
+			t.Errorf("%s imports %s, which belongs to %v alone", room, imp, rooms)
+		}
+	}
+}
+
+func goList(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("read go list: %v", err)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,0 +1,69 @@
+package edgeagent
+
+import "time"
+
+// Feature is one tag of a case, described by its numbers over a window before
+// the alarm: no raw series leaves the agent.
+type Feature struct {
+	Tag         string     `json:"tag"` // DEVICE.TAG
+	Value       Value      `json:"value"`
+	Text        string     `json:"text,omitempty"` // the enum's word
+	EngUnit     string     `json:"eng_unit,omitempty"`
+	Quality     Quality    `json:"quality"`
+	Reason      *Note      `json:"reason,omitempty"`
+	AgeS        float64    `json:"age_s"`
+	Min         *float64   `json:"min,omitempty"`
+	Max         *float64   `json:"max,omitempty"`
+	Mean        *float64   `json:"mean,omitempty"`
+	SlopePerMin *float64   `json:"slope_per_min,omitempty"` // least squares over the last minute
+	Changes     int        `json:"changes"`
+	LastChange  *time.Time `json:"last_change,omitempty"` // nil: did not change in the window
+	Moved       float64    `json:"moved"`                 // how far it moved before the alarm, 0 to 1 of its own range
+	LimitLow    *float64   `json:"limit_low,omitempty"`
+	LimitHigh   *float64   `json:"limit_high,omitempty"`
+	Safety      bool       `json:"safety,omitempty"`
+}
+
+// Evidence is what the agent knew when an alarm rose, frozen.
+type Evidence struct {
+	At           time.Time `json:"at"`
+	WindowS      float64   `json:"window_s"`
+	HistorySince time.Time `json:"history_since"` // shorter than the window after a restart
+	Tags         []Feature `json:"tags"`          // of the expression or the alarm's context first
+	Moved        []Feature `json:"moved"`         // others of the line that moved most before it
+	Omitted      int       `json:"omitted"`       // tags of the line that are in neither list
+	Gaps         []string  `json:"gaps,omitempty"`
+}
+
+// CaseAlarm is one alarm of a case with its evidence.
+type CaseAlarm struct {
+	Alarm    Alarm     `json:"alarm"`
+	Evidence *Evidence `json:"evidence"`
+}
+
+// Case is all a diagnosis may rest on. It is frozen when its job is leased, so
+// that every attempt, and a later replay, see the same.
+type Case struct {
+	Job      ID          `json:"job"`
+	At       time.Time   `json:"at"`
+	Site     string      `json:"site"`
+	Line     string      `json:"line"`
+	Area     string      `json:"area"`
+	Outside  bool        `json:"outside"` // may leave the site
+	Alarms   []CaseAlarm `json:"alarms"`  // the job's own, first-out first
+	Related  []Alarm     `json:"related"` // others of the line in the last ten minutes, oldest first, without hints
+	Language string      `json:"language"`
+}
+
+// First returns the alarm that the diagnosis is about: the first-out.
+func (c Case) First() CaseAlarm {
+	for _, a := range c.Alarms {
+		if a.Alarm.FirstOut {
+			return a
+		}
+	}
+	if len(c.Alarms) > 0 {
+		return c.Alarms[0]
+	}
+	return CaseAlarm{}
+}
