@@ -105,6 +105,8 @@ type Passage struct {
 	Title string
 	Text  string
 	Exact bool // an entry for this very alarm, not one found by its words
+
+	Safety string // what the entry says of safety; shown to people, never sent to a model
 }
 
 // Fallback answers without a model: always, at once, from the runbook.
