@@ -1,0 +1,53 @@
+# `make help` lists what there is. demo and test need Go and make, nothing else.
+GO       ?= go
+BIN      := bin/edgeagent
+VERSION  ?= $(shell cat VERSION)
+COMMIT   ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)"
+LINT     := bin/tools/golangci-lint
+LINT_VER := v2.15.0
+ARCHES   := arm64 armv7 amd64
+
+.PHONY: help demo build test race e2e e2e-full bench lint release clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build: ## build the agent into bin/
+	$(BUILD) -o $(BIN) ./cmd/edgeagent
+
+demo: build ## build, start the simulated plant and the agent, show the page's URL
+	$(BIN) demo -c config.toml
+
+test: ## unit and package tests; nothing but Go is needed
+	$(GO) test ./...
+
+race: ## the same under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+e2e: build ## the built binary against real peers, power cuts and a dropped VPN (root, Debian; installs them)
+	e2e/setup.sh
+	cd e2e && $(GO) test -count=1 -timeout 25m ./...
+
+e2e-full: build ## the same with the full numbers: 100 kills, five idle minutes
+	e2e/setup.sh
+	cd e2e && E2E_FULL=1 $(GO) test -count=1 -timeout 85m -v ./...
+
+bench: build ## measure; the figures of docs/performance.md
+	$(GO) test -run '^$$' -bench . -benchmem -count 3 ./plc/... ./tags ./alarm ./queue ./llm/...
+
+lint: $(LINT) ## go vet, gofmt, golangci-lint
+	$(GO) vet ./...
+	cd e2e && $(GO) vet ./...
+	test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(CURDIR)/bin/tools CGO_ENABLED=0 GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VER)
+
+release: ## cross-compile and pack for arm64, armv7 and amd64 into dist/
+	build/arm64/release.sh "$(VERSION)" "$(COMMIT)" $(ARCHES)
+
+clean: ## remove what was built
+	rm -rf bin dist
