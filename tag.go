@@ -46,6 +46,7 @@ const (
 	ReasonStale         = "stale"          // older than the tag's stale_after
 	ReasonOutOfRange    = "out_of_range"   // outside min and max; uncertain, still evaluated by alarms
 	ReasonNotANumber    = "not_a_number"   // NaN or an infinity, a BCD digit above 9
+	ReasonMalformed     = "malformed"      // the bytes cannot be the tag's: a text longer than its registers
 	ReasonException     = "exception"      // the PLC refused the address; params: code, address
 	ReasonNoAnswer      = "no_answer"      // the last request for it failed; the value is the last known
 	ReasonDeviceStopped = "device_stopped" // the device is not being read
