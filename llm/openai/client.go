@@ -1,0 +1,234 @@
+// Package openai asks models that speak the chat completions wire of OpenAI:
+// its own, and the many servers that imitate it.
+//
+// It is plain net/http: one request an Ask, no retry, no redirect. It never
+// sends an Idempotency-Key, because net/http then repeats a POST by itself
+// when a pooled connection breaks, and such a call would be paid but not counted.
+package openai
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"edgeagent"
+	"edgeagent/llm"
+)
+
+// Options of a [Client]. Zero times mean the defaults in brackets.
+type Options struct {
+	BaseURL string // ends in /v1 for OpenAI
+	Model   string
+	APIKey  func() (string, error) // nil: no key is sent
+
+	CAFile         string
+	ClientCertFile string
+	ClientKeyFile  string
+	Proxy          string // URL, or "environment"
+
+	Header time.Duration // from the request to the answer's headers [15s]
+	Idle   time.Duration // between two pieces of the answer [10s]
+	Probe  time.Duration // a whole probe [5s]
+}
+
+// Client is an [llm.Provider].
+type Client struct {
+	o       Options
+	dialect atomic.Uint32 // what this server turned out not to understand
+
+	mu   sync.Mutex
+	http *http.Client // made at the first request
+}
+
+var _ llm.Provider = (*Client)(nil)
+
+// New returns a client that has not touched the network nor a file yet.
+func New(o Options) *Client {
+	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
+	o.Header = cmp.Or(o.Header, 15*time.Second)
+	o.Idle = cmp.Or(o.Idle, 10*time.Second)
+	o.Probe = cmp.Or(o.Probe, 5*time.Second)
+	return &Client{o: o}
+}
+
+// Ask sends one completion request, streamed, and returns the whole answer.
+// Every error is an *[llm.Error].
+func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
+	started := time.Now()
+	d := dialect(c.dialect.Load())
+	body, err := json.Marshal(completion(c.o.Model, r, d))
+	if err != nil {
+		return llm.Answer{}, unsent("write the request", err)
+	}
+	ctx, watch := llm.NewWatch(ctx, 0, c.o.Idle)
+	defer watch.Stop()
+	resp, key, err := c.send(ctx, http.MethodPost, "/chat/completions", body)
+	if err != nil {
+		return llm.Answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	a, fail := c.read(ctx, resp, watch, started)
+	if fail == nil {
+		return a, nil
+	}
+	c.learn(fail, d)
+	return llm.Answer{}, c.finish(fail, resp, key)
+}
+
+// Probe asks for the list of models: free, and through the same name, route,
+// certificate and key as a completion, on a fresh connection. It bounds itself.
+func (c *Client) Probe(ctx context.Context) error {
+	c.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, c.o.Probe)
+	defer cancel()
+	resp, key, err := c.send(ctx, http.MethodGet, "/models", nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if fail := judgeProbe(ctx, resp); fail != nil {
+		return c.finish(fail, resp, key)
+	}
+	return nil
+}
+
+// judgeProbe lets a missing list pass: not every server has one, and the
+// answer proves that an API is there.
+func judgeProbe(ctx context.Context, resp *http.Response) *llm.Error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, llm.MaxBody))
+	if err != nil {
+		return llm.Transport(ctx, err)
+	}
+	switch {
+	case llm.IsHTML(resp.Header.Get("Content-Type"), body):
+		return refusal(resp, body)
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed:
+		return nil
+	case resp.StatusCode != http.StatusOK:
+		return refusal(resp, body)
+	case !json.Valid(body) && len(body) < llm.MaxBody:
+		return llm.Portal(resp.StatusCode, "the list of models is not JSON")
+	}
+	return nil
+}
+
+// CloseIdleConnections makes the next request dial: a pooled connection that
+// died with the way to the server would fail every request to come.
+func (c *Client) CloseIdleConnections() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.http != nil {
+		c.http.CloseIdleConnections()
+	}
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, string, error) {
+	key, err := c.key()
+	if err != nil {
+		return nil, "", err
+	}
+	client, err := c.client()
+	if err != nil {
+		return nil, key, unsent("set up the connection", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.o.BaseURL+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, key, unsent("base_url", err)
+	}
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	req.Header.Set("User-Agent", "edgeagent")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		fail := llm.Transport(ctx, err)
+		c.drop(fail)
+		return nil, key, fail
+	}
+	return resp, key, nil
+}
+
+// key returns the key, or the hold that a missing one means: without it no
+// request is sent, because a server answers 401 and counts it.
+func (c *Client) key() (string, error) {
+	if c.o.APIKey == nil {
+		return "", nil
+	}
+	key, err := c.o.APIKey()
+	if key = strings.TrimSpace(key); err == nil && key == "" {
+		err = errors.New("the API key is empty")
+	}
+	if err != nil {
+		return "", &llm.Error{Class: edgeagent.CallAuth, Code: "no_key", Message: llm.OneLine(err.Error()),
+			Unsent: true, Policy: llm.Policy{Hold: llm.HoldKey}, Err: err}
+	}
+	return key, nil
+}
+
+func (c *Client) client() (*http.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.http != nil {
+		return c.http, nil
+	}
+	transport, err := llm.NewTransport(llm.TransportOptions{
+		CAFile: c.o.CAFile, ClientCertFile: c.o.ClientCertFile, ClientKeyFile: c.o.ClientKeyFile,
+		Proxy: c.o.Proxy, HeaderTimeout: c.o.Header,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.http = &http.Client{Transport: transport, CheckRedirect: llm.KeepRedirect}
+	return c.http, nil
+}
+
+// drop lets go of every idle connection after a failure of the way, and of the
+// transport itself after one of trust, so that a mended CA file is read.
+func (c *Client) drop(fail *llm.Error) {
+	c.CloseIdleConnections()
+	if fail.Class == edgeagent.CallConfig {
+		c.mu.Lock()
+		c.http = nil
+		c.mu.Unlock()
+	}
+}
+
+// finish adds what the headers say and takes the key out of the words: some
+// servers repeat it in their error.
+func (c *Client) finish(fail *llm.Error, resp *http.Response, key string) error {
+	fail.RequestID = requestID(resp.Header)
+	if fail.Status == 0 {
+		fail.Status = resp.StatusCode
+	}
+	fail.RetryAfter = llm.RetryAfter(resp.Header, time.Now())
+	if key != "" {
+		fail.Message = strings.ReplaceAll(fail.Message, key, "[key]")
+	}
+	if fail.Class == edgeagent.CallUnreachable || fail.Class == edgeagent.CallTransient {
+		c.CloseIdleConnections()
+	}
+	return fail
+}
+
+func requestID(h http.Header) string {
+	id := cmp.Or(h.Get("X-Request-Id"), h.Get("Apim-Request-Id"), h.Get("Request-Id"))
+	return llm.OneLine(id[:min(len(id), 128)])
+}
+
+func unsent(what string, err error) *llm.Error {
+	return &llm.Error{Class: edgeagent.CallConfig, Code: "config", Message: fmt.Sprintf("%s: %s", what, llm.OneLine(err.Error())),
+		Unsent: true, Policy: llm.Policy{Hold: llm.HoldKey}, Err: err}
+}

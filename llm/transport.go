@@ -1,0 +1,158 @@
+package llm
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+)
+
+// The times after which a silent peer is given up. Go's defaults notice a
+// VPN that drops packets only after 45 s or never, and go on using a dead
+// HTTP/2 connection for a quarter of an hour.
+const (
+	dialTimeout    = 3 * time.Second
+	tlsTimeout     = 5 * time.Second
+	userTimeout    = 10 * time.Second
+	http2Silence   = 5 * time.Second
+	http2PingReply = 3 * time.Second
+)
+
+// MaxBody is how much of an answer is read, in bytes.
+const MaxBody = 1 << 20
+
+// TransportOptions configure [NewTransport]. Empty files are not used.
+type TransportOptions struct {
+	CAFile         string        // PEM; trusted instead of the system's
+	ClientCertFile string        // PEM, with ClientKeyFile; read anew for each connection
+	ClientKeyFile  string        // PEM
+	Proxy          string        // URL; empty: none, "environment": HTTPS_PROXY and its like
+	HeaderTimeout  time.Duration // from the request to the first byte; 0: no limit
+}
+
+// NewTransport returns a transport that notices a dead peer. It reads the CA
+// file, so that it is called at the first request, not in a constructor.
+func NewTransport(o TransportOptions) (*http.Transport, error) {
+	conf, err := tlsConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := proxyFunc(o.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{
+		Timeout:         dialTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
+		Control:         setUserTimeout,
+	}
+	return &http.Transport{
+		DialContext:            dialer.DialContext,
+		Proxy:                  proxy,
+		TLSClientConfig:        conf,
+		TLSHandshakeTimeout:    tlsTimeout,
+		ResponseHeaderTimeout:  o.HeaderTimeout,
+		IdleConnTimeout:        30 * time.Second,
+		MaxIdleConns:           4,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: http2Silence, PingTimeout: http2PingReply},
+	}, nil
+}
+
+func tlsConfig(o TransportOptions) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read ca_file: %w", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read ca_file %s: no certificate in it", o.CAFile)
+		}
+	}
+	if o.ClientCertFile != "" {
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			cert, err := tls.LoadX509KeyPair(o.ClientCertFile, o.ClientKeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("read client_cert_file: %w", err)
+			}
+			return &cert, nil
+		}
+	}
+	return conf, nil
+}
+
+func proxyFunc(proxy string) (func(*http.Request) (*url.URL, error), error) {
+	switch proxy {
+	case "":
+		return nil, nil
+	case "environment":
+		return http.ProxyFromEnvironment, nil
+	}
+	u, err := url.Parse(proxy)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("proxy %q: want http://HOST:PORT", proxy)
+	}
+	return http.ProxyURL(u), nil
+}
+
+// KeepRedirect is a CheckRedirect that follows none: whatever redirects a
+// completion call is a portal, and would get the prompt and the key.
+func KeepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Causes with which a [Watch] ends a request.
+var (
+	ErrFirstToken = errors.New("no answer within the first token's time")
+	ErrStall      = errors.New("the answer stalled")
+)
+
+// Watch ends a request by cancelling its context when nothing arrives in time:
+// a stream has no deadline of its own that tells a slow model from a dead one.
+type Watch struct {
+	timer  *time.Timer
+	cancel context.CancelCauseFunc
+	stall  time.Duration
+	begun  bool
+}
+
+// NewWatch returns a context that ends with ErrFirstToken when first passes
+// without [Watch.Alive], and then with ErrStall when stall passes between two
+// of them. A zero first does not watch until the first Alive.
+func NewWatch(ctx context.Context, first, stall time.Duration) (context.Context, *Watch) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &Watch{cancel: cancel, stall: stall}
+	if first > 0 {
+		w.timer = time.AfterFunc(first, func() { cancel(ErrFirstToken) })
+	}
+	return ctx, w
+}
+
+// Alive says that something arrived. It is called by one goroutine only.
+func (w *Watch) Alive() {
+	if w.begun {
+		w.timer.Reset(w.stall)
+		return
+	}
+	w.begun = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.timer = time.AfterFunc(w.stall, func() { w.cancel(ErrStall) })
+}
+
+// Stop ends the watch and releases its context.
+func (w *Watch) Stop() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.cancel(context.Canceled)
+}
