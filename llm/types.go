@@ -43,6 +43,9 @@ type Repair struct {
 	Fault  string // what is wrong with it, in words fit for the model
 }
 
+// RepairInstruction precedes the fault in a repair request.
+const RepairInstruction = "Your answer cannot be used. Correct exactly this and answer again with the whole JSON object, nothing else: "
+
 // Request is one question to a model.
 type Request struct {
 	Prompt          Prompt

@@ -11,17 +11,16 @@ import (
 type dialect uint32
 
 const (
-	noSchema          dialect = 1 << iota // response_format json_schema
-	noFormat                              // response_format at all
-	noStreamOptions                       // stream_options
-	completionTokens                      // wants max_completion_tokens
-	noTemperature                         // only its own temperature
-	dialects          = iota
-	schemaName        = "diagnosis"
-	roleSystem        = "system"
-	roleUser          = "user"
-	roleAssistant     = "assistant"
-	repairInstruction = "Your answer cannot be used. Correct exactly this and answer again with the whole JSON object, nothing else: "
+	noSchema         dialect = 1 << iota // response_format json_schema
+	noFormat                             // response_format at all
+	noStreamOptions                      // stream_options
+	completionTokens                     // wants max_completion_tokens
+	noTemperature                        // only its own temperature
+	dialects         = iota
+	schemaName       = "diagnosis"
+	roleSystem       = "system"
+	roleUser         = "user"
+	roleAssistant    = "assistant"
 )
 
 type chatRequest struct {
@@ -75,7 +74,7 @@ func completion(model string, r llm.Request, d dialect) chatRequest {
 func messages(r llm.Request) []message {
 	m := []message{{roleSystem, r.Prompt.System}, {roleUser, r.Prompt.User}}
 	if r.Repair != nil {
-		m = append(m, message{roleAssistant, r.Repair.Answer}, message{roleUser, repairInstruction + r.Repair.Fault})
+		m = append(m, message{roleAssistant, r.Repair.Answer}, message{roleUser, llm.RepairInstruction + r.Repair.Fault})
 	}
 	return m
 }
