@@ -1,0 +1,242 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"edgeagent"
+)
+
+// Config is an accepted configuration: every default filled in, every relative
+// path joined to the directory of the file.
+type Config struct {
+	Path    string // of the file, as it was named
+	Agent   Agent
+	Log     Log
+	Status  Status
+	Queue   Queue
+	Alarms  Alarms
+	Lines   []Line
+	Devices []Device
+	LLM     LLM
+	Sync    []Sync
+
+	data []byte // the accepted bytes
+	root *table // what Diff compares; without it nothing can be said to have changed
+}
+
+// Agent is who the agent is and where it keeps its things.
+type Agent struct {
+	ID, Site      string
+	DataDir       string
+	Socket        string         // at most 107 bytes
+	Timezone      *time.Location // never nil
+	ShutdownGrace time.Duration
+}
+
+// Log is how much is logged and how.
+type Log struct {
+	Level  slog.Level
+	Format string // auto, text or json
+}
+
+// Status is where the page is served.
+type Status struct {
+	Listen string   // HOST:PORT, a loopback address
+	Hosts  []string // further Host names that are answered
+}
+
+// Queue is how jobs are worked off and kept.
+type Queue struct {
+	Workers     int // diagnoses at a time
+	MaxAttempts int
+	GroupWindow time.Duration
+	MaxSize     int64 // bytes of the data file
+	Retain      time.Duration
+}
+
+// Alarms is what holds for every alarm.
+type Alarms struct {
+	Mode      string // mirror
+	MaxShelve time.Duration
+}
+
+// Line is one production line.
+type Line struct {
+	Name, Area      string
+	DiagnoseOutside bool // its cases may leave the site
+}
+
+// Device is one PLC, or one unit behind a gateway.
+type Device struct {
+	Name         string
+	Line         string // its own name unless configured
+	URL          string // as configured
+	Host         string // HOST:PORT of the URL, with the port filled in
+	Unit         int
+	Scan         time.Duration
+	Timeout      time.Duration // of one request
+	Pause        time.Duration // between requests on the connection
+	Order        edgeagent.ByteOrder
+	MaxRegisters int // per request
+	MaxBits      int // per request
+	MaxGap       int // registers read in vain to save a request
+	NeverRead    []Span
+	StaleAfter   time.Duration
+	Retry        Retry
+	Resume       time.Duration // one probe a period after a stop; 0: only a person resumes it
+	Enabled      bool
+	Sim          bool // served by the simulated plant
+	Tags         []Tag
+	Alarms       []Alarm
+}
+
+// ResumeText returns the period, or "operator".
+func (d Device) ResumeText() string {
+	if d.Resume == 0 {
+		return resumeOperator
+	}
+	return formatDuration(d.Resume)
+}
+
+// Span is a run of addresses of one area, both ends included.
+type Span struct {
+	Area        edgeagent.Area
+	First, Last uint16
+}
+
+// Retry is a back-off: First, doubled up to Max.
+type Retry struct {
+	First, Max time.Duration
+	Attempts   int // of one call; 0 where attempts are not counted
+}
+
+// Tag is a tag with what its driver needs to fetch and decode it.
+type Tag struct {
+	edgeagent.Tag
+	Addr    edgeagent.Address
+	Order   edgeagent.ByteOrder
+	Length  int // registers of a string
+	String  StringFormat
+	Scale   float64 // engineering value = raw × Scale + Offset, unless Scaling is set
+	Offset  float64
+	Scaling *Scaling
+	Scan    time.Duration
+}
+
+// Registers returns how many registers or bits the tag takes.
+func (t Tag) Registers() int {
+	if t.Type == edgeagent.TypeString {
+		return t.Length
+	}
+	return t.Type.Registers()
+}
+
+// StringFormat is how a PLC writes a text into registers.
+type StringFormat struct {
+	Encoding string // latin1, utf8 or ascii
+	Header   string // none, s7 or logix
+	Pad      string // zero or space
+}
+
+// Scaling maps Raw to Eng along a straight line.
+type Scaling struct {
+	Raw, Eng [2]float64
+	Clamp    bool // values outside Raw are held at the ends of Eng
+}
+
+// Alarm is the definition of an alarm of a device.
+type Alarm struct {
+	Device, Line, Area string
+	Code               string
+	When               string // expression over the device's tags
+	Clear              string // empty: not When
+	OnDelay, OffDelay  time.Duration
+	Priority           int    // 1 highest to 4
+	Text               string // in the configured language; the code when there is none
+	Context            []string
+	InhibitedBy        []string
+	Diagnose           bool
+}
+
+// LLM is what holds for all providers, and the providers in their order.
+type LLM struct {
+	MaxConcurrent int
+	Language      string
+	DailyCapUSD   float64
+	JobCapUSD     float64
+	DiagnoseStop  string // runbook or all
+	Providers     []Provider
+}
+
+// Provider is one source of diagnoses. The last one is always the runbook.
+type Provider struct {
+	Name, Kind        string // kind: openai, ollama or runbook
+	BaseURL, Model    string
+	APIKey            Secret
+	CAFile            string
+	Timeout           time.Duration // of one attempt
+	Budget            time.Duration // of all attempts of one job
+	Retry             Retry
+	Breaker           Breaker
+	Price             Price
+	MaxOutputTokens   int
+	Temperature       float64
+	FirstTokenTimeout time.Duration
+	StallTimeout      time.Duration
+	ContextTokens     int
+	KeepAlive         time.Duration
+	Path              string // of the runbook
+}
+
+// Breaker opens after so many failures in a row, for so long.
+type Breaker struct {
+	Failures int
+	OpenFor  time.Duration
+}
+
+// Price is in USD per million tokens.
+type Price struct {
+	Input, Output, CachedInput float64
+}
+
+// Sync is one upstream.
+type Sync struct {
+	Name, URL string
+	Receipt   string // body or status
+	Required  bool
+	Keep      time.Duration
+	Heartbeat time.Duration // 0: none
+	Token     Secret
+	CAFile    string
+	Batch     int // events
+	Timeout   time.Duration
+	Retry     Retry
+	Content   string // full or minimal
+}
+
+// Hash returns twelve hex digits of the SHA-256 of the accepted bytes.
+func (c *Config) Hash() string {
+	sum := sha256.Sum256(c.data)
+	return hex.EncodeToString(sum[:6])
+}
+
+// Line returns the line of that name. A line that has no [[line]] of its own
+// has the defaults.
+func (c *Config) Line(name string) Line {
+	for _, l := range c.Lines {
+		if l.Name == name {
+			return l
+		}
+	}
+	return Line{Name: name, DiagnoseOutside: true}
+}
+
+// MoveDataDir makes the agent keep its data, and its socket with it, in dir.
+func (c *Config) MoveDataDir(dir string) {
+	c.Agent.DataDir = dir
+	c.Agent.Socket = filepath.Join(dir, socketName)
+}

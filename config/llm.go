@@ -1,0 +1,192 @@
+package config
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// The kinds of providers.
+const (
+	KindOpenAI  = "openai"
+	KindOllama  = "ollama"
+	KindRunbook = "runbook"
+)
+
+// defaultStallTimeout is the longest silence between two tokens of a local model.
+const defaultStallTimeout = 20 * time.Second
+
+var providerName = regexp.MustCompile(`^[a-z0-9_-]{1,63}$`)
+
+// keyKinds says for which kinds a key of [[llm.provider]] has a meaning; keys
+// that are not here have one for every kind but the runbook.
+var keyKinds = map[string]string{
+	"api_key_env": KindOpenAI, "api_key_file": KindOpenAI, "price": KindOpenAI,
+	"first_token_timeout": KindOllama, "stall_timeout": KindOllama, "context_tokens": KindOllama, "keep_alive": KindOllama,
+	"path": KindRunbook,
+}
+
+// runbookKeys are all that a runbook has.
+var runbookKeys = []string{"name", "kind", "path"}
+
+func (r *reader) llm(s *section) LLM {
+	l := LLM{
+		MaxConcurrent: s.integer("max_concurrent", 2, 1, 16),
+		Language:      s.choice("language", []string{"en", "de"}),
+		DailyCapUSD:   s.number("daily_cap_usd", 2, 0, 1e6),
+		JobCapUSD:     s.number("job_cap_usd", 0.05, 0, 1e6),
+		DiagnoseStop:  s.choice("diagnose_stop", []string{"runbook", "all"}),
+	}
+	if s.good("daily_cap_usd", "job_cap_usd") && l.DailyCapUSD > 0 && l.JobCapUSD > l.DailyCapUSD {
+		s.fail("job_cap_usd", "job_cap_usd %g is more than daily_cap_usd %g; lower it, or raise the cap of the day", l.JobCapUSD, l.DailyCapUSD)
+	}
+	l.Providers = r.providers(s.tables("provider"))
+	return l
+}
+
+// providers reads the providers and puts the runbook last if it is not listed:
+// there is always an answer.
+func (r *reader) providers(sections []*section) []Provider {
+	var out []Provider
+	unique := names{}
+	runbook := 0
+	for _, s := range sections {
+		p := r.provider(s)
+		unique.claim(s, "name", p.Name)
+		switch {
+		case runbook > 0 && p.Kind == KindRunbook:
+			s.fail("kind", "a runbook is in line %d already; keep one", runbook)
+		case runbook > 0:
+			s.fail("kind", "the provider stands after the runbook in line %d and would never be asked, a runbook always answers; move it up", runbook)
+		case p.Kind == KindRunbook && s.good("kind"):
+			runbook = s.line(s.t.pos)
+		}
+		out = append(out, p)
+	}
+	if runbook == 0 {
+		name := KindRunbook
+		for n := 2; unique[name] > 0; n++ {
+			name = KindRunbook + "-" + string(rune('0'+n))
+		}
+		out = append(out, Provider{Name: name, Kind: KindRunbook, Path: r.resolve(KindRunbook)})
+	}
+	return out
+}
+
+func (r *reader) provider(s *section) Provider {
+	p := Provider{
+		Name: s.required("name", providerName, "1 to 63 of a-z, 0-9, _ and -", `"cloud"`),
+		Kind: KindOpenAI,
+	}
+	if !s.set("kind") {
+		s.missing("kind", `"openai", "ollama" or "runbook"`)
+	} else {
+		p.Kind = s.choice("kind", []string{KindOpenAI, KindOllama, KindRunbook}, "azure", "anthropic")
+	}
+	d := providerDefaults[p.Kind]
+	s.network(&p, d)
+	s.local(&p)
+	p.Path = s.resolve(s.text("path", KindRunbook))
+	if s.good("kind") {
+		s.fitKind(p.Kind)
+	}
+	if p.Kind != KindRunbook {
+		s.providerLimits(p)
+		return p
+	}
+	return Provider{Name: p.Name, Kind: p.Kind, Path: p.Path}
+}
+
+// providerDefaults are the defaults that differ by kind: a cloud answers in
+// seconds or not at all, a model on a small computer takes minutes.
+var providerDefaults = map[string]Provider{
+	KindOpenAI:  {BaseURL: "https://api.openai.com/v1", Timeout: 20 * time.Second, Budget: 25 * time.Second},
+	KindOllama:  {BaseURL: "http://127.0.0.1:11434", Timeout: 5 * time.Minute, Budget: 5 * time.Minute},
+	KindRunbook: {BaseURL: "http://127.0.0.1", Timeout: time.Second, Budget: time.Second},
+}
+
+// network reads what every provider behind a socket has.
+func (s *section) network(p *Provider, d Provider) {
+	p.BaseURL = s.webURL("base_url", d.BaseURL)
+	p.Model = s.text("model", "")
+	if p.Model == "" && p.Kind != KindRunbook && s.good("kind", "model") {
+		s.missing("model", `the model's name, such as "gpt-4o-mini"`)
+	}
+	p.APIKey = s.secret("api_key")
+	p.CAFile = s.resolve(s.text("ca_file", ""))
+	p.Timeout = s.duration("timeout", d.Timeout, 100*time.Millisecond, time.Hour)
+	p.Budget = s.duration("budget", max(d.Budget, p.Timeout), 100*time.Millisecond, 2*time.Hour)
+	var retry *section
+	p.Retry, retry = s.backoff(Retry{First: 500 * time.Millisecond, Max: 8 * time.Second})
+	p.Retry.Attempts = retry.integer("attempts", 4, 1, 20)
+	b := s.table("breaker")
+	p.Breaker = Breaker{
+		Failures: b.integer("failures", 3, 1, 100),
+		OpenFor:  b.duration("open_for", 30*time.Second, time.Second, day),
+	}
+	price := s.table("price")
+	p.Price = Price{
+		Input:  price.number("input", 0, 0, 1e6),
+		Output: price.number("output", 0, 0, 1e6),
+	}
+	p.Price.CachedInput = price.number("cached_input", p.Price.Input, 0, 1e6)
+	p.MaxOutputTokens = s.integer("max_output_tokens", 700, 16, 1<<20)
+	p.Temperature = s.number("temperature", 0.1, 0, 2)
+}
+
+// local reads what a model on the own machine needs.
+func (s *section) local(p *Provider) {
+	p.FirstTokenTimeout = s.duration("first_token_timeout", min(4*time.Minute, p.Timeout), time.Second, time.Hour)
+	p.StallTimeout = s.duration("stall_timeout", min(defaultStallTimeout, p.Timeout), time.Second, time.Hour)
+	p.ContextTokens = s.integer("context_tokens", 2048, 256, 1<<20)
+	p.KeepAlive = s.duration("keep_alive", 10*time.Minute, 0, day)
+	if p.Kind != KindOllama {
+		p.FirstTokenTimeout, p.StallTimeout, p.ContextTokens, p.KeepAlive = 0, 0, 0, 0
+	}
+}
+
+// fitKind books keys that mean nothing for the kind of the provider.
+func (s *section) fitKind(kind string) {
+	for _, e := range s.t.entries {
+		want, special := keyKinds[e.key]
+		switch {
+		case special && want != kind:
+			s.fail(e.key, "%s has no meaning for kind = %q, only for %q; remove it", e.key, kind, want)
+		case special || kind != KindRunbook:
+		case s.knows(e.key) && !slices.Contains(runbookKeys, e.key):
+			s.fail(e.key, "%s has no meaning for kind = %q; remove it", e.key, kind)
+		}
+	}
+}
+
+// providerLimits books limits of one provider that contradict each other.
+func (s *section) providerLimits(p Provider) {
+	within := func(key string, d time.Duration, limit string, most time.Duration, remedy string) {
+		if s.good(key, limit) && d > most {
+			s.fail(key, "%s %q is more than %s %q; %s", key, formatDuration(d), limit, formatDuration(most), remedy)
+		}
+	}
+	within("timeout", p.Timeout, "budget", p.Budget, "the budget is the time of all attempts, raise it")
+	within("first_token_timeout", p.FirstTokenTimeout, "timeout", p.Timeout, "it is part of the attempt, lower it")
+	within("stall_timeout", p.StallTimeout, "timeout", p.Timeout, "it is part of the attempt, lower it")
+	if p.Kind == KindOllama && s.good("max_output_tokens", "context_tokens") && p.MaxOutputTokens >= p.ContextTokens {
+		s.fail("context_tokens", "context_tokens %d leaves no room for the question beside max_output_tokens %d; raise it",
+			p.ContextTokens, p.MaxOutputTokens)
+	}
+}
+
+// webURL returns an http or https URL without a password and a slash at its end.
+func (s *section) webURL(key, def string) string {
+	raw := s.text(key, def)
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port(), 1):
+		s.fail(key, `%s %s is no web address; want https://HOST/PATH or http://HOST:PORT/PATH`, key, hideUser(raw))
+	case u.User != nil:
+		s.fail(key, "%s holds a user or password, and a secret never stands in this file; remove it, %s", key, s.secretRemedy())
+	case u.RawQuery != "" || u.Fragment != "":
+		s.fail(key, "%s %s ends in a query or fragment; want only scheme, host and path", key, hideUser(raw))
+	}
+	return raw
+}

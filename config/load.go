@@ -1,0 +1,115 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"unicode/utf8"
+
+	"edgeagent"
+)
+
+// maxFile is a hundred times the configuration of a large plant. What is
+// larger was named by mistake.
+const maxFile = 4 << 20
+
+// Checks are what the configuration cannot know itself. A nil check is not made.
+type Checks struct {
+	// Expr compiles an alarm's expression over the tags of its device. Its
+	// error becomes the text of a problem at the expression.
+	Expr func(expr string, tags []edgeagent.Tag) error
+}
+
+// DefaultPath returns the file to read: the flag, $EDGEAGENT_CONFIG,
+// ./config.toml if it is there, else /etc/edgeagent/config.toml.
+func DefaultPath(flag string) string {
+	if flag != "" {
+		return flag
+	}
+	if env := os.Getenv("EDGEAGENT_CONFIG"); env != "" {
+		return env
+	}
+	if _, err := os.Stat("config.toml"); err == nil {
+		return "config.toml"
+	}
+	return "/etc/edgeagent/config.toml"
+}
+
+// Load reads and checks a configuration file. The error is an [*Invalid] when
+// the content is refused, and any other when there is no content to judge.
+func Load(path string, c Checks) (*Config, error) {
+	data, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read configuration: %w; name another with -c FILE", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, data, c)
+}
+
+// readFile reads at most one byte more than is accepted: what is named may be a
+// device that never ends.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
+}
+
+// Parse checks the content of a configuration file. Relative paths in it are
+// relative to the directory of name. The error is always an [*Invalid].
+func Parse(name string, data []byte, c Checks) (*Config, error) {
+	return parse(name, filepath.Dir(name), data, c)
+}
+
+func parse(name, dir string, data []byte, c Checks) (*Config, error) {
+	body := bytes.TrimPrefix(data, []byte("\ufeff"))
+	p := newProblems(name, body)
+	p.encoding(data)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	root, broken := build(p)
+	r := &reader{problems: p, checks: c, dir: dir, broken: broken}
+	cfg := r.config(root)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	cfg.Path, cfg.data, cfg.root = name, bytes.Clone(data), root
+	return cfg, nil
+}
+
+// encoding books what makes the bytes no text that could be read further.
+func (p *problems) encoding(data []byte) {
+	switch {
+	case len(data) > maxFile:
+		p.add(0, "the file is larger than %s; is it the right file?", formatSize(maxFile))
+	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), bytes.HasPrefix(data, []byte{0xfe, 0xff}),
+		len(data) >= 4 && (data[0] == 0) != (data[1] == 0) && (data[0] == 0) == (data[2] == 0) && (data[1] == 0) == (data[3] == 0):
+		p.add(0, "the file is UTF-16; save it as UTF-8")
+	case len(bytes.TrimSpace(p.data)) == 0:
+		p.add(0, "the file is empty; it needs at least [agent] with id and site")
+	case bytes.IndexByte(p.data, 0) >= 0:
+		p.add(bytes.IndexByte(p.data, 0), "a NUL byte stands here; the file is damaged or no text")
+	case !utf8.Valid(p.data):
+		p.add(invalidUTF8(p.data), "this character is not UTF-8; save the file as UTF-8")
+	}
+}
+
+func invalidUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return 0
+}

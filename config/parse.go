@@ -1,0 +1,208 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// maxSyntaxErrors ends the reading of a file that is no TOML at all.
+const maxSyntaxErrors = 20
+
+// builder makes the tree of a file. Unlike a decoder it goes on after an error,
+// at the next line that looks like a key or a header, so that two slips of the
+// pen are found in one go.
+type builder struct {
+	*problems
+	root    *table
+	current *table
+	base    int // offset of the parser's input in the file
+	broken  bool
+	parser  unstable.Parser
+}
+
+// build reads data into a tree. broken says that parts of the file could not be
+// read: what is missing from the tree may stand in the file all the same.
+func build(p *problems) (root *table, broken bool) {
+	b := &builder{problems: p, root: newTable("the top of the file", 0)}
+	b.current = b.root
+	for errs := 0; b.base < len(p.data) && errs < maxSyntaxErrors; errs++ {
+		if !b.run() {
+			break
+		}
+	}
+	if !b.broken && len(p.found) == 0 {
+		b.conform()
+	}
+	return b.root, b.broken
+}
+
+// run parses from base on and reports whether it ended at an error from which
+// base is a place to go on.
+func (b *builder) run() bool {
+	b.parser.Reset(b.data[b.base:])
+	for b.parser.NextExpression() {
+		b.expression(b.parser.Expression())
+	}
+	err := b.parser.Error()
+	if err == nil {
+		return false
+	}
+	b.broken = true
+	at := b.base
+	var perr *unstable.ParserError
+	if errors.As(err, &perr) && perr.Highlight != nil {
+		at += int(b.parser.Range(perr.Highlight).Offset)
+	}
+	at = min(at, len(b.data)-1)
+	b.add(at, "%s", syntaxText(err.Error()))
+	b.base = b.resume(at)
+	return true
+}
+
+// plausible is a line that begins a new statement.
+var plausible = regexp.MustCompile(`^[ \t]*(\[\[?[A-Za-z0-9_.-]+\]\]?[ \t]*(#.*)?|[A-Za-z0-9_.-]+[ \t]*=.*)\r?$`)
+
+// resume returns the offset of the first plausible line after the one at pos.
+func (b *builder) resume(pos int) int {
+	for line := b.line(pos); line < len(b.starts); line++ {
+		start, end := b.starts[line], len(b.data)
+		if line+1 < len(b.starts) {
+			end = b.starts[line+1] - 1
+		}
+		if plausible.Match(b.data[start:end]) {
+			return start
+		}
+	}
+	return len(b.data)
+}
+
+// conform lets the library's own decoder look at the whole document: it knows
+// the corners of the standard that the tree does not need, impossible dates
+// and tables extended in places where they may not be.
+func (b *builder) conform() {
+	var all map[string]any
+	var derr *toml.DecodeError
+	if err := toml.Unmarshal(b.data, &all); errors.As(err, &derr) {
+		line, col := derr.Position()
+		start := b.starts[min(max(line, 1), len(b.starts))-1]
+		b.add(start+max(col, 1)-1, "%s", syntaxText(derr.Error()))
+		b.broken = true
+	} else if err != nil {
+		b.add(0, "%s", syntaxText(err.Error()))
+		b.broken = true
+	}
+}
+
+func (b *builder) expression(n *unstable.Node) {
+	switch n.Kind {
+	case unstable.Table, unstable.ArrayTable:
+		path := b.path(n.Key())
+		b.current = b.open(path, b.bracket(path[0].pos), n.Kind == unstable.ArrayTable)
+	case unstable.KeyValue:
+		b.keyValue(b.current, n)
+	}
+}
+
+// bracket returns the offset of the bracket that opens a header, given that of
+// its first key.
+func (b *builder) bracket(pos int) int {
+	line := b.starts[b.line(pos)-1]
+	if i := bytes.IndexByte(b.data[line:pos], '['); i >= 0 {
+		return line + i
+	}
+	return pos
+}
+
+func (b *builder) path(it unstable.Iterator) []place {
+	var path []place
+	for it.Next() {
+		n := it.Node()
+		path = append(path, place{name: string(n.Data), pos: b.base + int(n.Raw.Offset)})
+	}
+	return path
+}
+
+// keyValue adds a key, dotted or not, to a table.
+func (b *builder) keyValue(t *table, n *unstable.Node) {
+	path := b.path(n.Key())
+	for _, p := range path[:len(path)-1] {
+		if t = b.dotted(t, p); t == nil {
+			return
+		}
+	}
+	last := path[len(path)-1]
+	if old := t.get(last.name); old != nil {
+		b.add(last.pos, "%s is set twice, first in line %d; keep one", quote(last.name), b.line(old.pos))
+		return
+	}
+	pos := b.valueStart(n)
+	v := b.value(n.Value(), pos, `"`+last.name+`" of `+t.title)
+	src := b.data[pos : b.base+int(n.Raw.Offset)+int(n.Raw.Length)]
+	t.set(&entry{key: last.name, pos: last.pos, value: v, src: strings.TrimSpace(string(src))})
+}
+
+func (b *builder) dotted(t *table, p place) *table {
+	e := t.get(p.name)
+	if e == nil {
+		sub := newTable(quote(p.name)+" of "+t.title, p.pos)
+		t.set(&entry{key: p.name, pos: p.pos, value: &value{kind: kindTable, pos: p.pos, table: sub}})
+		return sub
+	}
+	if e.value.kind != kindTable || e.value.table.inline {
+		b.add(p.pos, "%s is set in line %d already; write it once", quote(p.name), b.line(e.pos))
+		return nil
+	}
+	return e.value.table
+}
+
+// valueStart returns the offset of the value of a key: the parser does not
+// say where a list begins.
+func (b *builder) valueStart(n *unstable.Node) int {
+	end := 0
+	for it := n.Key(); it.Next(); {
+		raw := it.Node().Raw
+		end = b.base + int(raw.Offset) + int(raw.Length)
+	}
+	for end < len(b.data) && strings.IndexByte(" \t=", b.data[end]) >= 0 {
+		end++
+	}
+	return end
+}
+
+var kinds = map[unstable.Kind]kind{
+	unstable.String: kindString, unstable.Integer: kindInt, unstable.Float: kindFloat, unstable.Bool: kindBool,
+	unstable.LocalDate: kindTime, unstable.LocalTime: kindTime, unstable.LocalDateTime: kindTime, unstable.DateTime: kindTime,
+}
+
+func (b *builder) value(n *unstable.Node, pos int, title string) *value {
+	switch n.Kind {
+	case unstable.Array:
+		return b.array(n, pos, title)
+	case unstable.InlineTable:
+		t := newTable(title, pos)
+		for it := n.Children(); it.Next(); {
+			b.keyValue(t, it.Node())
+		}
+		t.inline = true
+		return &value{kind: kindTable, pos: pos, table: t}
+	default:
+		return &value{kind: kinds[n.Kind], pos: pos, text: string(n.Data)}
+	}
+}
+
+func (b *builder) array(n *unstable.Node, pos int, title string) *value {
+	v := &value{kind: kindArray, pos: pos}
+	for it := n.Children(); it.Next(); {
+		item, at := it.Node(), pos
+		if item.Raw.Length > 0 {
+			at = b.base + int(item.Raw.Offset)
+		}
+		v.items = append(v.items, b.value(item, at, title))
+	}
+	return v
+}

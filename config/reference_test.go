@@ -1,0 +1,106 @@
+package config
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"testing"
+	"time"
+
+	"edgeagent"
+)
+
+func reference(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile("../config.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+var switchedOff = regexp.MustCompile(`(?m)^#( *(?:[a-z_]+ = |\[))`)
+
+func TestReferenceIsAccepted(t *testing.T) {
+	c, err := Load("../config.toml", checks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Devices) != 3 || len(c.LLM.Providers) != 3 || len(c.Sync) != 0 {
+		t.Errorf("%d devices, %d providers, %d upstreams; want 3, 3, 0", len(c.Devices), len(c.LLM.Providers), len(c.Sync))
+	}
+	level := c.Devices[0].Tags[3]
+	if level.ID() != "filler.level" || level.Order != edgeagent.OrderCDAB || level.StaleAfter != 3*time.Second {
+		t.Errorf("tag 3 of the filler is %s, order %s, stale after %s", level.ID(), level.Order, level.StaleAfter)
+	}
+	if a := c.Devices[0].Alarms[0]; a.Area != "Filling" || a.OnDelay != 2*time.Second || a.Text != "Level sensor unstable during fill cycle" {
+		t.Errorf("alarm is %+v", a)
+	}
+}
+
+// TestReferenceSwitchedOffSettings switches on what stands behind a # and
+// validates that too: an example that is refused is worse than none.
+func TestReferenceSwitchedOffSettings(t *testing.T) {
+	text := switchedOff.ReplaceAllString(reference(t), "$1")
+	c := mustParse(t, text)
+	if len(c.Sync) != 1 || c.Sync[0].Name != "historian" || !c.Sync[0].Token.IsSet() {
+		t.Errorf("upstreams are %+v, want the historian with a token", c.Sync)
+	}
+	if left := regexp.MustCompile(`(?m)^#[^ \n].*`).FindString(text); left != "" {
+		t.Errorf("not switched on: %s", left)
+	}
+}
+
+// TestReferenceStatesTheDefaults leaves out every key that the reference says
+// has a default, and expects the same configuration.
+func TestReferenceStatesTheDefaults(t *testing.T) {
+	def := mustParse(t, minimal+`
+[[line]]
+name = "Filler-2"
+[[device]]
+name = "filler"
+line = "Filler-2"
+url = "modbus-tcp://127.0.0.1:15021"
+[[llm.provider]]
+name = "cloud"
+kind = "openai"
+model = "gpt-4o-mini"
+[[llm.provider]]
+name = "local"
+kind = "ollama"
+model = "qwen2.5:1.5b"
+[[sync]]
+name = "historian"
+url = "https://ingest.example/events"
+`)
+	ref := mustParse(t, switchedOff.ReplaceAllString(reference(t), "$1"))
+	dev, want := def.Devices[0], ref.Devices[0]
+	dev.NeverRead, dev.Sim, dev.Tags, dev.Alarms, dev.StaleAfter = want.NeverRead, want.Sim, want.Tags, want.Alarms, want.StaleAfter
+	ref.LLM.Providers[0].APIKey, ref.LLM.Providers[0].Price = def.LLM.Providers[0].APIKey, Price{}
+	ref.LLM.Providers[0].CAFile, ref.Sync[0].CAFile, ref.Sync[0].Token = "", "", def.Sync[0].Token
+	for name, pair := range map[string][2]any{
+		"log": {def.Log, ref.Log}, "queue": {def.Queue, ref.Queue}, "alarms": {def.Alarms, ref.Alarms},
+		"device": {dev, want}, "llm": {def.LLM, ref.LLM}, "sync": {def.Sync, ref.Sync},
+		"listen": {def.Status.Listen, ref.Status.Listen}, "grace": {def.Agent.ShutdownGrace, ref.Agent.ShutdownGrace},
+	} {
+		if !reflect.DeepEqual(pair[0], pair[1]) {
+			t.Errorf("%s: defaults are\n%+v\nthe reference says\n%+v", name, pair[0], pair[1])
+		}
+	}
+}
+
+// TestReferenceExplainsEveryKey looks for each key that the reader asks for.
+func TestReferenceExplainsEveryKey(t *testing.T) {
+	text := reference(t)
+	p := newProblems("config.toml", []byte(switchedOff.ReplaceAllString(text, "$1")))
+	root, _ := build(p)
+	r := &reader{problems: p, checks: checks, dir: "."}
+	r.config(root)
+	for _, s := range r.sections {
+		for _, key := range s.asked {
+			if !regexp.MustCompile(`\b` + key + `\b`).MatchString(text) {
+				t.Errorf("key %q of %s is not in config.toml", key, s.t.title)
+			}
+		}
+	}
+}

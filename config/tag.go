@@ -1,0 +1,218 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"edgeagent"
+)
+
+var tagName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// reservedTags are words of the expression language: a tag of that name could
+// not be used in an alarm.
+var reservedTags = []string{
+	"and", "or", "not", "in", "true", "false", "nil", "let", "if", "else", "matches", "contains", "rate", "abs", "min", "max",
+}
+
+var typeNames = func() []string {
+	out := make([]string, len(edgeagent.DataTypes))
+	for i, t := range edgeagent.DataTypes {
+		out[i] = string(t)
+	}
+	return out
+}()
+
+// bitWidth is how many bits can be picked from a register of the type.
+var bitWidth = map[edgeagent.DataType]int{
+	edgeagent.TypeBool: 16, edgeagent.TypeInt16: 16, edgeagent.TypeUint16: 16, edgeagent.TypeInt32: 32, edgeagent.TypeUint32: 32,
+}
+
+// tags reads the tags of a device into d and returns their sections.
+func (r *reader) tags(device *section, d *Device) []*section {
+	sections := device.tables("tag")
+	unique := names{}
+	for _, s := range sections {
+		t := r.tag(s, device, *d)
+		unique.claim(s, "name", t.Name)
+		d.Tags = append(d.Tags, t)
+	}
+	return sections
+}
+
+func (r *reader) tag(s, device *section, d Device) Tag {
+	t := Tag{
+		Tag: edgeagent.Tag{
+			Device:   d.Name,
+			Name:     s.required("name", tagName, "1 to 63 of a-z, 0-9 and _, not beginning with a digit", `"level"`),
+			EngUnit:  s.unitText("eng_unit"),
+			Deadband: s.number("deadband", 0, 0, endless),
+			Min:      s.limit("min"),
+			Max:      s.limit("max"),
+			Enum:     s.enum("enum"),
+			Safety:   s.boolean("safety", false),
+		},
+		Order:  edgeagent.ByteOrder(s.choiceOr("order", d.Order, byteOrders)),
+		Scale:  s.number("scale", 1, -endless, endless),
+		Offset: s.number("offset", 0, -endless, endless),
+		Scan:   s.duration("scan", d.Scan, 50*time.Millisecond, time.Hour),
+	}
+	if slices.Contains(reservedTags, t.Name) {
+		s.fail("name", "name %s is a word of the alarms' expressions; choose another, such as %q", quote(t.Name), t.Name+"_value")
+	}
+	t.Address, t.Addr = s.address("address")
+	t.Type = s.dataType("type", t.Addr)
+	t.Length = s.integer("length", 0, 1, 65535)
+	t.String = s.stringFormat("string")
+	t.Scaling = s.scaling("scaling")
+	t.StaleAfter = s.staleAfter(device, d, t)
+	s.checkTag(t, d)
+	return t
+}
+
+// staleAfter is the device's when it is configured there, else follows the
+// tag's own scan.
+func (s *section) staleAfter(device *section, d Device, t Tag) time.Duration {
+	if !device.set("stale_after") {
+		return staleScans * t.Scan
+	}
+	if s.set("scan") && s.good("scan") && device.good("stale_after") && t.Scan > d.StaleAfter {
+		s.fail("scan", "scan %q is longer than the stale_after %q of the device: the value would always be stale; raise stale_after",
+			formatDuration(t.Scan), formatDuration(d.StaleAfter))
+	}
+	return d.StaleAfter
+}
+
+func (s *section) choiceOr(key string, def edgeagent.ByteOrder, options []string) string {
+	if !s.set(key) {
+		return string(def)
+	}
+	return s.choice(key, options)
+}
+
+// unitText returns a unit: it may hold a slash, unlike a name.
+func (s *section) unitText(key string) string {
+	unit := s.text(key, "")
+	if len(unit) > 32 || strings.ContainsFunc(unit, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		s.fail(key, "%s %s is not allowed; want at most 32 printable characters", key, quote(unit))
+	}
+	return unit
+}
+
+func (s *section) limit(key string) *float64 {
+	if !s.set(key) {
+		return nil
+	}
+	f := s.number(key, 0, -endless, endless)
+	return &f
+}
+
+func (s *section) address(key string) (string, edgeagent.Address) {
+	raw := s.boolean("raw_address", false)
+	if !s.set(key) {
+		s.missing(key, `"holding:100"`)
+		return "", edgeagent.Address{}
+	}
+	text := s.text(key, "")
+	if !s.good(key) {
+		return "", edgeagent.Address{}
+	}
+	a, err := edgeagent.ParseAddress(text, raw)
+	switch {
+	case strings.HasPrefix(text, "ns=") || strings.HasPrefix(text, "nsu="):
+		s.fail(key, "address %s is one of OPC UA, which is not supported by this version; want one such as \"holding:100\"", quote(text))
+	case err != nil:
+		s.fail(key, "%s", err)
+	}
+	return text, a
+}
+
+// dataType returns the type of a tag; a bit needs none.
+func (s *section) dataType(key string, a edgeagent.Address) edgeagent.DataType {
+	isBit := a.Area.Bits() || a.Area != 0 && a.Bit >= 0
+	switch {
+	case s.set(key):
+		word := s.text(key, "")
+		if s.good(key) && !slices.Contains(typeNames, word) {
+			s.fail(key, "type %s is not known; want %s%s", quote(word), list(typeNames), didYouMean(word, typeNames))
+		}
+		return edgeagent.DataType(word)
+	case !isBit && s.good("address"):
+		s.missing(key, `"uint16"`)
+	}
+	return edgeagent.TypeBool
+}
+
+func (s *section) stringFormat(key string) StringFormat {
+	t := s.table(key)
+	return StringFormat{
+		Encoding: t.choice("encoding", []string{"latin1", "utf8", "ascii"}),
+		Header:   t.choice("header", []string{"none", "s7", "logix"}),
+		Pad:      t.choice("pad", []string{"zero", "space"}),
+	}
+}
+
+// scaling reads raw and eng, each two numbers that differ.
+func (s *section) scaling(key string) *Scaling {
+	if !s.set(key) {
+		return nil
+	}
+	t := s.table(key)
+	sc := &Scaling{Raw: t.pair("raw"), Eng: t.pair("eng"), Clamp: t.boolean("clamp", false)}
+	for _, k := range []string{"scale", "offset"} {
+		if s.set(k) {
+			s.fail(k, "%s and scaling are both set; keep one, they say the same in two ways", k)
+		}
+	}
+	return sc
+}
+
+func (s *section) pair(key string) [2]float64 {
+	if !s.set(key) {
+		s.missing(key, "[0, 27648]")
+		return [2]float64{}
+	}
+	v := s.scalar(key, kindArray, "two numbers in brackets, such as [0, 100]")
+	if v == nil {
+		return [2]float64{}
+	}
+	var out [2]float64
+	ok := len(v.items) == 2
+	for i := range min(len(v.items), 2) {
+		f, err := toFloat(v.items[i])
+		out[i], ok = f, ok && err == nil && f >= -endless && f <= endless
+	}
+	switch {
+	case !ok:
+		s.fail(key, "%s wants two finite numbers in brackets, such as [0, 100]", key)
+	case out[0] == out[1]:
+		s.fail(key, "%s has the same number twice; a line needs two different points", key)
+	}
+	return out
+}
+
+// enum reads words for numbers. Keys of a TOML table are texts; here each is a
+// whole number.
+func (s *section) enum(key string) map[int64]string {
+	if !s.set(key) {
+		return nil
+	}
+	t := s.table(key)
+	words := map[int64]string{}
+	for _, e := range t.t.entries {
+		word := t.localized(e.key, "")
+		n, err := strconv.ParseInt(e.key, 0, 64)
+		if err != nil {
+			t.add(e.pos, "%s in %s is no whole number; write the value of the register, as in { 6 = \"Execute\" }", quote(e.key), t.t.title)
+			continue
+		}
+		if _, twice := words[n]; twice {
+			t.add(e.pos, "%d is in %s twice; keep one", n, t.t.title)
+		}
+		words[n] = word
+	}
+	return words
+}
