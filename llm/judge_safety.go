@@ -1,0 +1,345 @@
+package llm
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"edgeagent"
+)
+
+// sayings are the sentences that code writes into a diagnosis.
+type sayings struct {
+	safety       string
+	safetyOnly   string // %s: the alarm
+	unstructured string // %s: the alarm
+	removed      string // %s: where, %s: the words
+	removedOn    string // %s: where, %s: the safety function
+}
+
+var texts = map[string]sayings{
+	"en": {
+		safety:       "This concerns a safety function. Do not work around it. Follow the lockout procedure; only people qualified for it may work on it.",
+		safetyOnly:   "%s concerns a safety function: no advice of a model is shown. Follow the safety text.",
+		unstructured: "The answer for %s could not be read; it is shown as it came.",
+		removed:      "%s removed: it would defeat a safety function (%s)",
+		removedOn:    "%s removed: it concerns the safety function %s, on which no model advises",
+	},
+	"de": {
+		safety:       "Dies betrifft eine Sicherheitsfunktion. Umgehen Sie sie nicht. Halten Sie das Freischaltverfahren ein; nur dafür befähigte Personen dürfen daran arbeiten.",
+		safetyOnly:   "%s betrifft eine Sicherheitsfunktion: Ratschläge eines Modells werden nicht gezeigt. Beachten Sie den Sicherheitshinweis.",
+		unstructured: "Die Antwort zu %s war nicht lesbar; sie steht hier, wie sie kam.",
+		removed:      "%s entfernt: es würde eine Sicherheitsfunktion außer Kraft setzen (%s)",
+		removedOn:    "%s entfernt: es betrifft die Sicherheitsfunktion %s, zu der kein Modell rät",
+	},
+}
+
+// SafetyText returns the fixed text for whatever concerns a safety function,
+// in English or German.
+func SafetyText(language string) string { return texts[languageOf(language)].safety }
+
+// safety writes the safety text: what the runbook's entries for this alarm say,
+// and the fixed text when an alarm or a cited tag is a safety function.
+func (j *judgement) safety() string {
+	var out []string
+	for _, p := range j.passages {
+		if p.Exact && p.Safety != "" && !slices.Contains(out, p.Safety) {
+			out = append(out, p.Safety)
+		}
+	}
+	if j.concernsSafety() {
+		out = append(out, texts[j.language].safety)
+	}
+	return strings.Join(out, " ")
+}
+
+func (j *judgement) concernsSafety() bool {
+	for _, a := range j.c.Alarms {
+		if a.Alarm.Safety {
+			return true
+		}
+	}
+	for name := range j.cited {
+		if j.facts.safety[name] {
+			return true
+		}
+	}
+	return j.screen.safety
+}
+
+// safetyFunction returns the safety function that a claim is about: one that it
+// cites, or one that its text names.
+func (j *judgement) safetyFunction(text string, cited []string) string {
+	for _, name := range cited {
+		if j.facts.safety[name] {
+			return name
+		}
+	}
+	found := ""
+	for name := range j.facts.safety {
+		if containsName(text, name) && (found == "" || name < found) {
+			found = name
+		}
+	}
+	return found
+}
+
+// containsName reports whether a text holds a name as a whole, or the tag's
+// part of it where that cannot be a word of the language.
+func containsName(text, name string) bool {
+	short := name
+	if i := strings.IndexAny(name, "./"); i >= 0 && strings.ContainsAny(name[i+1:], "_0123456789") {
+		short = name[i+1:]
+	}
+	return regexp.MustCompile(`(?i)(^|[^\w])` + regexp.QuoteMeta(short) + `($|[^\w])`).MatchString(text)
+}
+
+// safetyOnly is the diagnosis of an alarm that is itself a safety function.
+func (j *judgement) safetyOnly(d edgeagent.Diagnosis, a answer) edgeagent.Diagnosis {
+	name := j.c.First().Alarm.Name()
+	for i := range a.Causes {
+		j.screen.removeSafety(fmt.Sprintf("cause %d", i+1), name)
+	}
+	for i := range a.Checks {
+		j.screen.removeSafety(fmt.Sprintf("check %d", i+1), name)
+	}
+	d.Summary = fmt.Sprintf(texts[j.language].safetyOnly, Clean(name, maxText))
+	d.Urgency, d.InsufficientEvidence = edgeagent.UrgencyNow, true
+	d.Filtered, d.Grounded, d.Safety = j.screen.removed, j.grounded, j.safety()
+	if d.Filtered == nil {
+		d.Filtered = []string{}
+	}
+	j.faults = nil // nothing of the answer is used, so nothing of it needs repair
+	return d
+}
+
+// Screen removes from a diagnosis what would defeat a safety function and names
+// it in Filtered. Judge and Drop have done so; it is for diagnoses that come
+// from elsewhere, the runbook's too.
+func Screen(d *edgeagent.Diagnosis) {
+	s := screen{language: languageOf(d.Language)}
+	d.Summary = s.prose(d.Summary, "summary")
+	causes, checks := d.Causes[:0:0], d.Checks[:0:0]
+	for i, c := range d.Causes {
+		if c.Cause = s.prose(c.Cause, fmt.Sprintf("cause %d", i+1)); c.Cause != "" {
+			causes = append(causes, c)
+		}
+	}
+	for i, c := range d.Checks {
+		if s.check(c, fmt.Sprintf("check %d", i+1)) {
+			checks = append(checks, c)
+		}
+	}
+	d.Causes, d.Checks, d.Filtered = causes, checks, append(d.Filtered, s.removed...)
+}
+
+// screen removes forbidden advice and remembers what it removed. It reads the
+// texts of one diagnosis in order: "locate the light curtain", "bridge it".
+type screen struct {
+	language string
+	carried  bool // the sentence before named a safety function
+	safety   bool // something was removed
+	removed  []string
+}
+
+func (s *screen) removeSafety(where, name string) {
+	s.remove(fmt.Sprintf(s.words().removedOn, where, Clean(name, maxText)))
+}
+
+func (s *screen) remove(note string) {
+	s.safety = true
+	if len(s.removed) < 16 {
+		s.removed = append(s.removed, note)
+	}
+}
+
+func (s *screen) words() sayings { return texts[languageOf(s.language)] }
+
+// check reports whether a check may be shown whole.
+func (s *screen) check(text, where string) bool {
+	for _, sentence := range sentences(text) {
+		if found := s.defeats(sentence, false); found != "" {
+			s.remove(fmt.Sprintf(s.words().removed, where, found))
+			return false
+		}
+	}
+	return true
+}
+
+// prose returns a text without the sentences that advise the forbidden. A
+// sentence that only reports it stays: "the door switch was bridged" is a cause.
+func (s *screen) prose(text, where string) string {
+	var kept []string
+	for _, sentence := range sentences(text) {
+		if found := s.defeats(sentence, true); found != "" {
+			s.remove(fmt.Sprintf(s.words().removed, where, found))
+			continue
+		}
+		kept = append(kept, sentence)
+	}
+	return strings.Join(kept, " ")
+}
+
+// defeats returns the words by which a sentence advises to defeat a safety
+// function, or nothing.
+func (s *screen) defeats(sentence string, prose bool) string {
+	text := harmless.ReplaceAllString(normal(sentence), " , ")
+	objects := safetyObject.FindAllStringIndex(text, -1)
+	before := s.carried
+	s.carried = len(objects) > 0
+	if m := inTheOpen.FindStringIndex(text); m != nil && !negated(text, m[0], m[1]) {
+		return text[m[0]:m[1]]
+	}
+	for _, v := range strongVerb.FindAllStringIndex(text, -1) {
+		object := nearest(text, objects, v)
+		if object == "" && before && pronoun.MatchString(text) {
+			object = pronoun.FindString(text)
+		}
+		if object != "" && !excused(text, v, prose) {
+			return text[v[0]:v[1]] + " … " + object
+		}
+	}
+	for _, v := range weakVerb.FindAllStringIndex(text, -1) {
+		object := beside(text, objects, v)
+		if object != "" && !excused(text, v, prose) && !locked.MatchString(text) && !undoes(text, v) {
+			return text[v[0]:v[1]] + " … " + object
+		}
+	}
+	return ""
+}
+
+func nearest(text string, objects [][]int, verb []int) string {
+	best, found := len(text)+1, ""
+	for _, o := range objects {
+		if d := max(o[0]-verb[1], verb[0]-o[1]); d < best && !(o[0] < verb[1] && verb[0] < o[1]) {
+			best, found = d, text[o[0]:o[1]]
+		}
+	}
+	return found
+}
+
+// besideWords is how many words may stand between a weak verb and its object.
+const besideWords = 3
+
+func beside(text string, objects [][]int, verb []int) string {
+	for _, o := range objects {
+		between := ""
+		switch {
+		case o[0] >= verb[1]:
+			between = text[verb[1]:o[0]]
+		case verb[0] >= o[1]:
+			between = text[o[1]:verb[0]]
+		}
+		if len(strings.Fields(between)) <= besideWords && !strings.ContainsAny(between, clauseEnds) {
+			return text[o[0]:o[1]]
+		}
+	}
+	return ""
+}
+
+// undoes reports a weak verb that takes a bypass away: "remove the jumper from
+// the safety relay".
+func undoes(text string, verb []int) bool {
+	if !undoing.MatchString(text[verb[0]:verb[1]]) {
+		return false
+	}
+	rest := strings.Fields(text[verb[1]:])
+	for _, w := range rest[:min(len(rest), besideWords)] {
+		if strongVerb.MatchString(w) {
+			return true
+		}
+	}
+	return false
+}
+
+const clauseEnds = ",.;:!?()–—\n"
+
+var clauseWords = words(`but`, `instead`, `then`, `sondern`, `aber`, `dann`, `stattdessen`, `otherwise`, `sonst`)
+
+// clause returns the bounds of the clause that holds text[from:to].
+func clause(text string, from, to int) (int, int) {
+	begin, end := 0, len(text)
+	if i := strings.LastIndexAny(text[:from], clauseEnds); i >= 0 {
+		begin = i + 1
+	}
+	for _, m := range clauseWords.FindAllStringIndex(text[begin:from], -1) {
+		if text[begin+m[0]:begin+m[1]] != "instead" || !strings.HasPrefix(text[begin+m[1]:], " of") {
+			begin += m[1]
+			break
+		}
+	}
+	if i := strings.IndexAny(text[to:], clauseEnds); i >= 0 {
+		end = to + i
+	}
+	return begin, end
+}
+
+// excused reports whether the verb at v is no advice: negated, forbidden, taken
+// back, looked for, or (in prose) told of the past.
+func excused(text string, v []int, prose bool) bool {
+	if negated(text, v[0], v[1]) || reverted(text, v) || lookedFor(text, v) {
+		return true
+	}
+	return prose && participle.MatchString(text[v[0]:v[1]]) && describing.MatchString(text) && !wanting.MatchString(text) && !onCondition.MatchString(text[:v[0]])
+}
+
+// negated looks for a negation in the verb's clause: one before it with nothing
+// but fillers between, a German one behind it, or a word that forbids.
+func negated(text string, from, to int) bool {
+	begin, end := clause(text, from, to)
+	if forbidden.MatchString(text[to:end]) {
+		return true
+	}
+	if notReally.MatchString(text[begin:end]) {
+		return false
+	}
+	if m := negator.FindAllStringIndex(text[begin:from], -1); m != nil {
+		for _, n := range m {
+			if onlyFillers(text[begin+n[1] : from]) {
+				return true
+			}
+		}
+	}
+	if n := laterNegator.FindStringIndex(text[to:end]); n != nil {
+		return onlyFillers(text[to : to+n[0]])
+	}
+	return false
+}
+
+// onlyFillers reports whether nothing of weight stands in s: further verbs and
+// safety functions share the negation, "never bypass or bridge the interlock".
+func onlyFillers(s string) bool {
+	s = safetyObject.ReplaceAllString(strongVerb.ReplaceAllString(s, " "), " ")
+	s = weakVerb.ReplaceAllString(s, " ")
+	for _, w := range strings.Fields(s) {
+		if !fillers[w] {
+			return false
+		}
+	}
+	return true
+}
+
+// reverted reports a bypass that is to be removed or reported.
+func reverted(text string, v []int) bool {
+	if !nounForm.MatchString(text[v[0]:v[1]]) && !participle.MatchString(text[v[0]:v[1]]) {
+		return false
+	}
+	before := strings.Fields(text[:v[0]])
+	return undoing.MatchString(strings.Join(before[max(0, len(before)-besideWords):], " "))
+}
+
+// lookedFor reports a bypass that is looked for, or spoken of as a possibility:
+// "check whether somebody has bridged the door switch".
+func lookedFor(text string, v []int) bool {
+	verb := text[v[0]:v[1]]
+	if !participle.MatchString(verb) && !nounForm.MatchString(verb) {
+		return false
+	}
+	begin, end := clause(text, v[0], v[1])
+	m := whether.FindAllStringIndex(text[begin:v[0]], -1)
+	if m == nil || onCondition.MatchString(text[begin+m[len(m)-1][1]:v[0]]) {
+		return false
+	}
+	return inspecting.MatchString(text) || describing.MatchString(text[begin:end])
+}

@@ -1,0 +1,71 @@
+package llm
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	htmlBlock = regexp.MustCompile(`(?is)<(script|style|iframe|svg|object|template|head)\b.*?</(script|style|iframe|svg|object|template|head)\s*>`)
+	htmlTag   = regexp.MustCompile(`(?i)<!--.*?-->|<!doctype[^>]*>|</?[a-z][a-z0-9-]*(\s+[a-z-]+(\s*=\s*("[^"]*"|'[^']*'|[^\s>]+))?)*\s*/?>`)
+	image     = regexp.MustCompile(`!\[([^\]]*)\]\([^)]*\)`)
+	link      = regexp.MustCompile(`\[([^\]]*)\]\(([^)]*)\)`)
+	autolink  = regexp.MustCompile(`(?i)<?\b((https?|ftp|file|data|javascript|mailto):\S+|www\.\S+)`)
+)
+
+// plain makes a model's text a line of words: no markup, no links, nothing
+// invisible. A person reads it beside a machine; there is nothing to click.
+func plain(s string) string { return Clean(withoutMarkup(s), len(s)+1) }
+
+// withoutMarkup runs until nothing changes, because removing an inner tag can
+// make an outer one.
+func withoutMarkup(s string) string {
+	for range 8 {
+		t := htmlBlock.ReplaceAllString(s, " ")
+		t = htmlTag.ReplaceAllString(t, " ")
+		t = image.ReplaceAllString(t, "$1")
+		t = link.ReplaceAllString(t, "$1")
+		t = autolink.ReplaceAllString(t, "")
+		if t == s {
+			return s
+		}
+		s = t
+	}
+	return s
+}
+
+func plainAll(in []string) []string {
+	out := make([]string, 0, len(in))
+	for _, s := range in {
+		out = append(out, plain(s))
+	}
+	return out
+}
+
+func trimAll(in []string) []string {
+	out := make([]string, 0, len(in))
+	for _, s := range in {
+		out = append(out, strings.TrimSpace(s))
+	}
+	return out
+}
+
+var sentenceEnd = regexp.MustCompile(`[.!?;](?:\s+|$)|\n+`)
+
+// sentences splits a text after its full stops, each piece with its own.
+func sentences(s string) []string {
+	var out []string
+	from := 0
+	for _, end := range sentenceEnd.FindAllStringIndex(s, -1) {
+		out = appendText(out, s[from:end[1]])
+		from = end[1]
+	}
+	return appendText(out, s[from:])
+}
+
+func appendText(out []string, s string) []string {
+	if s = strings.TrimSpace(s); s != "" {
+		out = append(out, s)
+	}
+	return out
+}

@@ -1,0 +1,123 @@
+package llm
+
+import (
+	"regexp"
+	"strings"
+)
+
+// The words by which advice to defeat a safety function is known, English and
+// German, in the spelling of [normal]: lower case, ä as ae, hyphens as blanks.
+// Both languages are always applied, whatever the language of the answer.
+//
+// A strong verb and a safety function in one sentence are enough. A weak verb
+// has other uses beside a safety function, so the two must stand together.
+var (
+	strongVerb = words(
+		`by ?pass(?:es|ed|ing)?`, `jumper(?:s|ed|ing)?`, `jump(?:s|ed|ing)? (?:out|around|across|over)`,
+		`bridg(?:e|es|ed|ing)`, `short(?:s|ed|ing)? (?:out|across|circuit\w*|(?:the |its |both |all )?(?:contact|terminal|pin|wire|channel)s?)`, `(?:wir|connect)\w* .{1,40}? together`, `over ?(?:rid(?:e|es|ing|den)|rode)`,
+		`defeat(?:s|ed|ing)?`, `circumvent\w*`, `(?:work|get|go)(?:s|ed|ing)? around`, `wir(?:e|es|ed|ing) (?:around|across|past|out)`,
+		`hot ?wir\w+`, `spoof\w*`, `trick(?:s|ed|ing)?`, `cheat\w*`, `fool(?:s|ed|ing)?`, `disabl(?:e|es|ed|ing)`, `de ?activat\w+`,
+		`tamper(?:s|ed|ing)?`, `t(?:ie|ies|ied|ying) (?:back|down|off|up|open|closed)`, `tap(?:e|es|ed|ing) (?:over|down|up|shut|closed)`,
+		`wedg(?:e|es|ed|ing)`, `prop(?:s|ped|ping)? (?:open|up)`, `zip ?t(?:ie|ies|ied|ying)`, `link(?:s|ed|ing)? out`, `loop(?:s|ed|ing)? out`,
+		`out of (?:the )?(?:circuit|loop)`, `take .{1,30} out of service`, `simulat(?:e|es|ed|ing)`, `fak(?:e|es|ed|ing)`, `negat(?:e|es|ed|ing)`,
+		`neutrali[sz](?:e|es|ed|ing)`, `knock(?:s|ed|ing)? out`, `render\w* (?:ineffective|inoperative|useless)`,
+		`(?:ueber)?brueck\w*`, `gebrueckt\w*`, `(?:draht|kabel)bruecke\w*`, `umgeh\w*`, `umgangen\w*`, `ausser kraft`, `ausser betrieb`,
+		`(?:de|in)aktivier\w*`, `(?:aus|ausge|auszu)hebel\w*`, `ueber(?:zu)?list\w*`, `aus(?:ge|zu)?tricks\w*`, `(?:ge)?manipulier\w*`, `unwirksam\w*`,
+		`kurz ?(?:zu ?)?schliess\w*`, `kurzgeschlossen\w*`, `still(?:zu|ge)?leg\w*`, `lahm(?:zu|ge)?leg\w*`, `simulier\w*`, `vor(?:ge|zu)?taeusch\w*`, `aus ?tricks\w*`,
+	)
+	weakVerb = words(
+		`forc(?:e|es|ed|ing)`, `disconnect\w*`, `unplug\w*`, `remov(?:e|es|ed|ing)`, `(?:turn|switch|power|shut)(?:s|ed|ing)? (?:off|down)`,
+		`(?:turn|switch|shut)(?:s|ed|ing)? (?:\w+ ){1,5}off`, `block(?:s|ed)?`, `ignor(?:e|es|ed|ing)`, `mut(?:e|es|ed|ing)`, `inhibit(?:s|ed|ing)?`,
+		`suppress(?:es|ed|ing)?`, `mask(?:s|ed|ing)?`, `(?:hold|holds|holding|held) (?:down|in|closed|shut)`, `strap(?:s|ped|ping)?`, `tap(?:e|es|ed|ing)`,
+		`cut(?:s|ting)?`, `unscrew\w*`, `tak(?:e|es|ing) (?:out|off)`, `cover(?:s|ed|ing)?`, `pull(?:s|ed|ing)? (?:out|off)`, `unwir\w+`, `skip(?:s|ped|ping)?`,
+		`short(?:s|ed|ing)?`, `dismantl\w+`, `silenc(?:e|es|ed|ing)`, `unbolt\w*`, `magnet (?:on|to|at|in front of|over|against)`, `reset\w* (?:\w+ ){0,3}without`,
+		`ab(?:ge|zu)?schalt\w*`, `aus(?:ge|zu)?schalt\w*`, `schalt\w* (?:\w+ ){1,8}(?:ab|aus)`, `ab(?:ge|zu)?klemm\w*`, `klemm\w* (?:\w+ ){1,8}ab`,
+		`(?:ab|zu|ueber)(?:ge|zu)?kleb\w*`, `kleb\w* (?:\w+ ){1,8}(?:ab|zu)`, `forc(?:en|iert|ieren|t)`, `erzw(?:ing|ung)\w*`, `entfern\w*`, `ausbau\w*`, `(?:aus|ab)(?:ge|zu)baut?\w*`,
+		`demontier\w*`, `ab(?:zu)?zieh\w*`, `abgezogen\w*`, `zieh\w* (?:\w+ ){1,8}ab`, `blockier\w*`, `(?:fixier|festbind|festkleb|festklemm)\w*`, `ignorier\w*`,
+		`(?:ver|ab)(?:zu)?deck\w*`, `ueberwind\w*`, `(?:ab)?(?:zu)?trenn\w*`, `(?:ab)?getrennt\w*`, `unterdrueck\w*`, `setz\w* (?:\w+ ){1,5}ausser kraft`,
+	)
+	safetyObject = words(
+		`inter ?lock(?:s|ed|ing)?`, `e ?stops?`, `emergency (?:stops?|switch\w*|off|buttons?|shut ?downs?)`, `guards?`, `guarding`, `guardrails?`,
+		`light ?(?:curtains?|grids?)`, `safet(?:y|ies)(?: \w+)?`, `sto`, `safe torque(?: off)?`, `(?:door|gate|guard|hood|access) (?:switch|contact|lock|sensor|monitor)(?:es|s|ing)?`,
+		`(?:area|laser) scanners?`, `two ?hand(?: \w+)?`, `enabling (?:switch|device|button)(?:es|s)?`, `dead ?man\w*`, `protective (?:device|stop|field|cover|door|hood|fence|guard)s?`,
+		`lock ?out`, `loto`, `tag ?out`, `pull ?(?:cord|wire|rope)s?`, `presence sens(?:or|ing)(?:s| \w+)?`, `relief valves?`, `fail ?safe`, `safe stop`, `trapped key\w*`, `machine guard\w*`,
+		`schutz(?:tuer|gitter|haube|zaun|zaeun|einrichtung|abdeckung|feld|vorrichtung|verkleidung|schalter|funktion|kreis|klappe|zaunt)\w*`,
+		`(?:tuer|tor|hauben|klappen|gitter)(?:kontakt|schalter|verriegelung|ueberwachung|sicherung|sensor)\w*`, `not ?(?:halt|aus|stopp?)(?:s|es|kreis\w*|taster\w*|schalter\w*|kette\w*|relais\w*|tast\w*|funktion\w*| \w*kreis\w*| taster\w*| relais\w*| kette\w*)?`,
+		`licht(?:gitter|vorhang|vorhaeng)\w*`, `sicherheits\w*`, `verriegelung\w*`, `zuhaltung\w*`, `zweihand\w*`, `zustimm(?:taster|schalter|taste)\w*`,
+		`totmann\w*`, `laserscanner\w*`, `(?:reissleine|seilzugschalter|schaltmatte|trittmatte|schaltleiste)\w*`, `ueberdruckventil\w*`, `freischalt\w*`, `wartungssicherung\w*`,
+	)
+	// inTheOpen is running a machine without its protection; it needs no verb of the lists.
+	inTheOpen = words(
+		`(?:run|runs|running|operat\w+|start\w*|restart\w*|jog\w*|test\w*|cycl\w+) .{0,40}?(?:with|while) (?:the |all |its |a )?(?:safety |machine )?(?:guard|gate|door|cover|hood|fence)s? (?:is |are |still |left )*(?:open|off|removed|up|ajar)`,
+		`(?:run|runs|running|operat\w+|start\w*|restart\w*|jog\w*) .{0,40}?without (?:the |any |its |a )?(?:safety \w+|guards?|interlocks?|light ?curtains?|protection|e ?stops?)`,
+		`(?:bei|mit) (?:der |den |die )?(?:geoeffnet|offen|entfernt|ausgebaut|abgenommen)\w* (?:schutz|tuer|haube|abdeckung|verkleidung)\w* .{0,40}?(?:betreib|lauf|start|fahr|test|anfahr)\w*`,
+		`(?:betreib|lauf|start|fahr|test|anfahr)\w* .{0,40}?(?:bei|mit) (?:der |den |die )?(?:geoeffnet|offen|entfernt|ausgebaut|abgenommen)\w* (?:schutz|tuer|haube|abdeckung|verkleidung)\w*`,
+		`ohne (?:die |den |das )?(?:schutz\w+|lichtgitter|lichtvorhang|not ?halt|verkleidung\w*) .{0,40}?(?:betreib|lauf|start|fahr|weiterfahr|anfahr)\w*`,
+	)
+)
+
+// harmless are uses of those words that concern no safety function.
+var harmless = words(
+	`by ?pass(?:ventil\w*|leitung\w*|klappe\w*|filter\w*)`, `by ?pass (?:valve|line|filter|damper|pipe|pump|duct|flap|contactor|flow|hose|regulator|leitung|ventil)s?`,
+	`bridge (?:crane|rectifier)s?`, `h bridge`, `brueckengleichrichter\w*`, `brueckenkran\w*`, `netzwerkbruecke\w*`, `umgehend\w*`,
+	`force (?:sensor|transducer|gauge|feedback|limit)s?`, `(?:the|a|of|excessive|closing|clamping|contact|spring|brute|holding|pressing|this|that|lateral|pulling) force`,
+	`(?:for|your|own|personal) safety(?: reasons?)?`, `safety (?:glasses|shoes|goggles|gloves|data ?sheet|officer|instructions?|distance|vest)`,
+	`sicherheits(?:hinweis|datenblatt|schuh|brille|unterweis|vorschrift|anweis|beauftragt|fachkraft|abstand|gruend|weste)\w*`,
+	`guard(?:s|ed|ing)? against`, `short(?:ly| term| time| while| stop| of)`, `over ?ride key`, `in short`,
+)
+
+var (
+	negator      = words(`never`, `not`, `dont`, `cannot`, `cant`, `mustnt`, `shouldnt`, `no`, `nor`, `without`, `avoid(?:s|ed|ing)?`, `instead of`, `rather than`, `refrain from`, `nobody may`, `nie`, `niemals`, `nicht`, `kein(?:e|en|er|em|es)?`, `keinesfalls`, `keineswegs`, `ohne`, `statt`, `anstatt`)
+	laterNegator = words(`nicht`, `nie`, `niemals`, `keinesfalls`, `keineswegs`, `kein(?:e|en|er|em|es)?`)
+	notReally    = words(`nicht (?:laenger|lange?|nur|vergessen|allein|zoegern)\w*`, `not (?:only|just|longer)`)
+	forbidden    = words(`forbidden`, `prohibited`, `not (?:allowed|permitted|acceptable|an option|an acceptable)`, `never (?:allowed|permitted|acceptable|an option)`, `verboten`, `untersagt`, `unzulaessig`, `nicht (?:erlaubt|gestattet|zulaessig)`)
+	undoing      = words(`remov(?:e|es|ed|ing)`, `restor(?:e|es|ed|ing)`, `report(?:s|ed|ing)?`, `undo`, `reinstat\w+`, `take out`, `clear`, `entfern\w*`, `melden?`, `rueckgaengig`, `zurueckbau\w*`, `beseitig\w*`)
+	inspecting   = words(`check(?:s|ed|ing)?`, `see`, `verify`, `inspect\w*`, `find out`, `ask`, `determine`, `look(?:s|ing)?`, `test`, `investigate`, `examine`, `search`, `pruef\w*`, `kontrollier\w*`, `nachsehen`, `nachschauen`, `feststellen`, `ermitteln`, `fragen`, `klaeren`, `untersuch\w*`, `suchen?`)
+	whether      = words(`whether`, `if`, `for`, `falls`, `ob`, `auf`, `nach`)
+	onCondition  = words(`with`, `when`, `while`, `after`, `once`, `by`, `before`, `then`, `until`, `you`, `mit`, `wenn`, `nachdem`, `indem`, `dann`, `durch`, `bis`)
+	wanting      = words(`must`, `should`, `shall`, `can`, `may`, `could`, `need(?:s|ed)?`, `ha(?:s|ve) to`, `to be`, `make sure`, `ensure`, `verify`, `confirm`, `until`, `once`, `so that`, `muss`, `muessen`, `soll\w*`, `kann`, `koennen`, `darf`, `sicherstellen`, `sobald`, `bis`, `damit`)
+	describing   = words(`was`, `were`, `is`, `are`, `been`, `had`, `has`, `got`, `being`, `wurde\w*`, `ist`, `war\w*`, `sind`, `worden`, `hat`)
+	locked       = words(`lock(?:ed|ing)? ?out`, `locked`, `loto`, `de ?energi[sz]ed?`, `isolat(?:e|ed|ing|ion)`, `spannungsfrei\w*`, `freischalt\w*`, `freigeschaltet\w*`, `gegen wiedereinschalten`)
+	pronoun      = words(`it`, `its`, `them`, `this`, `that`, `these`, `those`, `ihn`, `ihm`, `diesen?`, `dieses`, `dessen`, `deren`)
+	participle   = regexp.MustCompile(`(?:ed|den|rode|brueckt|gebrueckt|iert|umgangen|geschlossen|gelegt|listet|hebelt|schaltet|klemmt|klebt|zogen|baut|getrennt|entfernt)$`)
+	nounForm     = regexp.MustCompile(`^(?:jumpers?|bridges?|by ?pass(?:es)?|bruecken?|(?:draht|kabel)bruecken?|ueberbrueckung(?:en)?|manipulation(?:en)?|umgehung(?:en)?)$`)
+)
+
+// fillers may stand between a negation and the verb that it negates. Anything
+// else breaks the negation: "do not hesitate to bypass".
+var fillers = set(`be been being to ever attempt try trying under any circumstances circumstance simply a an the this that these or and nor even temporarily manually in case of you may should must allowed permitted open touch adjust with at reach into people anyone
+der die das den dem des ein eine einen zu zur werden wird wurde sie oder und jemals etwa einfach fall umstaenden auf unter im an diese diesen dieses dieser durch bitte versuchen`)
+
+func words(alternatives ...string) *regexp.Regexp {
+	return regexp.MustCompile(`\b(?:` + strings.Join(alternatives, "|") + `)\b`)
+}
+
+func set(list string) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range strings.Fields(list) {
+		out[w] = true
+	}
+	return out
+}
+
+// normal folds a sentence to the spelling of the lists. Letters of other
+// scripts that look like Latin ones become Latin: a filter that a Cyrillic "a"
+// passes is none.
+func normal(s string) string {
+	s = strings.Join(strings.Fields(folding.Replace(strings.ToLower(s))), " ")
+	var b strings.Builder
+	for _, r := range s {
+		if r >= 'ａ' && r <= 'ｚ' {
+			r = r - 'ａ' + 'a'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+var folding = strings.NewReplacer(
+	"ä", "ae", "ö", "oe", "ü", "ue", "ß", "ss", "a\u0308", "ae", "o\u0308", "oe", "u\u0308", "ue",
+	"-", " ", "‐", " ", "‑", " ", "_", " ", "/", " ", "*", "", "'", "", "’", "", "`", "", "\"", " ", "„", " ", "“", " ", "”", " ",
+	"а", "a", "е", "e", "о", "o", "р", "p", "с", "c", "у", "y", "х", "x", "і", "i", "ѕ", "s", "ԁ", "d", "ɡ", "g", "ո", "n", "ο", "o", "α", "a", "ε", "e", "ι", "i", "ν", "v",
+	"к", "k", "т", "t", "м", "m", "в", "b", "н", "h",
+)
