@@ -1,0 +1,214 @@
+package upsync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"edgeagent"
+)
+
+// batch is what goes out in one request: events of one epoch.
+type batch struct {
+	events []edgeagent.Outgoing
+	again  bool // served to a resend: the cursor is past them
+}
+
+// choose returns the next batch: the rest of a refused one, else what upstream
+// wants again and what is new in turns, for a long resend must not hold up the
+// alarms of now.
+func (u *Uploader) choose() (batch, error) {
+	if half := u.portion.half(); len(half) > 0 {
+		return batch{events: half}, nil
+	}
+	size := min(u.portion.ceiling, u.pace.size(u.o.Batch))
+	if again, err := u.resend.next(u.o.Book, size, u.o.MaxBytes); err != nil || len(again) > 0 {
+		return batch{events: again, again: true}, err
+	}
+	events, err := u.o.Outbox.Pending(u.o.Name, size, u.o.MaxBytes)
+	if len(events) == 0 && err == nil && u.resend.waiting() {
+		return u.choose()
+	}
+	return batch{events: oneEpoch(events)}, err
+}
+
+// oneEpoch cuts a batch where the epoch changes: a receipt speaks of one.
+func oneEpoch(events []edgeagent.Outgoing) []edgeagent.Outgoing {
+	for i, ev := range events {
+		if ev.Epoch != events[0].Epoch {
+			return events[:i]
+		}
+	}
+	return events
+}
+
+// deliver sends a batch and books what its receipt proves.
+func (u *Uploader) deliver(ctx context.Context, b batch) result {
+	start := time.Now()
+	proof, fault := u.send(ctx, b.events, b.again)
+	if fault != nil {
+		return result{event: u.classify(fault), err: fault, batch: b}
+	}
+	u.pace.good(time.Since(start))
+	u.flow = start.Add(u.pace.gap(len(b.events)))
+	u.takesEvents = true
+	if b.again {
+		u.resend.served(b.events)
+		return result{event: accepted}
+	}
+	u.portion.stored(proven(b.events, proof), u.o.Batch)
+	u.confirm(ctx, proof)
+	return result{event: accepted}
+}
+
+// proven returns how many events from the front of a batch are stored.
+func proven(events []edgeagent.Outgoing, proof edgeagent.Receipt) int {
+	for i, ev := range events {
+		if ev.Sequence > proof.Contig[ev.Stream] {
+			return i
+		}
+	}
+	return len(events)
+}
+
+// send makes one request and returns what its receipt proves.
+func (u *Uploader) send(ctx context.Context, events []edgeagent.Outgoing, again bool) (edgeagent.Receipt, *Error) {
+	u.ordered, u.triedAt = false, time.Now()
+	u.wait(time.Time{})
+	ctx, cancel := context.WithTimeout(ctx, u.o.Timeout)
+	defer cancel()
+	r, err := u.o.Destination.Send(ctx, events)
+	if err != nil {
+		u.refresh(err)
+		return edgeagent.Receipt{}, known(ctx, err)
+	}
+	if r.Epoch == "" {
+		if u.o.Receipt != "status" {
+			return edgeagent.Receipt{}, &Error{Class: NotReceipt, Text: `accepted without a receipt; set receipt = "status" if that is all this upstream gives`}
+		}
+		r = implied(events)
+	}
+	if again { // nothing in it moves a cursor
+		events = []edgeagent.Outgoing{{Epoch: events[0].Epoch}}
+	}
+	l := u.ledger(events[0].Epoch)
+	proof, fault := judge(events, r, l)
+	u.resend.add(proof, l, time.Now())
+	return proof, fault
+}
+
+// refresh drops connections after a failure without an answer: the next probe
+// must not go out from an address that we no longer have.
+func (u *Uploader) refresh(err error) {
+	var e *Error
+	if !errors.As(err, &e) || e.Class == NoAnswer {
+		u.closeIdle()
+	}
+}
+
+// known returns err as an *Error; what no destination classified is taken for
+// the network's fault.
+func known(ctx context.Context, err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Class: NoAnswer, Text: "no answer", Timeout: errors.Is(ctx.Err(), context.DeadlineExceeded), Err: err}
+}
+
+func (u *Uploader) ledger(epoch edgeagent.ID) ledger {
+	return ledger{
+		epoch: u.o.Book.Epoch(),
+		next:  u.o.Book.Backlog(u.o.Name).Next, // after the answer: it cannot be behind what was sent
+		missing: func(s edgeagent.Stream, n uint64) bool {
+			if u.before || u.parked[slot{epoch, s, n}] {
+				return true
+			}
+			kept, err := u.o.Book.Range(epoch, edgeagent.Range{Stream: s, From: n, To: n})
+			return err == nil && len(kept) == 0 // nobody has it any more; a gap event names it
+		},
+	}
+}
+
+// classify turns a failed send into an event of the machine.
+func (u *Uploader) classify(e *Error) event {
+	switch e.Class {
+	case NoAnswer, Busy:
+		if u.fails+1 >= giveUp {
+			return lost
+		}
+		if e.Class == Busy {
+			return busy
+		}
+		return noAnswer
+	case Unproven:
+		if u.fails+1 < giveUp {
+			return busy
+		}
+		return refused
+	case Unfit, TooLarge:
+		return unfit
+	default:
+		return refused
+	}
+}
+
+// confirm moves the cursors; a receipt in hand is booked even while the agent
+// stops. If the data file does not take it, the same events go out again
+// later: upstream applies each id once.
+func (u *Uploader) confirm(ctx context.Context, proof edgeagent.Receipt) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.o.Timeout)
+	defer cancel()
+	if err := u.o.Outbox.Confirm(ctx, u.o.Name, proof); err != nil {
+		u.portion.forget()
+		u.storeFailed("confirm a receipt", err)
+	}
+}
+
+// beat sends a heartbeat. It is never stored, has no number, and says what the
+// next number of each stream will be, so that upstream can see what it lacks.
+func (u *Uploader) beat(ctx context.Context) result {
+	u.beatAt = time.Now().Add(u.o.Heartbeat)
+	hb, err := u.heartbeat(time.Now())
+	if err != nil {
+		return result{event: refused, err: &Error{Class: Denied, Text: "heartbeat", Err: err}}
+	}
+	if _, fault := u.send(ctx, []edgeagent.Outgoing{hb}, false); fault != nil {
+		return result{event: u.classify(fault), err: fault}
+	}
+	u.takesBeats = true
+	return result{event: accepted}
+}
+
+func (u *Uploader) heartbeat(now time.Time) (edgeagent.Outgoing, error) {
+	b := u.o.Book.Backlog(u.o.Name)
+	data := struct {
+		Next    map[edgeagent.Stream]uint64 `json:"next"`
+		Backlog int                         `json:"backlog"`
+		OldestS float64                     `json:"oldest_s"`
+		Parked  int                         `json:"parked"`
+		Agent   any                         `json:"agent,omitempty"`
+	}{Next: b.Next, Backlog: b.Events, Parked: b.Parked}
+	if b.Events > 0 {
+		data.OldestS = max(now.Sub(b.Oldest).Seconds(), 0)
+	}
+	if u.o.HeartbeatData != nil {
+		data.Agent = u.o.HeartbeatData()
+	}
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return edgeagent.Outgoing{}, fmt.Errorf("marshal its data: %w", err)
+	}
+	ev := edgeagent.Event{
+		SpecVersion: "1.0", ID: edgeagent.EventID(u.o.Source, edgeagent.EventHeartbeat, edgeagent.NewID(now), 0),
+		Source: u.o.Source, Type: edgeagent.EventHeartbeat, Time: now, DataContentType: "application/json",
+		Epoch: u.o.Book.Epoch(), Data: raw,
+	}
+	body, err := json.Marshal(ev)
+	if err != nil {
+		return edgeagent.Outgoing{}, fmt.Errorf("marshal it: %w", err)
+	}
+	return edgeagent.Outgoing{Epoch: ev.Epoch, ID: ev.ID, Type: ev.Type, At: now, Body: body}, nil
+}

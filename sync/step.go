@@ -1,0 +1,125 @@
+package upsync
+
+import (
+	"time"
+
+	"edgeagent"
+)
+
+// step looks the event up in the machine, changes the state and acts.
+func (u *Uploader) step(r result) {
+	for _, row := range machine {
+		if row.from == u.state && row.on == r.event {
+			u.enter(row.to, r)
+			u.do(row.do, r)
+			return
+		}
+	}
+	u.o.Log.Error("no row for this in the upstream's machine", "upstream", u.o.Name, "state", u.state, "event", r.event)
+	u.wait(time.Now().Add(u.o.Retry.Max))
+}
+
+// enter notes the state and why; a change is logged once.
+func (u *Uploader) enter(to edgeagent.UpstreamState, r result) {
+	u.mu.Lock()
+	from := u.state
+	u.state = to
+	if from != to {
+		u.since = time.Now()
+	}
+	u.text = ""
+	if r.err != nil {
+		u.text = r.err.Error()
+	}
+	text := u.text
+	u.mu.Unlock()
+	if from != to {
+		u.o.Log.Info("upstream "+string(to), "upstream", u.o.Name, "was", from, "why", text)
+	}
+	if to != edgeagent.UpstreamUp {
+		// What it refused before may be mended when it is back.
+		u.portion.forget()
+		if u.outage.IsZero() {
+			u.outage = time.Now()
+		}
+	}
+}
+
+func (u *Uploader) do(what action, r result) {
+	switch what {
+	case goOn:
+		u.fails = 0
+	case resume:
+		u.comeBack()
+	case backOff, slowDown:
+		u.failed(r)
+	case halve:
+		u.fails = 0
+		u.refused(r)
+	case hold:
+		u.fails = 0
+		u.wait(time.Now().Add(pauseFor))
+	}
+}
+
+func (u *Uploader) refused(r result) {
+	if r.batch.again {
+		u.resend.refused(r.batch.events)
+		return
+	}
+	u.portion.refused(r)
+}
+
+// comeBack starts sending again. After an outage that others shared, a random
+// start and a slow flow keep a fleet from knocking its upstream over.
+func (u *Uploader) comeBack() {
+	gone := u.gone()
+	u.fails, u.outage = 0, time.Time{}
+	u.pace.end()
+	if gone >= 10*time.Second {
+		u.pace.begin()
+		u.flow = time.Now().Add(u.share(spreadOver(gone)))
+	}
+}
+
+// gone returns how long nothing was confirmed. After a start that is the age
+// of the oldest event: the power may have come back for everybody.
+func (u *Uploader) gone() time.Duration {
+	var d time.Duration
+	if !u.outage.IsZero() {
+		d = time.Since(u.outage)
+	}
+	if b := u.o.Book.Backlog(u.o.Name); !u.takesEvents && b.Events > 0 {
+		d = max(d, time.Since(b.Oldest))
+	}
+	return d
+}
+
+func spreadOver(gone time.Duration) time.Duration {
+	if gone > 5*time.Minute {
+		return time.Minute
+	}
+	return 5 * time.Second
+}
+
+// failed waits before the same is sent again: what the upstream asked for and
+// up to half more, or the back-off, all of it random but half its first step.
+func (u *Uploader) failed(r result) {
+	u.fails++
+	if len(r.batch.events) > 0 {
+		u.pace.bad()
+		u.portion.slow(r)
+	}
+	if after := min(r.err.RetryAfter, time.Hour); after > 0 {
+		u.ordered = true
+		u.wait(time.Now().Add(after + u.share(after/2)))
+		return
+	}
+	least := u.o.Retry.First / 2
+	u.wait(time.Now().Add(least + u.share(u.o.Retry.Wait(u.fails)-least)))
+}
+
+// share returns a random part of d.
+func (u *Uploader) share(d time.Duration) time.Duration {
+	return time.Duration(u.random() * float64(d))
+}
