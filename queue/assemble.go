@@ -1,0 +1,84 @@
+package queue
+
+import (
+	"strings"
+
+	"edgeagent"
+)
+
+// assemble returns a job as it would read after this batch.
+func (b *batch) assemble(j job) (edgeagent.Job, error) {
+	bodies := make(map[string][]byte)
+	err := b.scan(bucketBodies, string(j.id), func(key string, body []byte) error {
+		bodies[key] = body
+		return nil
+	})
+	if err != nil {
+		return edgeagent.Job{}, err
+	}
+	return assemble(j.id, j.header, bodies)
+}
+
+// assemble puts a job together from its header and its bodies.
+func assemble(id edgeagent.ID, h header, bodies map[string][]byte) (edgeagent.Job, error) {
+	j := edgeagent.Job{
+		ID: id, State: h.State, Priority: h.Priority, Attempts: h.Attempts, Interrupts: h.Interrupts,
+		MaxAttempts: h.MaxAttempts, CreatedAt: h.Created, FinishedAt: edgeagent.TimePtr(h.Finished),
+		Alarms: []edgeagent.ID{}, Reviews: []edgeagent.Diagnosis{}, Timeline: []edgeagent.TimelineEntry{}, Calls: []edgeagent.Call{},
+	}
+	if h.State == edgeagent.JobPending {
+		j.NextTryAt = edgeagent.TimePtr(h.NotBefore)
+	}
+	if unfinished(h.State) {
+		j.FinishedAt = nil // of an earlier end
+	}
+	for _, key := range sortedKeys(bodies) {
+		if err := fill(&j, key, bodies[key]); err != nil {
+			return j, err
+		}
+	}
+	return j, nil
+}
+
+// fill adds one body to a job.
+func fill(j *edgeagent.Job, key string, body []byte) error {
+	rest, ok := strings.CutPrefix(key, string(j.ID))
+	if !ok || rest == "" {
+		return nil
+	}
+	switch rest[0] {
+	case partOpening:
+		var g group
+		err := unmarshal(bucketBodies, key, body, &g)
+		j.Line = g.Line
+		return err
+	case partTimeline:
+		return fillTimeline(j, key, body)
+	case partDiagnosis:
+		return unmarshal(bucketBodies, key, body, &j.Diagnosis)
+	case partFeedback:
+		return unmarshal(bucketBodies, key, body, &j.Feedback)
+	case partCalls:
+		var calls []edgeagent.Call
+		err := unmarshal(bucketBodies, key, body, &calls)
+		j.Calls = append(j.Calls, calls...)
+		return err
+	}
+	return nil // case and prompt are asked for by themselves
+}
+
+func fillTimeline(j *edgeagent.Job, key string, body []byte) error {
+	var e edgeagent.TimelineEntry
+	if err := unmarshal(bucketBodies, key, body, &e); err != nil {
+		return err
+	}
+	j.Timeline = append(j.Timeline, e)
+	j.Alarms = appendAlarm(j.Alarms, e)
+	switch e.Event {
+	case "retry", "failed", "interrupted":
+		if !e.Detail.Is("person") {
+			j.LastError = e.Detail
+		}
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package queue
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+// A batch is what one commit will write. Operations read through it, so that
+// each sees those before it in the same batch, and change memory through it, so
+// that all of it can be taken back.
+type batch struct {
+	db   *DB
+	o    Options
+	w    *working
+	now  time.Time
+	puts map[string][]byte // bucket and key → record; nil deletes
+	undo []func()
+	read *bbolt.Tx // of the file as it was before the batch; opened when needed
+
+	jobsWoken, alarmsChanged, outboxChanged, devicesChanged bool
+}
+
+// set puts v into m, and back what was there when the batch is taken back.
+func set[K comparable, V any](b *batch, m map[K]V, k K, v V) {
+	old, had := m[k]
+	m[k] = v
+	b.undo = append(b.undo, func() { restore(m, k, old, had) })
+}
+
+// remove deletes k from m, likewise.
+func remove[K comparable, V any](b *batch, m map[K]V, k K) {
+	old, had := m[k]
+	delete(m, k)
+	b.undo = append(b.undo, func() { restore(m, k, old, had) })
+}
+
+// assign sets *p, likewise.
+func assign[V any](b *batch, p *V, v V) {
+	old := *p
+	*p = v
+	b.undo = append(b.undo, func() { *p = old })
+}
+
+func restore[K comparable, V any](m map[K]V, k K, old V, had bool) {
+	if had {
+		m[k] = old
+		return
+	}
+	delete(m, k)
+}
+
+// rollback takes back everything after mark, the last change first.
+func (b *batch) rollback(mark int) {
+	for i := len(b.undo) - 1; i >= mark; i-- {
+		b.undo[i]()
+	}
+	b.undo = b.undo[:mark]
+}
+
+// put writes a record.
+func (b *batch) put(bucket byte, key string, revision uint32, body []byte) error {
+	if len(key) > maxKey {
+		return fmt.Errorf("key of %d bytes: want at most %d", len(key), maxKey)
+	}
+	set(b, b.puts, string(rune(bucket))+key, encodeRecord(bucket, key, revision, body))
+	return nil
+}
+
+// putJSON writes v as JSON.
+func (b *batch) putJSON(bucket byte, key string, revision uint32, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %c/%q as JSON: %w", bucket, key, err)
+	}
+	return b.put(bucket, key, revision, body)
+}
+
+// drop deletes a record.
+func (b *batch) drop(bucket byte, key string) { set(b, b.puts, string(rune(bucket))+key, nil) }
+
+// get returns a record as the batch leaves it; ErrNotFound without one.
+func (b *batch) get(bucket byte, key string) ([]byte, uint32, error) {
+	if rec, mine := b.puts[string(rune(bucket))+key]; mine {
+		return decodeFound(bucket, key, rec)
+	}
+	tx, err := b.reader()
+	if err != nil {
+		return nil, 0, err
+	}
+	return readRecord(tx, bucket, key)
+}
+
+func (b *batch) getJSON(bucket byte, key string, v any) error {
+	body, _, err := b.get(bucket, key)
+	if err != nil {
+		return err
+	}
+	return unmarshal(bucket, key, body, v)
+}
+
+// scan calls visit for every record with the prefix, in key order, as the
+// batch leaves them.
+func (b *batch) scan(bucket byte, prefix string, visit func(key string, body []byte) error) error {
+	tx, err := b.reader()
+	if err != nil {
+		return err
+	}
+	found := make(map[string][]byte)
+	if err := scanRecords(tx, bucket, prefix, func(key string, body []byte, _ uint32) error {
+		found[key] = body
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := b.overlay(bucket, prefix, found); err != nil {
+		return err
+	}
+	for _, key := range sortedKeys(found) {
+		if err := visit(key, found[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overlay lays the batch's own records over those found in the file.
+func (b *batch) overlay(bucket byte, prefix string, found map[string][]byte) error {
+	full := string(rune(bucket)) + prefix
+	for name, rec := range b.puts {
+		if len(name) < len(full) || name[:len(full)] != full {
+			continue
+		}
+		body, _, err := decodeFound(bucket, name[1:], rec)
+		switch {
+		case errors.Is(err, edgeagent.ErrNotFound):
+			delete(found, name[1:])
+		case err != nil:
+			return err
+		default:
+			found[name[1:]] = body
+		}
+	}
+	return nil
+}
+
+// reader opens the batch's view of the file.
+func (b *batch) reader() (*bbolt.Tx, error) {
+	if b.read != nil {
+		return b.read, nil
+	}
+	tx, err := b.db.bolt.Begin(false)
+	if err != nil {
+		return nil, fmt.Errorf("read the data file: %w", err)
+	}
+	b.read = tx
+	return tx, nil
+}
+
+// closeReader ends the view: a transaction that writes may have to map the file
+// anew, which waits for every reader.
+func (b *batch) closeReader() {
+	if b.read != nil {
+		_ = b.read.Rollback() // of a read-only transaction: nothing to undo
+		b.read = nil
+	}
+}
+
+// write puts the records into the file, in the order of their keys.
+func (b *batch) write(tx *bbolt.Tx) error {
+	for _, name := range sortedKeys(b.puts) {
+		bucket := tx.Bucket([]byte(name[:1]))
+		if bucket == nil {
+			return fmt.Errorf("bucket %s is missing: %w", name[:1], errDamaged)
+		}
+		if name[0] == bucketOutbox {
+			bucket.FillPercent = 0.9 // only ever grows at its end
+		}
+		if err := writeOne(bucket, []byte(name[1:]), b.puts[name]); err != nil {
+			return fmt.Errorf("write %s/%q: %w", name[:1], name[1:], err)
+		}
+	}
+	return nil
+}
+
+func writeOne(bucket *bbolt.Bucket, key, rec []byte) error {
+	if rec == nil {
+		return bucket.Delete(key)
+	}
+	return bucket.Put(key, rec)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// decodeFound decodes a record that may be absent.
+func decodeFound(bucket byte, key string, rec []byte) ([]byte, uint32, error) {
+	if rec == nil {
+		return nil, 0, fmt.Errorf("%c/%q: %w", bucket, key, edgeagent.ErrNotFound)
+	}
+	return decodeRecord(bucket, key, rec)
+}
+
+// readRecord returns one record of the file; its body lives as long as tx.
+func readRecord(tx *bbolt.Tx, bucket byte, key string) ([]byte, uint32, error) {
+	b := tx.Bucket([]byte{bucket})
+	if b == nil {
+		return nil, 0, fmt.Errorf("bucket %c is missing: %w", bucket, errDamaged)
+	}
+	return decodeFound(bucket, key, b.Get([]byte(key)))
+}
+
+// scanRecords visits the records of the file with the prefix, in key order.
+func scanRecords(tx *bbolt.Tx, bucket byte, prefix string, visit func(key string, body []byte, revision uint32) error) error {
+	b := tx.Bucket([]byte{bucket})
+	if b == nil {
+		return fmt.Errorf("bucket %c is missing: %w", bucket, errDamaged)
+	}
+	c := b.Cursor()
+	for k, v := c.Seek([]byte(prefix)); k != nil && len(k) >= len(prefix) && string(k[:len(prefix)]) == prefix; k, v = c.Next() {
+		body, revision, err := decodeRecord(bucket, string(k), v)
+		if err != nil {
+			return err
+		}
+		if err := visit(string(k), body, revision); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unmarshal(bucket byte, key string, body []byte, v any) error {
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("read %c/%q: %w: %w", bucket, key, errDamaged, err)
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"edgeagent"
+)
+
+// maxBatch bounds how many operations share a commit.
+const maxBatch = 1024
+
+// errClosed is returned by everything after Close.
+var errClosed = errors.New("the data file is closed")
+
+// An op is one operation on its way through the committer.
+type op struct {
+	ctx   context.Context
+	apply func(*batch) error
+	done  chan error // buffered: the committer never waits for who asked
+}
+
+// do has apply carried out by the committer and returns after its commit. Once
+// the committer has taken it, ctx no longer counts: an answer that says nothing
+// about what was written helps nobody.
+func (db *DB) do(ctx context.Context, doing string, apply func(*batch) error) error {
+	o := op{ctx: ctx, apply: apply, done: make(chan error, 1)}
+	select {
+	case db.ops <- o:
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	case <-db.done:
+		return fmt.Errorf("%s: %w", doing, errClosed)
+	}
+	if err := db.answer(o); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return nil
+}
+
+func (db *DB) answer(o op) error {
+	select {
+	case err := <-o.done:
+		return err
+	case <-db.done:
+	}
+	select {
+	case err := <-o.done: // answered just before the end
+		return err
+	default:
+		return errClosed
+	}
+}
+
+// commitLoop is the committer.
+func (db *DB) commitLoop() {
+	defer close(db.done)
+	for {
+		select {
+		case first := <-db.ops:
+			db.runBatch(db.drain(first))
+		case <-db.stop:
+			return
+		}
+	}
+}
+
+// drain takes what has arrived meanwhile. There is no timer: a lone operation
+// is written at once, and under load batches form while a commit runs.
+func (db *DB) drain(first op) []op {
+	ops := []op{first}
+	for len(ops) < maxBatch {
+		select {
+		case o := <-db.ops:
+			ops = append(ops, o)
+		default:
+			return ops
+		}
+	}
+	return ops
+}
+
+// runBatch applies, commits, publishes and answers.
+func (db *DB) runBatch(ops []op) {
+	b := db.newBatch()
+	accepted := make([]op, 0, len(ops))
+	for _, o := range ops {
+		if err := db.applyOne(b, o); err != nil {
+			o.done <- err
+			continue
+		}
+		accepted = append(accepted, o)
+	}
+	err := db.finish(b, len(accepted))
+	for _, o := range accepted {
+		o.done <- err
+	}
+}
+
+func (db *DB) newBatch() *batch {
+	return &batch{db: db, o: *db.options.Load(), w: db.work, now: time.Now(), puts: make(map[string][]byte)}
+}
+
+// applyOne checks and applies one operation; one that fails leaves no trace in
+// the batch.
+func (db *DB) applyOne(b *batch, o op) error {
+	if err := db.failure(); err != nil {
+		return err
+	}
+	if err := o.ctx.Err(); err != nil {
+		return err
+	}
+	mark := len(b.undo)
+	err := guard(func() error { return o.apply(b) })
+	if err != nil {
+		b.rollback(mark)
+	}
+	return err
+}
+
+// finish commits what the batch holds; a batch that only read costs nothing.
+func (db *DB) finish(b *batch, ops int) error {
+	defer b.closeReader()
+	if len(b.puts) == 0 {
+		return nil
+	}
+	saved, err := db.prepare(b)
+	if err == nil {
+		b.closeReader()
+		err = db.commit(b, ops)
+	}
+	if err != nil {
+		b.rollback(0)
+		return err
+	}
+	db.ledger.stored(saved)
+	db.publish(b)
+	return nil
+}
+
+// prepare adds what rides along with every commit: spend and housekeeping.
+func (db *DB) prepare(b *batch) (saved uint64, err error) {
+	body, saved, changed, err := db.ledger.snapshot()
+	if err != nil {
+		return 0, err
+	}
+	if changed {
+		if err := b.put(bucketMeta, keySpend, 0, body); err != nil {
+			return 0, err
+		}
+	}
+	mark := len(b.undo)
+	if err := b.tidy(); err != nil {
+		b.rollback(mark)
+		b.o.Log.Warn("the data file was not tidied", "error", err)
+	}
+	return saved, nil
+}
+
+// commit is one transaction.
+func (db *DB) commit(b *batch, ops int) error {
+	start := time.Now()
+	before := db.txid()
+	err := guard(func() error { return errors.Join(db.bolt.Update(b.write), db.measure()) })
+	if err != nil {
+		return db.judge(err, before)
+	}
+	db.commits.Add(1)
+	db.full.Store(false)
+	b.o.OnCommit(time.Since(start), ops)
+	return nil
+}
+
+// judge decides what a failed commit means. No space is an answer, and the file
+// goes on. Everything else, and any error after which the new state is visible
+// all the same, leaves the handle in a state that cannot be trusted: Linux
+// marks pages clean after a failed sync.
+func (db *DB) judge(err error, before int) error {
+	if noSpace(err) && db.txid() == before {
+		db.full.Store(true)
+		return fmt.Errorf("%w: %w", edgeagent.ErrFull, err)
+	}
+	err = fmt.Errorf("commit to %s: %w", db.path, err)
+	db.fail(err)
+	return err
+}
+
+func noSpace(err error) bool {
+	return errors.Is(err, bolterrors.ErrMaxSizeReached) || errors.Is(err, syscall.ENOSPC) ||
+		errors.Is(err, syscall.EDQUOT) ||
+		// bbolt flattens the errors of growing the file to text
+		strings.Contains(err.Error(), syscall.ENOSPC.Error())
+}
+
+// txid returns the number of the newest transaction that can be seen.
+func (db *DB) txid() int {
+	id := -1
+	_ = guard(func() error { // an error leaves -1, which equals no number
+		return db.bolt.View(func(tx *bbolt.Tx) error { id = tx.ID(); return nil })
+	})
+	return id
+}
+
+// fail ends all writing. The process has to open the file anew.
+func (db *DB) fail(err error) {
+	db.failOnce.Do(func() {
+		db.broken.Store(&err)
+		close(db.failed)
+		db.options.Load().Log.Error("the data file can no longer be written: restart the agent", "error", err)
+	})
+}
+
+func (db *DB) failure() error {
+	if err := db.broken.Load(); err != nil {
+		return fmt.Errorf("the data file failed before: %w", *err)
+	}
+	return nil
+}
+
+// guard turns a panic of bbolt into an error: on a damaged page it panics where
+// others return.
+func guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v: %w", r, errDamaged)
+		}
+	}()
+	return f()
+}

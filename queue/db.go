@@ -1,0 +1,185 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+// DB is the open data file.
+type DB struct {
+	path      string
+	boot      boot
+	crashCost float64
+	lock      *os.File
+	bolt      *bbolt.DB
+	options   atomic.Pointer[Options]
+	work      *working // the committer's
+	ledger    ledger
+	view      atomic.Pointer[view]
+	raisedMu  sync.RWMutex // of work.raised, which readers look into
+
+	ops      chan op
+	stop     chan struct{}
+	stopOnce sync.Once
+	done     chan struct{}
+	jobs     chan struct{}
+	subs     subscribers
+
+	commits  atomic.Uint64
+	used     atomic.Int64 // bytes of the file up to its last page
+	full     atomic.Bool
+	broken   atomic.Pointer[error]
+	failOnce sync.Once
+	failed   chan struct{}
+	salvaged string // why the file is a new one; empty for the old one
+}
+
+// Open opens the data file, or makes it. Damage never keeps it from opening:
+// the damaged file is set aside as PATH.corrupt-TIME, a new one is begun, and
+// [DB.Storage] says so. It returns an error when another process has the file,
+// or when the folder cannot be written. The lock is the file PATH.lock.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	o = o.withDefaults()
+	lock, err := acquire(o.Path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		path: o.Path, boot: newBoot(), crashCost: o.CrashCostUSD, lock: lock,
+		ops: make(chan op, maxBatch), stop: make(chan struct{}), done: make(chan struct{}),
+		jobs: make(chan struct{}, 1), failed: make(chan struct{}),
+	}
+	db.options.Store(&o)
+	db.ledger.configure(o)
+	if err := db.start(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the data file %s: %w", o.Path, err), lock.Close())
+	}
+	return db, nil
+}
+
+// start opens the file and the committer.
+func (db *DB) start(ctx context.Context, o Options) error {
+	if err := db.openFile(ctx, o); err != nil {
+		return err
+	}
+	if err := db.recover(); err != nil {
+		return errors.Join(err, db.bolt.Close())
+	}
+	go db.commitLoop()
+	return nil
+}
+
+// recover takes back what the last process left behind: one commit at open.
+func (db *DB) recover() error {
+	b := db.newBatch()
+	for _, j := range db.work.jobs {
+		if j.State != edgeagent.JobRunning {
+			b.schedule(&j)
+			db.work.jobs[j.id] = j
+			continue
+		}
+		if err := b.interrupt(j); err != nil {
+			b.closeReader()
+			return err
+		}
+	}
+	err := db.finish(b, 0)
+	if errors.Is(err, edgeagent.ErrFull) {
+		b.o.Log.Error("the data file is full: jobs that were running wait for a restart", "error", err)
+		err = nil
+	}
+	db.publish(b)
+	return err
+}
+
+// Configure applies what may change while the file is open.
+func (db *DB) Configure(o Options) {
+	o = o.withDefaults()
+	db.options.Store(&o)
+	db.ledger.configure(o)
+	_ = db.do(context.Background(), "publish the new options", func(b *batch) error {
+		db.publish(b) // backlogs of new destinations
+		return nil
+	}) // fails only when closed: nobody looks any more
+}
+
+// Close ends the committer, closes the file and leaves the mark that spares the
+// next start the check. Operations under way are answered first or refused.
+func (db *DB) Close() error {
+	var err error
+	db.stopOnce.Do(func() {
+		close(db.stop)
+		<-db.done
+		err = errors.Join(db.closeFile(), db.lock.Close())
+	})
+	return err
+}
+
+func (db *DB) closeFile() error {
+	if err := db.bolt.Close(); err != nil {
+		return fmt.Errorf("close the data file %s: %w", db.path, err)
+	}
+	if db.failure() != nil {
+		return nil // the next start has to look
+	}
+	return writeCleanMark(db.path, db.options.Load().BootID)
+}
+
+// Failed is closed when the file can no longer be written. Only a new process
+// can be trusted with it then.
+func (db *DB) Failed() <-chan struct{} { return db.failed }
+
+// Epoch names the life of the file; sequence numbers count within it.
+func (db *DB) Epoch() edgeagent.ID { return db.view.Load().epoch }
+
+// JobsReady returns a channel that receives when there may be a job to lease. It
+// holds one wake-up, and is for one reader.
+func (db *DB) JobsReady() <-chan struct{} { return db.jobs }
+
+// subscribers are woken by new events.
+type subscribers struct {
+	mu  sync.Mutex
+	all map[chan struct{}]struct{}
+}
+
+// OutboxReady returns a channel of its own for each caller, which receives when
+// there are new events. It holds one wake-up. Call stop when done with it.
+func (db *DB) OutboxReady() (ready <-chan struct{}, stop func()) {
+	c := make(chan struct{}, 1)
+	s := &db.subs
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = make(map[chan struct{}]struct{})
+	}
+	s.all[c] = struct{}{}
+	return c, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.all, c)
+	}
+}
+
+func (s *subscribers) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		signal(c)
+	}
+}
+
+// signal wakes a reader that may be awake already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

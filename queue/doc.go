@@ -1,0 +1,18 @@
+// Package queue is the data file: alarms, diagnosis jobs and the outbox in one
+// bbolt file that survives power cuts.
+//
+// Everything that must happen together is one commit. An alarm costs four of
+// them when it comes alone, and a few for hundreds in a storm:
+//
+//	TX 1  Record    alarm, evidence, hint, job, outbox
+//	TX 2  Lease     job running, case frozen
+//	TX 3  Complete  job, calls, spend, outbox
+//	TX 4  Confirm   cursor of a destination
+//
+// One goroutine commits. It has no timer: operations that arrive while a commit
+// runs share the next one, each is checked against memory before the
+// transaction, and each is answered after it. A healthy scan writes nothing.
+//
+// Every record carries its own key, a revision and a CRC-32C, because bbolt has
+// no page checksums: a flipped bit must never come back as a wrong value.
+package queue

@@ -1,0 +1,110 @@
+package queue
+
+import (
+	"time"
+
+	"edgeagent"
+)
+
+// assignJob puts an alarm into the job of its group, or opens one.
+func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
+	g := group{Line: a.Line, Agent: a.Origin == edgeagent.OriginAgent}
+	if id, open := b.w.groups[g]; open {
+		return b.join(b.w.jobs[id], t, a)
+	}
+	return b.open(g, t, a)
+}
+
+// open makes a job. When it becomes ready is fixed by its first alarm: a line
+// that keeps raising must not keep its diagnosis waiting.
+func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error {
+	j := job{id: edgeagent.NewID(b.now), group: g}
+	j.State, j.Priority, j.MaxAttempts = edgeagent.JobPending, a.Priority, b.o.MaxAttempts
+	j.Created, j.NotBefore, j.Wait = b.now, t.At.Add(b.o.GroupWindow), b.o.GroupWindow
+	if err := b.putJSON(bucketBodies, part(j.id, partOpening), 0, g); err != nil {
+		return err
+	}
+	set(b, b.w.groups, g, j.id)
+	a.Job = j.id
+	return b.note(&j, "opened", alarmNote(*a))
+}
+
+// join adds an alarm to a job that was not leased yet.
+func (b *batch) join(j job, t edgeagent.Transition, a *edgeagent.Alarm) error {
+	j.Priority = min(j.Priority, a.Priority)
+	a.Job = j.id
+	return b.note(&j, "joined", alarmNote(*a))
+}
+
+// alarmNote is the timeline's detail of an alarm that came in. The timeline is
+// the only place that says which alarms a job has.
+func alarmNote(a edgeagent.Alarm) *edgeagent.Note {
+	return edgeagent.NewNote("alarm", a.Name()+": "+a.Text, paramAlarm, string(a.ID))
+}
+
+const paramAlarm = "alarm"
+
+// note adds a line to a job's timeline and stores the header.
+func (b *batch) note(j *job, what string, detail *edgeagent.Note) error {
+	line := edgeagent.TimelineEntry{At: b.now, Event: what, Detail: detail}
+	if err := b.putJSON(bucketBodies, numbered(j.id, partTimeline, clampUint16(j.Entries)), 0, line); err != nil {
+		return err
+	}
+	j.Entries++
+	return b.putJob(j)
+}
+
+// putJob stores a header and brings memory in step with it.
+func (b *batch) putJob(j *job) error {
+	j.revision++
+	if err := b.put(bucketJobs, string(j.id), j.revision, j.encode()); err != nil {
+		return err
+	}
+	b.setJob(*j)
+	j.was = j.State
+	return nil
+}
+
+// setJob keeps unfinished jobs at hand and forgets the others.
+func (b *batch) setJob(j job) {
+	if j.was != "" {
+		set(b, b.w.counts, j.was, b.w.counts[j.was]-1)
+	}
+	set(b, b.w.counts, j.State, b.w.counts[j.State]+1)
+	j.was = j.State
+	if j.Frozen || !unfinished(j.State) {
+		b.leaveGroup(j)
+	}
+	// What a heap dropped as stale is put back when the batch is taken back.
+	if old := b.w.jobs[j.id]; old.State == edgeagent.JobPending {
+		b.undo = append(b.undo, func() { b.w.schedule(old, time.Now()) })
+	}
+	if !unfinished(j.State) {
+		remove(b, b.w.jobs, j.id)
+		return
+	}
+	if j.State == edgeagent.JobPending {
+		b.schedule(&j)
+	}
+	set(b, b.w.jobs, j.id, j)
+}
+
+// schedule sets when a pending job is ready, and makes it findable.
+func (b *batch) schedule(j *job) {
+	if j.ready.IsZero() {
+		j.ready = b.now.Add(j.remaining(b.now))
+	}
+	b.w.schedule(*j, b.now)
+	b.jobsWoken = true
+}
+
+// leaveGroup closes a job to further alarms.
+func (b *batch) leaveGroup(j job) {
+	if b.w.groups[j.group] == j.id {
+		remove(b, b.w.groups, j.group)
+	}
+}
+
+func unfinished(s edgeagent.JobState) bool {
+	return s == edgeagent.JobPending || s == edgeagent.JobRunning
+}

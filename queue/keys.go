@@ -1,0 +1,108 @@
+package queue
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"edgeagent"
+)
+
+// The buckets. Fewer would not write less: a commit rewrites one leaf of each
+// that it touches, and the outbox, jobs and alarms all grow at their own end.
+const (
+	bucketMeta   = 'm' // schema, epoch, spend, devices, cursors, parked
+	bucketJobs   = 'j' // job id → header: all that a lease rewrites
+	bucketBodies = 'b' // object id + part → immutable JSON
+	bucketAlarms = 'a' // alarm id → alarm
+	bucketKeys   = 'k' // hash of an idempotency key → alarm
+	bucketOutbox = 'o' // epoch + stream + sequence → frozen event
+)
+
+var buckets = []byte{bucketMeta, bucketJobs, bucketBodies, bucketAlarms, bucketKeys, bucketOutbox}
+
+// The keys of bucket m.
+const (
+	keySchema   = "schema"
+	keyEpoch    = "epoch"
+	keySpend    = "spend"
+	prefixDev   = "d/"
+	prefixSent  = "c/" // cursor: destination, epoch, stream
+	prefixPark  = "p/" // parked: destination, epoch, stream, sequence
+	prefixEpoch = "e/" // every epoch whose events may still be in the outbox
+)
+
+// The parts of an object in bucket b.
+const (
+	partEvidence  = 'e' // of an alarm
+	partHint      = 'h' // of an alarm
+	partOpening   = 'o' // of a job: line and group
+	partTimeline  = 't' // of a job, numbered
+	partCase      = 'c'
+	partDiagnosis = 'd'
+	partCalls     = 'k' // numbered by the time they were written
+	partPrompt    = 'p' // numbered likewise
+	partFeedback  = 'f'
+)
+
+// part returns the key of the only body of its kind.
+func part(id edgeagent.ID, kind byte) string { return string(id) + string(rune(kind)) }
+
+// numbered returns the key of the n-th body of its kind, from 0.
+func numbered(id edgeagent.ID, kind byte, n uint16) string {
+	return part(id, kind) + string([]byte{byte(n >> 8), byte(n)})
+}
+
+// The letters of the streams in keys, in the order in which they are sent.
+var streamLetters = map[edgeagent.Stream]byte{
+	edgeagent.StreamAlarm:     'a',
+	edgeagent.StreamDiagnosis: 'd',
+	edgeagent.StreamEvent:     'e',
+}
+
+// A streamKey names a run of sequence numbers.
+type streamKey struct {
+	epoch  edgeagent.ID
+	stream edgeagent.Stream
+}
+
+func (s streamKey) prefix() string { return string(s.epoch) + string(rune(streamLetters[s.stream])) }
+
+func (s streamKey) key(seq uint64) string {
+	return string(binary.BigEndian.AppendUint64([]byte(s.prefix()), seq))
+}
+
+// parseOutboxKey reads what streamKey.key writes.
+func parseOutboxKey(key string) (streamKey, uint64, error) {
+	if len(key) != 26+1+8 {
+		return streamKey{}, 0, fmt.Errorf("outbox key %q: want 35 bytes", key)
+	}
+	for stream, letter := range streamLetters {
+		if letter == key[26] {
+			return streamKey{edgeagent.ID(key[:26]), stream}, binary.BigEndian.Uint64([]byte(key[27:])), nil
+		}
+	}
+	return streamKey{}, 0, fmt.Errorf("outbox key %q: unknown stream", key)
+}
+
+// A cursorKey names how far a destination has confirmed a stream.
+type cursorKey struct {
+	dest string
+	streamKey
+}
+
+func (c cursorKey) key() string { return prefixSent + c.dest + "/" + c.prefix() }
+
+// A parkedKey names an event that a destination refused for good.
+type parkedKey struct {
+	cursorKey
+	seq uint64
+}
+
+func (p parkedKey) key() string { return prefixPark + p.dest + "/" + p.streamKey.key(p.seq) }
+
+// idempotencyKey returns the key of bucket k: the plant's own may be long and hostile.
+func idempotencyKey(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return string(sum[:16])
+}

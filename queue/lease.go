@@ -1,0 +1,226 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"edgeagent"
+)
+
+// crashLimit is how many interrupts under one boot id fail a job: a power cut
+// is not its fault, ending the process three times is.
+const crashLimit = 3
+
+// Lease gives out the next job that is ready, by priority, then age, then id.
+// It returns nil and no error when there is none.
+func (db *DB) Lease(ctx context.Context) (*edgeagent.Lease, error) {
+	var lease *edgeagent.Lease
+	err := db.do(ctx, "lease a job", func(b *batch) error {
+		j, ok := b.w.front(b.now)
+		if !ok {
+			return nil
+		}
+		l, err := b.lease(j)
+		if err != nil {
+			return fmt.Errorf("job %s: %w", j.id, err)
+		}
+		lease = &l
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return lease, nil
+}
+
+func (b *batch) lease(j job) (edgeagent.Lease, error) {
+	c, err := b.freeze(j)
+	if err != nil {
+		return edgeagent.Lease{}, err
+	}
+	if boot := bootHash(b.o.BootID); j.Boot != boot {
+		j.Boot, j.BootInterrupts = boot, 0
+	}
+	if err := b.step(&j, evLease); err != nil {
+		return edgeagent.Lease{}, err
+	}
+	_, _ = rand.Read(j.Token[:]) // never fails
+	j.LeasedAt, j.Frozen = b.now, true
+	l := edgeagent.Lease{Job: j.id, Token: token(j.Token), Attempt: j.Attempts + 1, Case: c}
+	return l, b.note(&j, "leased", nil)
+}
+
+// step moves a job by the table.
+func (b *batch) step(j *job, ev event) error {
+	to, err := next(j.State, ev)
+	if err != nil {
+		return err
+	}
+	j.State, j.ready = to, time.Time{}
+	if to != edgeagent.JobRunning {
+		j.Token = [16]byte{}
+	}
+	if !unfinished(to) {
+		j.Finished = b.now
+	}
+	return nil
+}
+
+// held returns the job of a lease, or ErrLeaseLost.
+func (b *batch) held(l edgeagent.Lease) (job, error) {
+	j, ok := b.w.jobs[l.Job]
+	if !ok || !j.holds(l.Token) {
+		return job{}, fmt.Errorf("job %s: %w", l.Job, edgeagent.ErrLeaseLost)
+	}
+	return j, nil
+}
+
+// Complete stores a diagnosis with its calls and ends the lease. The event
+// diagnosis.completed is written in the same commit. It returns ErrLeaseLost
+// for a token that is not the job's any more.
+func (db *DB) Complete(ctx context.Context, l edgeagent.Lease, o edgeagent.Outcome) error {
+	if o.Diagnosis == nil {
+		return fmt.Errorf("complete job %s: an outcome without a diagnosis is a Retry", l.Job)
+	}
+	return db.do(ctx, "complete a job", func(b *batch) error {
+		j, err := b.held(l)
+		if err != nil {
+			return err
+		}
+		if err := b.keepCalls(&j, o); err != nil {
+			return err
+		}
+		if err := b.putJSON(bucketBodies, part(j.id, partDiagnosis), 0, o.Diagnosis); err != nil {
+			return err
+		}
+		if err := b.step(&j, evComplete); err != nil {
+			return err
+		}
+		by := edgeagent.NewNote("answered", "by "+o.Diagnosis.By.Provider, "provider", o.Diagnosis.By.Provider)
+		if err := b.note(&j, "completed", by); err != nil {
+			return err
+		}
+		// Revision 1: a job has one diagnosis.completed, whatever happened on the way.
+		return b.emitJob(j, edgeagent.EventDiagnosisCompleted, 1, o)
+	})
+}
+
+// Retry ends an attempt that brought no answer. The job waits for after, or has
+// failed if that was its last attempt: then job.failed is written. Cause is
+// kept as the job's last error.
+func (db *DB) Retry(ctx context.Context, l edgeagent.Lease, o edgeagent.Outcome, cause *edgeagent.Note, after time.Duration) error {
+	return db.do(ctx, "put a job back", func(b *batch) error {
+		j, err := b.held(l)
+		if err != nil {
+			return err
+		}
+		if err := b.keepCalls(&j, o); err != nil {
+			return err
+		}
+		if j.Attempts++; j.Attempts >= j.MaxAttempts {
+			return b.fail(&j, evExhaust, cause)
+		}
+		if err := b.step(&j, evRetry); err != nil {
+			return err
+		}
+		j.Wait = max(0, after)
+		j.NotBefore = b.now.Add(j.Wait)
+		return b.note(&j, "retry", cause)
+	})
+}
+
+// Release puts a job back because the agent stops. It costs no attempt; the
+// calls that were made are kept and paid.
+func (db *DB) Release(ctx context.Context, l edgeagent.Lease, o edgeagent.Outcome) error {
+	return db.do(ctx, "release a job", func(b *batch) error {
+		j, err := b.held(l)
+		if err != nil {
+			return err
+		}
+		if err := b.keepCalls(&j, o); err != nil {
+			return err
+		}
+		if err := b.step(&j, evRelease); err != nil {
+			return err
+		}
+		j.NotBefore, j.Wait = b.now, 0
+		return b.note(&j, "released", nil)
+	})
+}
+
+// fail ends a job without a diagnosis.
+func (b *batch) fail(j *job, ev event, cause *edgeagent.Note) error {
+	if err := b.step(j, ev); err != nil {
+		return err
+	}
+	if err := b.note(j, "failed", cause); err != nil {
+		return err
+	}
+	return b.emitJob(*j, edgeagent.EventJobFailed, int(j.revision), edgeagent.Outcome{})
+}
+
+// asked is the record of what was sent and what came back.
+type asked struct {
+	Prompt string `json:"prompt"`
+	Raw    string `json:"raw"`
+}
+
+// keepCalls stores the calls of a lease and books what they cost.
+func (b *batch) keepCalls(j *job, o edgeagent.Outcome) error {
+	b.undo = append(b.undo, b.db.ledger.endLease(j.id, o.CostUSD()))
+	if len(o.Calls) == 0 && o.Prompt == "" && o.Raw == "" {
+		return nil
+	}
+	n := clampUint16(j.Asks)
+	if err := b.putJSON(bucketBodies, numbered(j.id, partCalls, n), 0, o.Calls); err != nil {
+		return err
+	}
+	j.Asks++
+	if o.Prompt == "" && o.Raw == "" {
+		return nil
+	}
+	return b.putJSON(bucketBodies, numbered(j.id, partPrompt, n), 0, asked{o.Prompt, o.Raw})
+}
+
+// interrupt deals with a job that was found running at open: its process ended
+// without a word, and nobody knows what it spent.
+func (b *batch) interrupt(j job) error {
+	b.db.ledger.book(b.db.crashCost)
+	j.Interrupts++
+	j.BootInterrupts++
+	if j.Boot == bootHash(b.o.BootID) && b.o.BootID != "" && j.BootInterrupts >= crashLimit {
+		text := fmt.Sprintf("the agent ended %d times while working on this job", j.BootInterrupts)
+		return b.fail(&j, evCrash, edgeagent.NewNote("crash", text))
+	}
+	if err := b.step(&j, evInterrupt); err != nil {
+		return err
+	}
+	j.NotBefore, j.Wait = b.now, 0
+	return b.note(&j, "interrupted", edgeagent.NewNote("interrupted", "the agent ended while working on this job"))
+}
+
+// emitJob writes the event of a job, whole.
+func (b *batch) emitJob(j job, typ edgeagent.EventType, revision int, o edgeagent.Outcome) error {
+	if len(b.o.Destinations) == 0 {
+		return nil
+	}
+	full, err := b.assemble(j)
+	if err != nil {
+		return err
+	}
+	data := jobData{Job: full}
+	if !b.o.Minimal {
+		// Text of a network must not make the event unreadable for others.
+		data.Prompt, data.Raw = o.Prompt, o.Raw
+	}
+	return b.emit(outgoing{typ, j.id, revision, j.group.Line, b.now, data})
+}
+
+// jobData is the job object of an event.
+type jobData struct {
+	edgeagent.Job
+	Prompt string `json:"prompt,omitempty"`
+	Raw    string `json:"raw,omitempty"`
+}

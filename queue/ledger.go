@@ -1,0 +1,149 @@
+package queue
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"edgeagent"
+)
+
+// ErrCap is returned by [DB.Reserve] when the day's cap would be passed.
+var ErrCap = errors.New("daily cap reached")
+
+// ledgerDays is how many days are remembered: a box without a clock battery
+// spends its first minute in another year and must find today again.
+const ledgerDays = 8
+
+// ledger counts money. It is asked before every call to a provider, so it lives
+// in memory; what it knows is written with the commits that end a lease.
+type ledger struct {
+	mu       sync.Mutex
+	location *time.Location
+	capUSD   float64
+	days     map[string]float64       // local day → spent
+	reserved map[edgeagent.ID]float64 // calls under way, worst case
+	settled  map[edgeagent.ID]float64 // of the running lease
+	version  uint64                   // rises with days
+	saved    uint64
+}
+
+func (l *ledger) configure(o Options) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.location, l.capUSD = o.Location, o.DailyCapUSD
+	if l.days == nil {
+		l.days, l.reserved, l.settled = make(map[string]float64), make(map[edgeagent.ID]float64), make(map[edgeagent.ID]float64)
+	}
+}
+
+// Reserve sets aside what a call may cost at worst, in US dollars. It returns
+// ErrCap when reserved and spent money of the local day would pass the cap.
+func (db *DB) Reserve(job edgeagent.ID, usd float64) error {
+	l := &db.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	total := l.days[l.today()] + usd
+	for _, r := range l.reserved {
+		total += r
+	}
+	if l.capUSD > 0 && usd > 0 && total > l.capUSD {
+		return fmt.Errorf("%w: %.4f of %.2f USD would be used", ErrCap, total, l.capUSD)
+	}
+	l.reserved[job] += usd
+	return nil
+}
+
+// Settle ends a reservation with what the call did cost, in US dollars.
+func (db *DB) Settle(job edgeagent.ID, reserved, actual float64) {
+	l := &db.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reserved[job] -= reserved; l.reserved[job] <= 1e-12 {
+		delete(l.reserved, job)
+	}
+	l.settled[job] += actual
+	l.add(actual)
+}
+
+// Spend returns what the local day has cost so far.
+func (db *DB) Spend() edgeagent.SpendStatus {
+	l := &db.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return edgeagent.SpendStatus{TodayUSD: l.days[l.today()], DailyCapUSD: l.capUSD}
+}
+
+// endLease books whatever the calls of a lease cost beyond what was settled.
+// What it returns takes that back, for a commit that fails.
+func (l *ledger) endLease(job edgeagent.ID, cost float64) (undo func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	settled, day, extra := l.settled[job], l.today(), max(0, cost-l.settled[job])
+	l.add(extra)
+	delete(l.settled, job)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.days[day] -= extra
+		l.settled[job] = settled
+	}
+}
+
+// book adds what was spent without anybody having counted it.
+func (l *ledger) book(usd float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(usd)
+}
+
+func (l *ledger) add(usd float64) {
+	if !(usd > 0) { // NaN is no money either
+		return
+	}
+	l.days[l.today()] += usd
+	l.version++
+	for len(l.days) > ledgerDays {
+		delete(l.days, slices.Min(sortedKeys(l.days)))
+	}
+}
+
+func (l *ledger) today() string { return time.Now().In(l.location).Format(time.DateOnly) }
+
+// snapshot returns the record to write, if anything changed since the last one.
+func (l *ledger) snapshot() (body []byte, version uint64, changed bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.version == l.saved {
+		return nil, l.version, false, nil
+	}
+	body, err = json.Marshal(l.days)
+	if err != nil {
+		return nil, 0, false, fmt.Errorf("write the spend: %w", err)
+	}
+	return body, l.version, true, nil
+}
+
+// stored notes that a snapshot is in the file.
+func (l *ledger) stored(version uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saved = max(l.saved, version)
+}
+
+// load fills the ledger from its record.
+func (l *ledger) load(body []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	days := make(map[string]float64)
+	if err := unmarshal(bucketMeta, keySpend, body, &days); err != nil {
+		return err
+	}
+	for day, usd := range days {
+		l.days[day] = usd
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package queue
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+// load fills memory from the file. Any damage it meets is the file's.
+func (db *DB) load() error {
+	return db.bolt.View(func(tx *bbolt.Tx) error {
+		if err := checkSchema(tx); err != nil {
+			return err
+		}
+		w := db.work
+		for _, step := range []func(*bbolt.Tx) error{w.loadMeta, w.loadAlarms, w.loadJobs, w.loadOutbox} {
+			if err := step(tx); err != nil {
+				return err
+			}
+		}
+		body, _, err := readRecord(tx, bucketMeta, keySpend)
+		if errors.Is(err, edgeagent.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return db.ledger.load(body)
+	})
+}
+
+func checkSchema(tx *bbolt.Tx) error {
+	body, _, err := readRecord(tx, bucketMeta, keySchema)
+	if err != nil {
+		return err
+	}
+	if v, err := strconv.Atoi(string(body)); err != nil || v > schemaVersion {
+		return fmt.Errorf("schema %s: %w", body, errNewer)
+	}
+	return nil
+}
+
+func (w *working) loadMeta(tx *bbolt.Tx) error {
+	epoch, _, err := readRecord(tx, bucketMeta, keyEpoch)
+	if err != nil {
+		return err
+	}
+	w.epoch = edgeagent.ID(epoch)
+	return errors.Join(
+		scanRecords(tx, bucketMeta, prefixDev, func(key string, body []byte, _ uint32) error {
+			var m edgeagent.DeviceMemory
+			err := unmarshal(bucketMeta, key, body, &m)
+			w.devices[m.Device] = m
+			return err
+		}),
+		scanRecords(tx, bucketMeta, prefixSent, w.loadCursor),
+		scanRecords(tx, bucketMeta, prefixPark, w.loadParked))
+}
+
+func (w *working) loadCursor(key string, body []byte, _ uint32) error {
+	dest, rest := cutLast(strings.TrimPrefix(key, prefixSent), 27)
+	s, _, err := parseOutboxKey(rest + "12345678")
+	if err != nil || len(body) != 8 {
+		return fmt.Errorf("cursor %q: %w", key, errDamaged)
+	}
+	w.cursors[cursorKey{dest, s}] = binary.BigEndian.Uint64(body)
+	return nil
+}
+
+func (w *working) loadParked(key string, _ []byte, _ uint32) error {
+	dest, rest := cutLast(strings.TrimPrefix(key, prefixPark), 35)
+	s, seq, err := parseOutboxKey(rest)
+	if err != nil {
+		return fmt.Errorf("parked event %q: %w", key, errDamaged)
+	}
+	w.parked[parkedKey{cursorKey{dest, s}, seq}] = true
+	return nil
+}
+
+// cutLast splits off the last n bytes and the slash before them.
+func cutLast(s string, n int) (before, last string) {
+	if len(s) < n+1 {
+		return "", ""
+	}
+	return s[:len(s)-n-1], s[len(s)-n:]
+}
+
+func (w *working) loadAlarms(tx *bbolt.Tx) error {
+	return scanRecords(tx, bucketAlarms, "", func(key string, body []byte, _ uint32) error {
+		var a edgeagent.Alarm
+		if err := unmarshal(bucketAlarms, key, body, &a); err != nil {
+			return err
+		}
+		w.remember(a)
+		if !a.State.Open() && a.ShelvedUntil == nil {
+			return nil
+		}
+		hint, _, err := readRecord(tx, bucketBodies, part(a.ID, partHint))
+		if errors.Is(err, edgeagent.ErrNotFound) {
+			w.alarms[a.ID] = a
+			return nil
+		}
+		if err == nil {
+			err = unmarshal(bucketBodies, key, hint, &a.Hint)
+		}
+		w.alarms[a.ID] = a
+		return err
+	})
+}
+
+// remember notes an alarm of the file; ids rise, so the newest comes last.
+func (w *working) remember(a edgeagent.Alarm) {
+	key := occasion{a.Device, a.Line, a.Code}
+	ids := append(w.raised[key], a.ID)
+	w.raised[key] = ids[max(0, len(ids)-occurrences):]
+	if time.Since(a.RaisedAt) < floodWindow {
+		w.recent = append(w.recent, a.RaisedAt)
+		w.recent = w.recent[max(0, len(w.recent)-floodAlarms-1):]
+	}
+}
+
+func (w *working) loadJobs(tx *bbolt.Tx) error {
+	return scanRecords(tx, bucketJobs, "", func(key string, body []byte, revision uint32) error {
+		h, err := decodeHeader(body)
+		if err != nil {
+			return err
+		}
+		w.counts[h.State]++
+		if !unfinished(h.State) {
+			return nil
+		}
+		j := job{header: h, id: edgeagent.ID(key), revision: revision, was: h.State}
+		opening, _, err := readRecord(tx, bucketBodies, part(j.id, partOpening))
+		if err == nil {
+			err = unmarshal(bucketBodies, key, opening, &j.group)
+		}
+		w.jobs[j.id] = j
+		if !h.Frozen {
+			w.groups[j.group] = j.id
+		}
+		return err
+	})
+}
+
+// loadOutbox finds both ends of every stream. Keys are sorted by epoch, stream
+// and number, so it steps from end to end instead of reading all of it.
+func (w *working) loadOutbox(tx *bbolt.Tx) error {
+	b := tx.Bucket([]byte{bucketOutbox})
+	if b == nil {
+		return fmt.Errorf("bucket %c is missing: %w", bucketOutbox, errDamaged)
+	}
+	c := b.Cursor()
+	k, _ := c.First()
+	for k != nil {
+		s, first, err := parseOutboxKey(string(k))
+		if err != nil {
+			return fmt.Errorf("%w: %w", err, errDamaged)
+		}
+		after := slices.Concat([]byte(s.prefix()), []byte{255, 255, 255, 255, 255, 255, 255, 255})
+		if k, _ = c.Seek(after); k == nil {
+			k, _ = c.Last()
+		} else {
+			k, _ = c.Prev()
+		}
+		_, last, err := parseOutboxKey(string(k))
+		if err != nil {
+			return fmt.Errorf("%w: %w", err, errDamaged)
+		}
+		w.floor[s], w.last[s] = first-1, last
+		k, _ = c.Next()
+	}
+	return nil
+}

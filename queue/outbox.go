@@ -1,0 +1,181 @@
+package queue
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"edgeagent"
+)
+
+// outgoing is what becomes an event.
+type outgoing struct {
+	typ      edgeagent.EventType
+	object   edgeagent.ID
+	revision int
+	line     string
+	at       time.Time // when it happened
+	data     any
+}
+
+// emit freezes an event and gives it the next number of its stream. Without
+// destinations nobody would ever fetch it: nothing is written and no number is
+// used, so that the streams begin at 1 for the first destination.
+func (b *batch) emit(o outgoing) error {
+	if len(b.o.Destinations) == 0 {
+		return nil
+	}
+	s := streamKey{b.w.epoch, o.typ.Stream()}
+	seq := b.w.last[s] + 1
+	data, err := json.Marshal(o.data)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", o.typ, err)
+	}
+	e := edgeagent.Event{
+		SpecVersion: "1.0", ID: edgeagent.EventID(b.o.source(), o.typ, o.object, o.revision), Source: b.o.source(),
+		Type: o.typ, Subject: o.line, Time: o.at, DataContentType: "application/json",
+		Epoch: s.epoch, Stream: s.stream, Sequence: edgeagent.FormatSequence(seq),
+		Boot: b.o.BootID, Mono: strconv.FormatInt(b.db.boot.mono(), 10), Data: data,
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", o.typ, err)
+	}
+	set(b, b.w.last, s, seq)
+	b.outboxChanged = true
+	return b.put(bucketOutbox, s.key(seq), 0, encodeOutgoing(e, b.now, body))
+}
+
+// encodeOutgoing puts before the event what is asked of it without parsing it.
+func encodeOutgoing(e edgeagent.Event, at time.Time, body []byte) []byte {
+	out := binary.BigEndian.AppendUint64(nil, uint64(nanos(at)))
+	out = append(out, byte(len(e.ID)))
+	out = append(out, e.ID...)
+	out = append(out, byte(len(e.Type)))
+	out = append(out, e.Type...)
+	return append(out, body...)
+}
+
+// decodeOutgoing reads what encodeOutgoing writes.
+func decodeOutgoing(key string, rec []byte) (edgeagent.Outgoing, error) {
+	s, seq, err := parseOutboxKey(key)
+	if err != nil {
+		return edgeagent.Outgoing{}, fmt.Errorf("%w: %w", err, errDamaged)
+	}
+	id, rest, ok1 := cutText(rec[min(8, len(rec)):])
+	typ, body, ok2 := cutText(rest)
+	if len(rec) < 8 || !ok1 || !ok2 {
+		return edgeagent.Outgoing{}, fmt.Errorf("event %d of %s: %w", seq, s.stream, errDamaged)
+	}
+	return edgeagent.Outgoing{
+		Epoch: s.epoch, Stream: s.stream, Sequence: seq, ID: id, Type: edgeagent.EventType(typ),
+		At: fromNanos(int64(binary.BigEndian.Uint64(rec))), Body: append([]byte(nil), body...),
+	}, nil
+}
+
+func cutText(b []byte) (string, []byte, bool) {
+	if len(b) == 0 || len(b) < 1+int(b[0]) {
+		return "", nil, false
+	}
+	return string(b[1 : 1+b[0]]), b[1+b[0]:], true
+}
+
+// AgentStarted writes agent.started with data, when there are destinations.
+func (db *DB) AgentStarted(ctx context.Context, data any) error {
+	return db.do(ctx, "write agent.started", func(b *batch) error {
+		return b.emit(outgoing{edgeagent.EventAgentStarted, edgeagent.NewID(b.now), 1, "", b.now, data})
+	})
+}
+
+// Confirm moves a destination's cursor by a receipt: only forward, only within
+// what was written, only for an epoch that is known. A receipt that breaks the
+// last two is refused whole with ErrConflict; one that says nothing new writes
+// nothing.
+func (db *DB) Confirm(ctx context.Context, dest string, r edgeagent.Receipt) error {
+	return db.do(ctx, "confirm events of "+dest, func(b *batch) error {
+		if err := b.checkReceipt(r); err != nil {
+			return err
+		}
+		for _, stream := range edgeagent.Streams {
+			c := cursorKey{dest, streamKey{r.Epoch, stream}}
+			if err := b.advance(c, r.Contig[stream]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (b *batch) checkReceipt(r edgeagent.Receipt) error {
+	known := r.Epoch == b.w.epoch
+	for s := range b.w.last {
+		known = known || s.epoch == r.Epoch
+	}
+	if !known {
+		return fmt.Errorf("receipt for epoch %q, which is not ours: %w", r.Epoch, edgeagent.ErrConflict)
+	}
+	for stream, n := range r.Contig {
+		if _, ok := streamLetters[stream]; !ok {
+			continue // a later version's
+		}
+		if last := b.w.last[streamKey{r.Epoch, stream}]; n > last {
+			return fmt.Errorf("receipt for %s %d, but only %d were written: %w", stream, n, last, edgeagent.ErrConflict)
+		}
+	}
+	return nil
+}
+
+// advance moves a cursor to n, and past what was parked behind it.
+func (b *batch) advance(c cursorKey, n uint64) error {
+	old := b.w.position(c)
+	n = max(n, old)
+	for b.w.parked[parkedKey{c, n + 1}] {
+		n++
+	}
+	if n == old {
+		return nil
+	}
+	set(b, b.w.cursors, c, n)
+	b.outboxChanged = true
+	return b.put(bucketMeta, c.key(), 0, binary.BigEndian.AppendUint64(nil, n))
+}
+
+// position returns up to where nothing is left for a destination: what it
+// confirmed, or what was gone before it was configured.
+func (w *working) position(c cursorKey) uint64 { return max(w.cursors[c], w.floor[c.streamKey]) }
+
+// Park sets aside an event that a destination refuses for good. It stays in the
+// file and on the page; a gap event tells whoever counts numbers.
+func (db *DB) Park(ctx context.Context, dest string, ev edgeagent.Outgoing, reason *edgeagent.Note) error {
+	return db.do(ctx, "park an event of "+dest, func(b *batch) error {
+		p := parkedKey{cursorKey{dest, streamKey{ev.Epoch, ev.Stream}}, ev.Sequence}
+		if b.w.parked[p] || ev.Sequence <= b.w.position(p.cursorKey) {
+			return nil
+		}
+		if ev.Sequence > b.w.last[p.streamKey] {
+			return fmt.Errorf("%s %d: %w", ev.Stream, ev.Sequence, edgeagent.ErrNotFound)
+		}
+		set(b, b.w.parked, p, true)
+		b.outboxChanged = true
+		if err := b.putJSON(bucketMeta, p.key(), 0, parked{At: b.now, Reason: reason}); err != nil {
+			return err
+		}
+		if err := b.advance(p.cursorKey, 0); err != nil {
+			return err
+		}
+		if ev.Type == edgeagent.EventGap {
+			return nil // a gap for every refused gap would never end
+		}
+		gap := edgeagent.Gap{Epoch: ev.Epoch, Stream: ev.Stream, From: ev.Sequence, To: ev.Sequence, Reason: reason}
+		return b.emit(outgoing{edgeagent.EventGap, edgeagent.NewID(b.now), 1, "", b.now, gap})
+	})
+}
+
+// parked is the record of an event that was set aside.
+type parked struct {
+	At     time.Time       `json:"at"`
+	Reason *edgeagent.Note `json:"reason"`
+}

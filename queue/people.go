@@ -1,0 +1,93 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+
+	"edgeagent"
+)
+
+// RetryJob gives a failed job another set of attempts, and lets a waiting one
+// wait no longer. It returns ErrNotFound and ErrConflict.
+func (db *DB) RetryJob(ctx context.Context, id edgeagent.ID, by string) error {
+	return db.do(ctx, "retry job "+string(id), func(b *batch) error {
+		j, err := b.job(id)
+		if err != nil {
+			return err
+		}
+		fresh := j.State == edgeagent.JobFailed
+		if err := b.step(&j, evPersonRetry); err != nil {
+			return err
+		}
+		if fresh {
+			j.Attempts, j.Interrupts, j.BootInterrupts, j.MaxAttempts = 0, 0, 0, b.o.MaxAttempts
+		}
+		j.NotBefore, j.Wait = b.now, 0
+		return b.note(&j, "retry", edgeagent.NewNote("person", "asked for by "+by, "by", by))
+	})
+}
+
+// Discard ends a job without a diagnosis; a running one loses its lease. It
+// returns ErrNotFound and ErrConflict.
+func (db *DB) Discard(ctx context.Context, id edgeagent.ID, by, reason string) error {
+	return db.do(ctx, "discard job "+string(id), func(b *batch) error {
+		j, err := b.job(id)
+		if err != nil {
+			return err
+		}
+		if err := b.step(&j, evDiscard); err != nil {
+			return err
+		}
+		text := fmt.Sprintf("by %s: %s", by, reason)
+		return b.note(&j, "discarded", edgeagent.NewNote("person", text, "by", by, "reason", reason))
+	})
+}
+
+// Feedback stores what a person says of a diagnosis; the newest word counts. It
+// returns ErrNotFound, and ErrConflict for a job without a diagnosis.
+func (db *DB) Feedback(ctx context.Context, id edgeagent.ID, f edgeagent.Feedback) error {
+	return db.do(ctx, "feedback on job "+string(id), func(b *batch) error {
+		j, err := b.job(id)
+		if err != nil {
+			return err
+		}
+		if j.State != edgeagent.JobCompleted {
+			return fmt.Errorf("a %s job has no diagnosis to judge: %w", j.State, edgeagent.ErrConflict)
+		}
+		if f.At.IsZero() {
+			f.At = b.now
+		}
+		if err := b.putJSON(bucketBodies, part(id, partFeedback), j.revision+1, f); err != nil {
+			return err
+		}
+		detail := edgeagent.NewNote("person", fmt.Sprintf("%s, says %s", f.Verdict, f.By), "by", f.By, "verdict", string(f.Verdict))
+		if err := b.note(&j, "feedback", detail); err != nil {
+			return err
+		}
+		data := feedbackData{Job: id, Feedback: f}
+		return b.emit(outgoing{edgeagent.EventFeedbackGiven, id, int(j.revision), j.group.Line, f.At, data})
+	})
+}
+
+// feedbackData is the feedback object of an event.
+type feedbackData struct {
+	Job edgeagent.ID `json:"job"`
+	edgeagent.Feedback
+}
+
+// job returns any job: finished ones are read from the file.
+func (b *batch) job(id edgeagent.ID) (job, error) {
+	if j, ok := b.w.jobs[id]; ok {
+		return j, nil
+	}
+	body, revision, err := b.get(bucketJobs, string(id))
+	if err != nil {
+		return job{}, err
+	}
+	h, err := decodeHeader(body)
+	if err != nil {
+		return job{}, err
+	}
+	j := job{header: h, id: id, revision: revision, was: h.State}
+	return j, b.getJSON(bucketBodies, part(id, partOpening), &j.group)
+}

@@ -1,0 +1,275 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+const (
+	defaultLimit = 50
+	maxLimit     = 1000
+)
+
+// An AlarmFilter selects alarms. Lists are newest first.
+type AlarmFilter struct {
+	State string       // active (open, not shelved; the default), shelved, history (all)
+	Limit int          // 0 is 50, at most 1000
+	After edgeagent.ID // only older ones: the next of the page before
+}
+
+// A JobFilter selects jobs. Lists are newest first.
+type JobFilter struct {
+	State edgeagent.JobState // empty: all
+	Limit int                // 0 is 50, at most 1000
+	After edgeagent.ID       // only older ones: the next of the page before
+}
+
+// viewing reads the file as it was committed last. It never waits for a commit.
+func (db *DB) viewing(doing string, read func(*bbolt.Tx) error) error {
+	if err := guard(func() error { return db.bolt.View(read) }); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return nil
+}
+
+// getter reads JSON records of a transaction.
+func getter(tx *bbolt.Tx) func(bucket byte, key string, v any) error {
+	return func(bucket byte, key string, v any) error {
+		body, _, err := readRecord(tx, bucket, key)
+		if err != nil {
+			return err
+		}
+		return unmarshal(bucket, key, body, v)
+	}
+}
+
+func readAlarm(tx *bbolt.Tx, id edgeagent.ID) (a edgeagent.Alarm, err error) {
+	if err = getter(tx)(bucketAlarms, string(id), &a); err != nil {
+		return edgeagent.Alarm{}, err
+	}
+	a.Hint, err = optional[edgeagent.Diagnosis](getter(tx), bucketBodies, part(id, partHint))
+	return a, err
+}
+
+// Alarm returns one alarm, open or not; ErrNotFound without one.
+func (db *DB) Alarm(id edgeagent.ID) (a edgeagent.Alarm, err error) {
+	err = db.viewing("read alarm "+string(id), func(tx *bbolt.Tx) error {
+		a, err = readAlarm(tx, id)
+		return err
+	})
+	return a, err
+}
+
+// Evidence returns what was known when an alarm rose. It is nil for an alarm
+// that came without any, and ErrNotFound without the alarm.
+func (db *DB) Evidence(alarm edgeagent.ID) (e *edgeagent.Evidence, err error) {
+	err = db.viewing("read the evidence of alarm "+string(alarm), func(tx *bbolt.Tx) error {
+		if _, err := readAlarm(tx, alarm); err != nil {
+			return err
+		}
+		e, err = optional[edgeagent.Evidence](getter(tx), bucketBodies, part(alarm, partEvidence))
+		return err
+	})
+	return e, err
+}
+
+// Alarms returns a page of alarms and the id to ask for the next one with; it is
+// empty on the last page.
+func (db *DB) Alarms(f AlarmFilter) (list []edgeagent.Alarm, next edgeagent.ID, err error) {
+	list = []edgeagent.Alarm{}
+	limit := limited(f.Limit)
+	if f.State != "history" {
+		for _, a := range db.view.Load().open {
+			if (f.State == "shelved") == (a.ShelvedUntil != nil) && (f.After == "" || a.ID < f.After) {
+				list = append(list, a)
+			}
+		}
+		if len(list) > limit {
+			list = list[:limit]
+			next = list[limit-1].ID
+		}
+		return list, next, nil
+	}
+	err = db.viewing("list alarms", func(tx *bbolt.Tx) error {
+		return db.backwards(tx, bucketAlarms, f.After, func(id edgeagent.ID) (bool, error) {
+			a, err := readAlarm(tx, id)
+			if err != nil {
+				return true, err
+			}
+			if len(list) == limit {
+				next = list[limit-1].ID
+				return false, nil
+			}
+			list = append(list, a)
+			return true, nil
+		})
+	})
+	return list, next, err
+}
+
+// backwards visits ids older than after, newest first, until visit returns
+// false. One record that cannot be read must not hide all others: it is logged
+// and left out.
+func (db *DB) backwards(tx *bbolt.Tx, bucket byte, after edgeagent.ID, visit func(edgeagent.ID) (more bool, err error)) error {
+	c := tx.Bucket([]byte{bucket}).Cursor()
+	k, _ := c.Last()
+	if after != "" {
+		if k, _ = c.Seek([]byte(after)); k == nil {
+			k, _ = c.Last()
+		}
+	}
+	for ; k != nil; k, _ = c.Prev() {
+		if after != "" && edgeagent.ID(k) >= after {
+			continue
+		}
+		more, err := visit(edgeagent.ID(k))
+		if errors.Is(err, errDamaged) {
+			db.options.Load().Log.Error("a record cannot be read and is left out", "id", string(k), "error", err)
+			continue
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// Job returns one job whole; ErrNotFound without it.
+func (db *DB) Job(id edgeagent.ID) (j edgeagent.Job, err error) {
+	err = db.viewing("read job "+string(id), func(tx *bbolt.Tx) error {
+		h, err := readHeader(tx, id)
+		if err != nil {
+			return err
+		}
+		j, err = readJob(tx, id, h)
+		return err
+	})
+	return j, err
+}
+
+func readHeader(tx *bbolt.Tx, id edgeagent.ID) (header, error) {
+	body, _, err := readRecord(tx, bucketJobs, string(id))
+	if err != nil {
+		return header{}, err
+	}
+	return decodeHeader(body)
+}
+
+func readJob(tx *bbolt.Tx, id edgeagent.ID, h header) (edgeagent.Job, error) {
+	bodies := make(map[string][]byte)
+	if err := scanRecords(tx, bucketBodies, string(id), func(key string, body []byte, _ uint32) error {
+		bodies[key] = body
+		return nil
+	}); err != nil {
+		return edgeagent.Job{}, err
+	}
+	return assemble(id, h, bodies)
+}
+
+// Jobs returns a page of jobs and the id to ask for the next one with; it is
+// empty on the last page.
+func (db *DB) Jobs(f JobFilter) (list []edgeagent.Job, next edgeagent.ID, err error) {
+	list = []edgeagent.Job{}
+	limit := limited(f.Limit)
+	err = db.viewing("list jobs", func(tx *bbolt.Tx) error {
+		return db.backwards(tx, bucketJobs, f.After, func(id edgeagent.ID) (bool, error) {
+			h, err := readHeader(tx, id)
+			if err != nil || f.State != "" && h.State != f.State {
+				return true, err
+			}
+			if len(list) == limit {
+				next = list[limit-1].ID
+				return false, nil
+			}
+			j, err := readJob(tx, id, h)
+			if err == nil {
+				list = append(list, j)
+			}
+			return true, err
+		})
+	})
+	return list, next, err
+}
+
+func limited(n int) int {
+	if n <= 0 {
+		return defaultLimit
+	}
+	return min(n, maxLimit)
+}
+
+// CaseOf returns the case of a job, as it was frozen. It is nil before the first
+// lease, and ErrNotFound without the job.
+func (db *DB) CaseOf(id edgeagent.ID) (c *edgeagent.Case, err error) {
+	err = db.viewing("read the case of job "+string(id), func(tx *bbolt.Tx) error {
+		if _, err := readHeader(tx, id); err != nil {
+			return err
+		}
+		c, err = optional[edgeagent.Case](getter(tx), bucketBodies, part(id, partCase))
+		return err
+	})
+	return c, err
+}
+
+// ByKey returns the alarm that came with an idempotency key, and the hash of the
+// body that it came with.
+func (db *DB) ByKey(key string) (alarm edgeagent.ID, bodyHash string, ok bool) {
+	var k keyed
+	err := db.viewing("look up an idempotency key", func(tx *bbolt.Tx) error {
+		return getter(tx)(bucketKeys, idempotencyKey(key), &k)
+	})
+	if err != nil && !errors.Is(err, edgeagent.ErrNotFound) {
+		db.options.Load().Log.Error("an idempotency key cannot be read and counts as unknown", "error", err)
+	}
+	return k.Alarm, k.Hash, err == nil
+}
+
+// LastTime returns the last activation of an alarm before the one given, and
+// what came of it; nil for the first one.
+func (db *DB) LastTime(device, line, code string, before edgeagent.ID) (o *edgeagent.Occurrence) {
+	db.raisedMu.RLock()
+	ids := db.work.raised[occasion{device, line, code}]
+	db.raisedMu.RUnlock()
+	err := db.viewing("look up the last time", func(tx *bbolt.Tx) error {
+		o = lastTime(getter(tx), ids, before)
+		return nil
+	})
+	if err != nil {
+		db.options.Load().Log.Error("the last time of an alarm cannot be read", "code", code, "error", err)
+	}
+	return o
+}
+
+func (b *batch) lastTime(key occasion, before edgeagent.ID) *edgeagent.Occurrence {
+	return lastTime(b.getJSON, b.w.raised[key], before)
+}
+
+// lastTime is a courtesy: whatever cannot be read is left empty.
+func lastTime(get func(bucket byte, key string, v any) error, ids []edgeagent.ID, before edgeagent.ID) *edgeagent.Occurrence {
+	for _, id := range slices.Backward(ids) {
+		var a edgeagent.Alarm
+		if id >= before || get(bucketAlarms, string(id), &a) != nil {
+			continue
+		}
+		o := &edgeagent.Occurrence{ID: id, At: a.RaisedAt.Round(time.Millisecond)}
+		var d edgeagent.Diagnosis
+		if get(bucketBodies, part(a.Job, partDiagnosis), &d) == nil && len(d.Causes) > 0 {
+			o.Cause = d.Causes[0].Cause
+		}
+		var f edgeagent.Feedback
+		if get(bucketBodies, part(a.Job, partFeedback), &f) == nil {
+			o.FixedBy = f.FixedBy
+			if f.Cause != "" {
+				o.Cause = f.Cause
+			}
+		}
+		return o
+	}
+	return nil
+}

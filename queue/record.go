@@ -1,0 +1,68 @@
+package queue
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+)
+
+// A record as it lies in the file. The checksum covers everything but itself,
+// the key and the bucket included, so that a page that was replaced by another
+// is noticed, and so that a record can be told from its bytes alone when no
+// tree leads to it any more.
+//
+//	0  magic "EA"   2  format   3  bucket   4  revision   8  CRC-32C
+//	12 length of the key   14 spare   16 key   … body
+const (
+	recordFormat = 1
+	recordHead   = 16
+	maxKey       = 1 << 10
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errDamaged is wrapped by the error of every record that is not what was written.
+var errDamaged = errors.New("record is damaged")
+
+// encodeRecord returns the bytes of a record.
+func encodeRecord(bucket byte, key string, revision uint32, body []byte) []byte {
+	rec := make([]byte, recordHead, recordHead+len(key)+len(body))
+	rec[0], rec[1], rec[2], rec[3] = 'E', 'A', recordFormat, bucket
+	binary.BigEndian.PutUint32(rec[4:], revision)
+	binary.BigEndian.PutUint16(rec[12:], uint16(len(key)))
+	rec = append(append(rec, key...), body...)
+	binary.BigEndian.PutUint32(rec[8:], recordSum(rec))
+	return rec
+}
+
+func recordSum(rec []byte) uint32 {
+	sum := crc32.Update(0, castagnoli, rec[:8])
+	return crc32.Update(sum, castagnoli, rec[12:])
+}
+
+// decodeRecord returns the body of a record and its revision. The body is a
+// slice of rec, not a copy.
+func decodeRecord(bucket byte, key string, rec []byte) (body []byte, revision uint32, err error) {
+	damaged := func(what string) ([]byte, uint32, error) {
+		return nil, 0, fmt.Errorf("bucket %c, key %q: %s: %w", bucket, key, what, errDamaged)
+	}
+	if len(rec) < recordHead || rec[0] != 'E' || rec[1] != 'A' {
+		return damaged("no record")
+	}
+	if recordSum(rec) != binary.BigEndian.Uint32(rec[8:]) {
+		return damaged("checksum differs")
+	}
+	if rec[2] != recordFormat {
+		return damaged(fmt.Sprintf("format %d is not known", rec[2]))
+	}
+	n := int(binary.BigEndian.Uint16(rec[12:]))
+	if rec[3] != bucket || len(rec) < recordHead+n || string(rec[recordHead:recordHead+n]) != key {
+		return damaged("belongs to another key")
+	}
+	return rec[recordHead+n:], binary.BigEndian.Uint32(rec[4:]), nil
+}
+
+// clampUint16 keeps a counter from wrapping round to zero.
+func clampUint16(n int) uint16 { return uint16(max(0, min(n, math.MaxUint16))) }

@@ -1,0 +1,232 @@
+package queue
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"edgeagent"
+)
+
+// occurrences is how many past activations of an alarm are found again.
+const occurrences = 8
+
+// Record stores transitions in one commit: alarms, evidence, hints, jobs and
+// events. It may be repeated: a transition whose alarm is stored with the same
+// or a higher revision changes nothing. It sets Job and LastTime of a raise and
+// returns the alarms as they are stored, one per transition.
+//
+// It returns ErrFull when the file takes no new work, and ErrConflict when an
+// idempotency key came with another body before; then nothing of ts is stored.
+func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagent.Alarm, error) {
+	if len(ts) == 0 {
+		return nil, nil
+	}
+	out := make([]edgeagent.Alarm, len(ts))
+	err := db.do(ctx, "record alarms", func(b *batch) error {
+		for i := range ts {
+			stored, err := b.record(ts[i])
+			if err != nil {
+				return fmt.Errorf("alarm %s: %w", ts[i].Alarm.Name(), err)
+			}
+			out[i] = stored
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// record stores one transition.
+func (b *batch) record(t edgeagent.Transition) (edgeagent.Alarm, error) {
+	before, known, err := b.stored(t)
+	if err != nil || known && before.Revision >= t.Alarm.Revision {
+		return before, err
+	}
+	a := t.Alarm
+	if known {
+		inherit(&a, before)
+	} else if err := b.admit(t, &a); err != nil {
+		return edgeagent.Alarm{}, err
+	}
+	if err := b.putAlarm(a); err != nil {
+		return edgeagent.Alarm{}, err
+	}
+	return a, b.tell(t, a)
+}
+
+// stored returns the alarm as it is known, by its id or by its idempotency key.
+func (b *batch) stored(t edgeagent.Transition) (edgeagent.Alarm, bool, error) {
+	if t.Key != "" {
+		var k keyed
+		err := b.getJSON(bucketKeys, idempotencyKey(t.Key), &k)
+		switch {
+		case errors.Is(err, edgeagent.ErrNotFound):
+		case err != nil:
+			return edgeagent.Alarm{}, false, err
+		case k.Hash != t.KeyHash:
+			return edgeagent.Alarm{}, false, fmt.Errorf("idempotency key was used with another body: %w", edgeagent.ErrConflict)
+		default:
+			a, err := b.alarm(k.Alarm)
+			a.Revision = max(a.Revision, t.Alarm.Revision)
+			return a, err == nil, err
+		}
+	}
+	a, err := b.alarm(t.Alarm.ID)
+	if errors.Is(err, edgeagent.ErrNotFound) {
+		return edgeagent.Alarm{}, false, nil
+	}
+	return a, err == nil, err
+}
+
+// keyed is the record of an idempotency key.
+type keyed struct {
+	Alarm edgeagent.ID `json:"alarm"`
+	Hash  string       `json:"hash"`
+}
+
+// inherit keeps what only this room knows: the engine's copy of an alarm never
+// sees its job.
+func inherit(a *edgeagent.Alarm, before edgeagent.Alarm) {
+	a.Job, a.LastTime = before.Job, before.LastTime
+	if a.Hint == nil {
+		a.Hint = before.Hint
+	}
+}
+
+// admit takes in an alarm that was not known.
+func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm) error {
+	if _, err := edgeagent.ParseID(string(a.ID)); err != nil {
+		return err
+	}
+	if err := b.room(); err != nil {
+		return err
+	}
+	a.LastTime = b.lastTime(occasion{a.Device, a.Line, a.Code}, a.ID)
+	if t.Key != "" {
+		if err := b.putJSON(bucketKeys, idempotencyKey(t.Key), 0, keyed{a.ID, t.KeyHash}); err != nil {
+			return err
+		}
+	}
+	if t.Evidence != nil {
+		if err := b.putJSON(bucketBodies, part(a.ID, partEvidence), 0, t.Evidence); err != nil {
+			return err
+		}
+	}
+	if a.Hint != nil {
+		if err := b.putJSON(bucketBodies, part(a.ID, partHint), 0, a.Hint); err != nil {
+			return err
+		}
+	}
+	b.remember(*a)
+	if a.Diagnose {
+		return b.assignJob(t, a)
+	}
+	return nil
+}
+
+// remember notes a raise for LastTime and for the flood.
+func (b *batch) remember(a edgeagent.Alarm) {
+	key := occasion{a.Device, a.Line, a.Code}
+	b.db.raisedMu.Lock()
+	old := b.w.raised[key]
+	ids := append(append(make([]edgeagent.ID, 0, len(old)+1), old...), a.ID)
+	set(b, b.w.raised, key, ids[max(0, len(ids)-occurrences):])
+	b.db.raisedMu.Unlock()
+	recent := append(append(make([]time.Time, 0, floodAlarms+2), b.w.recent...), b.now)
+	assign(b, &b.w.recent, recent[max(0, len(recent)-floodAlarms-1):])
+}
+
+// putAlarm stores an alarm. Its hint never changes and lies beside it.
+func (b *batch) putAlarm(a edgeagent.Alarm) error {
+	lean := a
+	lean.Hint = nil
+	if err := b.putJSON(bucketAlarms, string(a.ID), uint32(a.Revision), lean); err != nil {
+		return err
+	}
+	b.alarmsChanged = true
+	if a.State.Open() || a.ShelvedUntil != nil {
+		set(b, b.w.alarms, a.ID, a)
+	} else {
+		remove(b, b.w.alarms, a.ID)
+	}
+	return nil
+}
+
+// alarm returns a stored alarm with its hint.
+func (b *batch) alarm(id edgeagent.ID) (edgeagent.Alarm, error) {
+	if a, open := b.w.alarms[id]; open {
+		return a, nil
+	}
+	var a edgeagent.Alarm
+	if err := b.getJSON(bucketAlarms, string(id), &a); err != nil {
+		return edgeagent.Alarm{}, err
+	}
+	hint, err := optional[edgeagent.Diagnosis](b.getJSON, bucketBodies, part(id, partHint))
+	a.Hint = hint
+	return a, err
+}
+
+// optional returns nil for a record that is not there.
+func optional[T any](get func(bucket byte, key string, v any) error, bucket byte, key string) (*T, error) {
+	v := new(T)
+	err := get(bucket, key, v)
+	if errors.Is(err, edgeagent.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// alarmEvents says which transitions leave the site. Unshelving is sent as
+// alarm.shelved too: its data then has no shelved_until.
+var alarmEvents = map[edgeagent.TransitionKind]edgeagent.EventType{
+	edgeagent.TransitionRaised:    edgeagent.EventAlarmRaised,
+	edgeagent.TransitionCleared:   edgeagent.EventAlarmCleared,
+	edgeagent.TransitionAcked:     edgeagent.EventAlarmAcked,
+	edgeagent.TransitionShelved:   edgeagent.EventAlarmShelved,
+	edgeagent.TransitionUnshelved: edgeagent.EventAlarmShelved,
+}
+
+var deviceEvents = map[edgeagent.DeviceEventKind]edgeagent.EventType{
+	edgeagent.DeviceEventStopped: edgeagent.EventDeviceStopped,
+	edgeagent.DeviceEventResumed: edgeagent.EventDeviceResumed,
+}
+
+// tell writes the events of a transition.
+func (b *batch) tell(t edgeagent.Transition, a edgeagent.Alarm) error {
+	if typ, sent := alarmEvents[t.Kind]; sent {
+		if err := b.emit(outgoing{typ, a.ID, a.Revision, a.Line, t.At, a}); err != nil {
+			return err
+		}
+	}
+	if t.Device == nil {
+		return nil
+	}
+	typ, sent := deviceEvents[t.Device.Kind]
+	if !sent {
+		return nil
+	}
+	data := deviceData{Name: a.Device, Line: a.Line, State: t.Device.Kind, At: t.Device.At, By: t.Device.By, Reason: t.Device.Reason, Alarm: a.ID}
+	return b.emit(outgoing{typ, a.ID, a.Revision, a.Line, t.Device.At, data})
+}
+
+// deviceData is the device object of an event.
+type deviceData struct {
+	Name   string                    `json:"name"`
+	Line   string                    `json:"line"`
+	State  edgeagent.DeviceEventKind `json:"state"`
+	At     time.Time                 `json:"at"`
+	By     string                    `json:"by,omitempty"`
+	Reason *edgeagent.Note           `json:"reason"`
+	Alarm  edgeagent.ID              `json:"alarm"`
+}
+
+// token returns a lease's token as it travels.
+func token(raw [16]byte) string { return hex.EncodeToString(raw[:]) }

@@ -1,0 +1,164 @@
+package queue
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+// Pending returns the next events for a destination: after its cursor, without
+// parked ones, alarms first, then diagnoses, then the rest. All are of one
+// epoch, the oldest that has any. At least one event is returned, if there is
+// one, even if it is larger than maxBytes.
+func (db *DB) Pending(dest string, maxEvents, maxBytes int) ([]edgeagent.Outgoing, error) {
+	v := db.view.Load()
+	var out []edgeagent.Outgoing
+	err := db.viewing("read the outbox", func(tx *bbolt.Tx) error {
+		room := room{events: maxEvents, bytes: maxBytes}
+		for _, epoch := range v.epochs() {
+			for _, stream := range edgeagent.Streams {
+				c := cursorKey{dest, streamKey{epoch, stream}}
+				if err := v.collect(tx, c, &room, &out); err != nil {
+					return err
+				}
+			}
+			if len(out) > 0 {
+				return nil
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// room is what is left of a batch.
+type room struct{ events, bytes int }
+
+// takes reports whether n more bytes fit; the first event always does.
+func (r *room) takes(n int, first bool) bool {
+	if r.events <= 0 || !first && r.bytes < n {
+		return false
+	}
+	r.events--
+	r.bytes -= n
+	return true
+}
+
+// collect appends the events of one stream after the cursor.
+func (v *view) collect(tx *bbolt.Tx, c cursorKey, room *room, out *[]edgeagent.Outgoing) error {
+	cur := tx.Bucket([]byte{bucketOutbox}).Cursor()
+	prefix := c.prefix()
+	for k, rec := cur.Seek([]byte(c.streamKey.key(v.position(c) + 1))); strings.HasPrefix(string(k), prefix); k, rec = cur.Next() {
+		body, _, err := decodeRecord(bucketOutbox, string(k), rec)
+		if err != nil {
+			return err
+		}
+		e, err := decodeOutgoing(string(k), body)
+		if err != nil {
+			return err
+		}
+		if e.Sequence > v.last[c.streamKey] || v.parked[parkedKey{c, e.Sequence}] {
+			continue // newer than what is published, or set aside
+		}
+		if !room.takes(len(e.Body), len(*out) == 0) {
+			return nil
+		}
+		*out = append(*out, e)
+	}
+	return nil
+}
+
+func (v *view) position(c cursorKey) uint64 { return max(v.cursors[c], v.floor[c.streamKey]) }
+
+// epochs returns every epoch that has events, the oldest first.
+func (v *view) epochs() []edgeagent.ID {
+	var out []edgeagent.ID
+	for s := range v.last {
+		if !slices.Contains(out, s.epoch) {
+			out = append(out, s.epoch)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Range returns events by their numbers, for a receipt that asks for them
+// again: those that are still kept.
+func (db *DB) Range(epoch edgeagent.ID, r edgeagent.Range) ([]edgeagent.Outgoing, error) {
+	s := streamKey{epoch, r.Stream}
+	var out []edgeagent.Outgoing
+	if _, ok := streamLetters[r.Stream]; !ok || r.From > r.To {
+		return nil, nil
+	}
+	err := db.viewing("read the outbox", func(tx *bbolt.Tx) error {
+		cur := tx.Bucket([]byte{bucketOutbox}).Cursor()
+		last := s.key(r.To)
+		for k, rec := cur.Seek([]byte(s.key(r.From))); k != nil && string(k) <= last && len(out) < maxBatch; k, rec = cur.Next() {
+			body, _, err := decodeRecord(bucketOutbox, string(k), rec)
+			if err != nil {
+				return err
+			}
+			e, err := decodeOutgoing(string(k), body)
+			if err != nil {
+				return err
+			}
+			out = append(out, e)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Backlog returns what a destination has not confirmed yet.
+func (db *DB) Backlog(dest string) edgeagent.Backlog {
+	v := db.view.Load()
+	b := edgeagent.Backlog{Next: make(map[edgeagent.Stream]uint64, len(edgeagent.Streams))}
+	for _, stream := range edgeagent.Streams {
+		b.Next[stream] = v.last[streamKey{v.epoch, stream}] + 1
+	}
+	for s, last := range v.last {
+		c := cursorKey{dest, s}
+		b.Events += int(last - v.position(c))
+		b.Confirmed += v.cursors[c]
+	}
+	for p := range v.parked {
+		if p.dest != dest {
+			continue
+		}
+		b.Parked++
+		if p.seq > v.position(p.cursorKey) {
+			b.Events--
+		} else {
+			b.Confirmed--
+		}
+	}
+	if b.Events > 0 {
+		b.Oldest = db.oldest(v, dest)
+	}
+	return b
+}
+
+// oldest returns when the oldest event that waits for dest was written.
+func (db *DB) oldest(v *view, dest string) time.Time {
+	var oldest time.Time
+	err := db.viewing("find the oldest event", func(tx *bbolt.Tx) error {
+		for s := range v.last {
+			var first []edgeagent.Outgoing
+			if err := v.collect(tx, cursorKey{dest, s}, &room{events: 1}, &first); err != nil {
+				return err
+			}
+			if len(first) > 0 && (oldest.IsZero() || first[0].At.Before(oldest)) {
+				oldest = first[0].At
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		db.options.Load().Log.Error("the age of the backlog is unknown", "upstream", dest, "error", err)
+	}
+	return oldest
+}

@@ -1,0 +1,226 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+const (
+	tidyEvents = 256 // deleted with one commit at most
+	tidyJobs   = 32
+	tidyAlarms = 128
+	tidyEvery  = time.Minute // while nothing was left over the last time
+)
+
+// tidy deletes what nobody needs any more. It rides on commits that happen
+// anyway: an idle agent writes nothing, not even to clean up.
+func (b *batch) tidy() error {
+	if b.now.Before(b.w.tidied.Add(tidyEvery)) && !b.w.untidy {
+		return nil
+	}
+	b.w.tidied, b.w.untidy = b.now, false
+	return errors.Join(b.tidyOutbox(), b.tidyJobs(), b.tidyAlarms())
+}
+
+// tidyOutbox deletes events that every required destination has and that are
+// old enough. The newest event of a stream of this epoch stays: it remembers
+// the number.
+func (b *batch) tidyOutbox() error {
+	left := tidyEvents
+	for _, s := range slices.Collect(maps.Keys(b.w.last)) {
+		limit := b.w.last[s]
+		if s.epoch == b.w.epoch {
+			limit--
+		}
+		for _, d := range b.o.Destinations {
+			if d.Required {
+				limit = min(limit, b.w.position(cursorKey{d.Name, s}))
+			}
+		}
+		seq := b.w.floor[s] + 1
+		for ; seq <= limit && left > 0 && b.expired(s, seq); seq++ {
+			b.dropEvent(s, seq)
+			left--
+		}
+		b.w.untidy = b.w.untidy || left == 0
+		if seq > b.w.floor[s]+1 {
+			set(b, b.w.floor, s, seq-1)
+			b.outboxChanged = true
+		}
+		if s.epoch != b.w.epoch && seq > b.w.last[s] {
+			b.forgetStream(s)
+		}
+	}
+	return nil
+}
+
+// expired reports whether an event has been kept long enough. One that cannot
+// be read has: keeping it would keep everything after it.
+func (b *batch) expired(s streamKey, seq uint64) bool {
+	body, _, err := b.get(bucketOutbox, s.key(seq))
+	if errors.Is(err, errDamaged) || errors.Is(err, edgeagent.ErrNotFound) {
+		return true
+	}
+	if err != nil {
+		return false
+	}
+	e, err := decodeOutgoing(s.key(seq), body)
+	keep := b.o.keep()
+	for _, d := range b.o.Destinations {
+		if b.w.parked[parkedKey{cursorKey{d.Name, s}, seq}] {
+			keep = max(keep, b.o.Retain) // a person may want to look at it
+		}
+	}
+	return err != nil || b.now.Sub(e.At) >= keep
+}
+
+func (b *batch) dropEvent(s streamKey, seq uint64) {
+	b.drop(bucketOutbox, s.key(seq))
+	for p := range b.w.parked {
+		if p.streamKey == s && p.seq == seq {
+			remove(b, b.w.parked, p)
+			b.drop(bucketMeta, p.key())
+		}
+	}
+}
+
+// forgetStream ends the stream of an earlier life of the file.
+func (b *batch) forgetStream(s streamKey) {
+	remove(b, b.w.last, s)
+	remove(b, b.w.floor, s)
+	for c := range b.w.cursors {
+		if c.streamKey == s {
+			remove(b, b.w.cursors, c)
+			b.drop(bucketMeta, c.key())
+		}
+	}
+}
+
+// tidyJobs deletes jobs that were finished long ago.
+func (b *batch) tidyJobs() error {
+	return b.oldest(bucketJobs, tidyJobs, func(id edgeagent.ID) (bool, error) {
+		body, _, err := b.get(bucketJobs, string(id))
+		if err != nil {
+			return false, err
+		}
+		h, err := decodeHeader(body)
+		if err != nil || unfinished(h.State) || b.now.Sub(h.Finished) < b.o.Retain {
+			return false, err
+		}
+		set(b, b.w.counts, h.State, b.w.counts[h.State]-1)
+		b.drop(bucketJobs, string(id))
+		return true, b.dropBodies(id)
+	})
+}
+
+// tidyAlarms deletes alarms that were over long ago, unless their job still
+// needs them.
+func (b *batch) tidyAlarms() error {
+	return b.oldest(bucketAlarms, tidyAlarms, func(id edgeagent.ID) (bool, error) {
+		var a edgeagent.Alarm
+		if err := b.getJSON(bucketAlarms, string(id), &a); err != nil {
+			return false, err
+		}
+		_, open := b.w.alarms[id]
+		_, busy := b.w.jobs[a.Job]
+		if open || busy || b.now.Sub(lastChange(a)) < b.o.Retain {
+			return false, nil
+		}
+		b.drop(bucketAlarms, string(id))
+		return true, b.dropBodies(id)
+	})
+}
+
+func lastChange(a edgeagent.Alarm) time.Time {
+	at := a.RaisedAt
+	for _, t := range []*time.Time{a.ClearedAt, a.AckedAt} {
+		if t != nil && t.After(at) {
+			at = *t
+		}
+	}
+	return at
+}
+
+func (b *batch) dropBodies(id edgeagent.ID) error {
+	return b.scan(bucketBodies, string(id), func(key string, _ []byte) error {
+		b.drop(bucketBodies, key)
+		return nil
+	})
+}
+
+// oldest offers the first ids of a bucket for deletion. Ids sort by age, so it
+// ends at the first one that is too young to be looked at.
+func (b *batch) oldest(bucket byte, limit int, visit func(edgeagent.ID) (dropped bool, err error)) error {
+	ids, err := b.firstIDs(bucket, limit)
+	if err != nil {
+		return err
+	}
+	dropped := 0
+	for _, id := range ids {
+		ok, err := visit(id)
+		if err != nil {
+			return fmt.Errorf("%c/%s: %w", bucket, id, err)
+		}
+		if ok {
+			dropped++
+		}
+	}
+	b.w.untidy = b.w.untidy || dropped == limit
+	return nil
+}
+
+func (b *batch) firstIDs(bucket byte, limit int) ([]edgeagent.ID, error) {
+	tx, err := b.reader()
+	if err != nil {
+		return nil, err
+	}
+	var ids []edgeagent.ID
+	c := tx.Bucket([]byte{bucket}).Cursor()
+	for k, _ := c.First(); k != nil && len(ids) < limit; k, _ = c.Next() {
+		if b.now.Sub(edgeagent.ID(k).Time()) < b.o.Retain {
+			break
+		}
+		ids = append(ids, edgeagent.ID(k))
+	}
+	return ids, nil
+}
+
+// room refuses new alarms when the file is full to its quota. What is left
+// above it is for finishing what was accepted.
+func (b *batch) room() error {
+	file, free := b.db.sizes()
+	used := file - free
+	if used < b.o.MaxSize {
+		return nil
+	}
+	b.db.full.Store(true)
+	return fmt.Errorf("%w: %d of %d bytes are in use; retain less, or raise max_size", edgeagent.ErrFull, used, b.o.MaxSize)
+}
+
+// sizes returns the size of the file, and of its pages that hold nothing.
+func (db *DB) sizes() (file, free int64) {
+	info, err := os.Stat(db.path)
+	if err != nil {
+		return 0, 0
+	}
+	stats := db.bolt.Stats()
+	free = int64(stats.FreePageN+stats.PendingPageN) * pageSize
+	return info.Size(), free + info.Size() - db.used.Load()
+}
+
+// measure notes how much of the file has ever been used: it grows in steps, and
+// what lies behind the last page is free too.
+func (db *DB) measure() error {
+	return db.bolt.View(func(tx *bbolt.Tx) error {
+		db.used.Store(tx.Size())
+		return nil
+	})
+}

@@ -1,0 +1,126 @@
+package queue
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"edgeagent"
+)
+
+// More new alarms than floodAlarms within floodWindow are a flood (ISA-18.2).
+const (
+	floodAlarms = 10
+	floodWindow = 10 * time.Minute
+)
+
+// A view is what readers see of memory: the state after a commit, never changed
+// once it is published.
+type view struct {
+	epoch   edgeagent.ID
+	counts  edgeagent.JobCounts
+	open    []edgeagent.Alarm // newest first
+	recent  []time.Time
+	next    time.Time
+	waiting bool // next is a time
+	devices map[string]edgeagent.DeviceMemory
+	last    map[streamKey]uint64
+	floor   map[streamKey]uint64
+	cursors map[cursorKey]uint64
+	parked  map[parkedKey]bool
+}
+
+// publish shows the state after a commit and wakes who waits for it.
+func (db *DB) publish(b *batch) {
+	w, old := db.work, db.view.Load()
+	v := &view{}
+	if old != nil {
+		*v = *old
+	}
+	v.epoch, v.counts, v.recent = w.epoch, w.jobCounts(), w.recent
+	v.next, v.waiting = w.upcoming(b.now)
+	if old == nil || b.alarmsChanged {
+		v.open = openAlarms(w)
+	}
+	if old == nil || b.devicesChanged {
+		v.devices = maps.Clone(w.devices)
+	}
+	if old == nil || b.outboxChanged {
+		v.last, v.floor = maps.Clone(w.last), maps.Clone(w.floor)
+		v.cursors, v.parked = maps.Clone(w.cursors), maps.Clone(w.parked)
+	}
+	db.view.Store(v)
+	if b.jobsWoken {
+		signal(db.jobs)
+	}
+	if b.outboxChanged {
+		db.subs.wake()
+	}
+}
+
+func openAlarms(w *working) []edgeagent.Alarm {
+	return slices.SortedFunc(maps.Values(w.alarms), func(x, y edgeagent.Alarm) int {
+		return strings.Compare(string(y.ID), string(x.ID))
+	})
+}
+
+// NextReady returns when the next job can be leased; a time in the past means
+// at once. It reports false when no job waits.
+func (db *DB) NextReady() (time.Time, bool) {
+	v := db.view.Load()
+	return v.next, v.waiting
+}
+
+// JobCounts counts the jobs by state.
+func (db *DB) JobCounts() edgeagent.JobCounts { return db.view.Load().counts }
+
+// OpenAlarms returns every alarm that is open or shelved, newest first: what an
+// engine has to know after a restart.
+func (db *DB) OpenAlarms() []edgeagent.Alarm { return slices.Clone(db.view.Load().open) }
+
+// AlarmCounts counts open alarms; a shelved one counts as shelved alone.
+func (db *DB) AlarmCounts() edgeagent.AlarmCounts {
+	v := db.view.Load()
+	var c edgeagent.AlarmCounts
+	for _, a := range v.open {
+		switch {
+		case a.ShelvedUntil != nil:
+			c.Shelved++
+			continue
+		case a.State.Active():
+			c.Active++
+		}
+		if a.State == edgeagent.AlarmUnacked || a.State == edgeagent.AlarmClearedUnacked {
+			c.Unacked++
+		}
+	}
+	c.Flood = len(v.recent) > floodAlarms && time.Since(v.recent[0]) < floodWindow
+	return c
+}
+
+// Storage says how the file is doing; sizes in bytes.
+func (db *DB) Storage() edgeagent.StorageStatus {
+	s := edgeagent.StorageStatus{MaxBytes: db.options.Load().MaxSize, State: edgeagent.StorageOK, Commits: db.commits.Load()}
+	s.FileBytes, s.FreeBytes = db.sizes()
+	s.DiskFreeBytes = diskFree(db.path)
+	if db.salvaged != "" {
+		s.State, s.Error = edgeagent.StorageSalvaged, db.salvaged
+	}
+	if db.full.Load() {
+		s.State, s.Error = edgeagent.StorageFull, "the data file is full: new alarms are not stored until space is back"
+	}
+	if err := db.failure(); err != nil {
+		s.Error = err.Error()
+	}
+	return s
+}
+
+func diskFree(path string) int64 {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(path, &fs); err != nil {
+		return 0
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize)
+}

@@ -1,0 +1,177 @@
+package queue
+
+import (
+	"container/heap"
+	"time"
+
+	"edgeagent"
+)
+
+// working is what the committer knows without reading the file: all that is
+// unfinished, and numbers. It belongs to the committer alone. Everything in it
+// is changed through set, remove and assign, so that a batch whose commit fails
+// leaves no trace.
+type working struct {
+	epoch   edgeagent.ID
+	jobs    map[edgeagent.ID]job // pending and running ones
+	counts  map[edgeagent.JobState]int
+	groups  map[group]edgeagent.ID // the job that new alarms of a line join
+	ready   readyHeap
+	delayed delayedHeap
+
+	alarms map[edgeagent.ID]edgeagent.Alarm // open or shelved, with their hints
+	raised map[occasion][]edgeagent.ID      // last activations of every alarm, oldest first
+	recent []time.Time                      // last raises of all, for the flood
+	tidied time.Time                        // when tidy looked last
+	untidy bool                             // and whether it left something
+
+	last    map[streamKey]uint64 // newest number of each stream
+	floor   map[streamKey]uint64 // up to here events were deleted
+	cursors map[cursorKey]uint64
+	parked  map[parkedKey]bool
+
+	devices map[string]edgeagent.DeviceMemory
+}
+
+func newWorking() *working {
+	return &working{
+		jobs:    make(map[edgeagent.ID]job),
+		counts:  make(map[edgeagent.JobState]int),
+		groups:  make(map[group]edgeagent.ID),
+		alarms:  make(map[edgeagent.ID]edgeagent.Alarm),
+		raised:  make(map[occasion][]edgeagent.ID),
+		last:    make(map[streamKey]uint64),
+		floor:   make(map[streamKey]uint64),
+		cursors: make(map[cursorKey]uint64),
+		parked:  make(map[parkedKey]bool),
+		devices: make(map[string]edgeagent.DeviceMemory),
+	}
+}
+
+// A job is a header in memory, with what its opening says.
+type job struct {
+	header
+	id       edgeagent.ID
+	group    group
+	revision uint32
+	was      edgeagent.JobState // as it is counted; empty for a new one
+	ready    time.Time          // when it may be leased, on this process's monotonic clock
+}
+
+// A group is what shares jobs: alarms of one line, those of the agent itself
+// apart, for a device that stopped explains no alarm of the plant.
+type group struct {
+	Line  string `json:"line"`
+	Agent bool   `json:"agent"`
+}
+
+// An occasion names an alarm definition over all its activations.
+type occasion struct{ device, line, code string }
+
+// An entry of a heap is a job as it was at a revision. When the job has moved
+// on, the entry is stale and dropped where it is met.
+type entry struct {
+	id        edgeagent.ID
+	revision  uint32
+	priority  int
+	notBefore time.Time
+	ready     time.Time
+}
+
+// readyHeap orders by priority, then age, then id.
+type readyHeap []entry
+
+func (h readyHeap) Len() int { return len(h) }
+func (h readyHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	if a.priority != b.priority {
+		return a.priority < b.priority
+	}
+	if !a.notBefore.Equal(b.notBefore) {
+		return a.notBefore.Before(b.notBefore)
+	}
+	return a.id < b.id
+}
+func (h readyHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push is heap.Interface's.
+func (h *readyHeap) Push(x any) { *h = append(*h, x.(entry)) }
+
+// Pop is heap.Interface's.
+func (h *readyHeap) Pop() any { return popLast((*[]entry)(h)) }
+
+// delayedHeap orders by the time at which a job becomes ready.
+type delayedHeap []entry
+
+func (h delayedHeap) Len() int           { return len(h) }
+func (h delayedHeap) Less(i, j int) bool { return h[i].ready.Before(h[j].ready) }
+func (h delayedHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push is heap.Interface's.
+func (h *delayedHeap) Push(x any) { *h = append(*h, x.(entry)) }
+
+// Pop is heap.Interface's.
+func (h *delayedHeap) Pop() any { return popLast((*[]entry)(h)) }
+
+func popLast(h *[]entry) entry {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
+
+// schedule makes a pending job findable.
+func (w *working) schedule(j job, now time.Time) {
+	e := entry{id: j.id, revision: j.revision, priority: j.Priority, notBefore: j.NotBefore, ready: j.ready}
+	if j.ready.After(now) {
+		heap.Push(&w.delayed, e)
+		return
+	}
+	heap.Push(&w.ready, e)
+}
+
+// front returns the job to be leased next at now, if one is ready.
+func (w *working) front(now time.Time) (job, bool) {
+	for w.delayed.Len() > 0 && (w.stale(w.delayed[0]) || !w.delayed[0].ready.After(now)) {
+		e := heap.Pop(&w.delayed).(entry)
+		if !w.stale(e) {
+			heap.Push(&w.ready, e)
+		}
+	}
+	for w.ready.Len() > 0 {
+		if e := w.ready[0]; !w.stale(e) {
+			return w.jobs[e.id], true
+		}
+		heap.Pop(&w.ready)
+	}
+	return job{}, false
+}
+
+// upcoming returns when the next job is ready; a time that is not after now
+// means at once.
+func (w *working) upcoming(now time.Time) (time.Time, bool) {
+	if j, ok := w.front(now); ok {
+		return j.ready, true
+	}
+	if w.delayed.Len() > 0 {
+		return w.delayed[0].ready, true
+	}
+	return time.Time{}, false
+}
+
+func (w *working) stale(e entry) bool {
+	j, ok := w.jobs[e.id]
+	return !ok || j.State != edgeagent.JobPending || j.revision != e.revision ||
+		j.Priority != e.priority || !j.ready.Equal(e.ready)
+}
+
+// jobCounts returns the counts as the page shows them.
+func (w *working) jobCounts() edgeagent.JobCounts {
+	return edgeagent.JobCounts{
+		Pending:   w.counts[edgeagent.JobPending],
+		Running:   w.counts[edgeagent.JobRunning],
+		Completed: w.counts[edgeagent.JobCompleted],
+		Failed:    w.counts[edgeagent.JobFailed],
+		Discarded: w.counts[edgeagent.JobDiscarded],
+	}
+}
