@@ -1,0 +1,297 @@
+package status
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"edgeagent"
+)
+
+// action does one thing for a named person and returns what to answer.
+type action func(w http.ResponseWriter, r *http.Request, by string) (int, any, error)
+
+// act lets an action be done over the Unix socket alone: it is where somebody
+// is known by name.
+func (s *Server) act(do action) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		by, known := actor(r)
+		if !known {
+			w.Header().Set("WWW-Authenticate", `Unix realm="edgeagent"`)
+			fail(w, http.StatusUnauthorized, "sign_in_required", "sign-in is not part of this version: use `"+
+				commandFor(r)+"` on the gateway (Unix socket)")
+			return
+		}
+		status, body, err := do(w, r, by)
+		var bad *errBody
+		switch {
+		case errors.As(err, &bad):
+			fail(w, bad.status, bad.code, bad.text)
+		case err != nil:
+			s.failed(w, r, err)
+		default:
+			reply(w, status, body)
+		}
+	}
+}
+
+// commandFor names the command that does what was asked for over HTTP.
+func commandFor(r *http.Request) string {
+	id, name := r.PathValue("id"), r.PathValue("name")
+	verb := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	switch {
+	case verb == "reload":
+		return "edgeagent reload"
+	case name != "":
+		return "edgeagent devices " + verb + " " + name
+	case strings.HasPrefix(r.URL.Path, "/api/v1/jobs/"):
+		return strings.TrimSpace("edgeagent jobs " + verb + " " + id)
+	case id != "":
+		return "edgeagent alarms " + verb + " " + id
+	default:
+		return "curl --unix-socket …/edgeagent.sock http://localhost" + r.URL.Path
+	}
+}
+
+// Limits of what people and other systems write.
+const (
+	maxKey    = 255
+	maxReason = 500
+	maxText   = 2000
+)
+
+func (s *Server) raise(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	var o OutsideAlarm
+	if err := decode(w, r, &o); err != nil {
+		return 0, nil, err
+	}
+	if err := checkOutside(o); err != nil {
+		return 0, nil, err
+	}
+	key := r.Header.Get("Idempotency-Key")
+	if len(key) > maxKey {
+		return 0, nil, invalid("Idempotency-Key is longer than %d characters", maxKey)
+	}
+	hash, err := bodyHash(o)
+	if err != nil {
+		return 0, nil, err
+	}
+	o.By = by
+	a, created, err := s.opt.Actions.Raise(r.Context(), o, key, hash)
+	if err != nil {
+		return 0, nil, fmt.Errorf("raise %s: %w", o.Code, err)
+	}
+	if !created {
+		return http.StatusOK, a, nil
+	}
+	w.Header().Set("Location", "/api/v1/alarms/"+string(a.ID))
+	return http.StatusCreated, a, nil
+}
+
+func checkOutside(o OutsideAlarm) error {
+	switch {
+	case o.Line == "" && o.Device == "":
+		return invalid("field %q is missing", "line")
+	case o.Code == "":
+		return invalid("field %q is missing", "code")
+	case o.Text == "":
+		return invalid("field %q is missing", "text")
+	case utf8.RuneCountInString(o.Code) > 64:
+		return invalid("field %q is longer than 64 characters", "code")
+	case utf8.RuneCountInString(o.Text) > maxText:
+		return invalid("field %q is longer than %d characters", "text", maxText)
+	case o.Priority < 0 || o.Priority > 4:
+		return invalid("field %q: want 1 (highest) to 4", "priority")
+	case o.Code == edgeagent.CodeDeviceStopped:
+		return invalid("field %q: %s is the agent's own", "code", o.Code)
+	default:
+		return nil
+	}
+}
+
+func invalid(format string, args ...any) error {
+	return &errBody{verdict{http.StatusBadRequest, "bad_request"}, fmt.Sprintf(format, args...)}
+}
+
+// bodyHash is of what was understood, not of the bytes: the same alarm with
+// other white space is the same alarm.
+func bodyHash(o OutsideAlarm) (string, error) {
+	data, err := json.Marshal(o)
+	if err != nil {
+		return "", fmt.Errorf("hash body: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// empty is the body of an action that takes nothing.
+type empty struct{}
+
+func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	return onAlarm(w, r, &empty{}, func(id edgeagent.ID) (edgeagent.Alarm, error) {
+		return s.opt.Actions.Acknowledge(r.Context(), id, by)
+	})
+}
+
+func (s *Server) unshelve(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	return onAlarm(w, r, &empty{}, func(id edgeagent.ID) (edgeagent.Alarm, error) {
+		return s.opt.Actions.Unshelve(r.Context(), id, by)
+	})
+}
+
+func (s *Server) clear(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	return onAlarm(w, r, &empty{}, func(id edgeagent.ID) (edgeagent.Alarm, error) {
+		return s.opt.Actions.Clear(r.Context(), id, by)
+	})
+}
+
+// maxShelve keeps a number of seconds from overflowing a duration; how long
+// is allowed is the agent's to say.
+const maxShelve = 366 * 24 * time.Hour
+
+func (s *Server) shelve(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	var body struct {
+		ForS   float64 `json:"for_s"`
+		Reason string  `json:"reason"`
+	}
+	return onAlarm(w, r, &body, func(id edgeagent.ID) (edgeagent.Alarm, error) {
+		if body.ForS <= 0 || body.ForS > maxShelve.Seconds() {
+			return edgeagent.Alarm{}, invalid("field %q: want seconds, more than 0 and less than a year", "for_s")
+		}
+		if err := checkReason(body.Reason); err != nil {
+			return edgeagent.Alarm{}, err
+		}
+		return s.opt.Actions.Shelve(r.Context(), id, by, body.Reason, time.Duration(body.ForS*float64(time.Second)))
+	})
+}
+
+func checkReason(reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return invalid("field %q is missing: the next shift wants to know", "reason")
+	}
+	return checkLength(reason)
+}
+
+func checkLength(reason string) error {
+	if utf8.RuneCountInString(reason) > maxReason {
+		return invalid("field %q is longer than %d characters", "reason", maxReason)
+	}
+	return nil
+}
+
+// onAlarm reads the body, then acts on the alarm of the path.
+func onAlarm(w http.ResponseWriter, r *http.Request, body any, do func(edgeagent.ID) (edgeagent.Alarm, error)) (int, any, error) {
+	id, err := target(w, r, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	a, err := do(id)
+	if err != nil {
+		return 0, nil, fmt.Errorf("alarm %s: %w", id, err)
+	}
+	return http.StatusOK, a, nil
+}
+
+func target(w http.ResponseWriter, r *http.Request, body any) (edgeagent.ID, error) {
+	id, err := edgeagent.ParseID(r.PathValue("id"))
+	if err != nil {
+		return "", err
+	}
+	return id, decode(w, r, body)
+}
+
+func (s *Server) resume(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	var body struct {
+		Reason string `json:"reason"`
+	}
+	if err := decode(w, r, &body); err != nil {
+		return 0, nil, err
+	}
+	if err := checkLength(body.Reason); err != nil {
+		return 0, nil, err
+	}
+	name := r.PathValue("name")
+	if err := s.opt.Actions.ResumeDevice(r.Context(), name, by, body.Reason); err != nil {
+		return 0, nil, fmt.Errorf("device %s: %w", name, err)
+	}
+	d, _ := s.device(name)
+	return http.StatusOK, d, nil
+}
+
+func (s *Server) retryJob(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	return s.onJob(w, r, &empty{}, func(id edgeagent.ID) error { return s.opt.Actions.RetryJob(r.Context(), id, by) })
+}
+
+func (s *Server) discardJob(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	var body struct {
+		Reason string `json:"reason"`
+	}
+	return s.onJob(w, r, &body, func(id edgeagent.ID) error {
+		if err := checkReason(body.Reason); err != nil {
+			return err
+		}
+		return s.opt.Actions.DiscardJob(r.Context(), id, by, body.Reason)
+	})
+}
+
+// onJob acts on the job of the path and answers the job as it is then.
+func (s *Server) onJob(w http.ResponseWriter, r *http.Request, body any, do func(edgeagent.ID) error) (int, any, error) {
+	id, err := target(w, r, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := do(id); err != nil {
+		return 0, nil, fmt.Errorf("job %s: %w", id, err)
+	}
+	j, err := s.job(string(id))
+	return http.StatusOK, j, err
+}
+
+func (s *Server) feedback(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	var body struct {
+		Verdict edgeagent.Verdict `json:"verdict"`
+		Cause   string            `json:"cause"`
+		FixedBy string            `json:"fixed_by"`
+	}
+	id, err := target(w, r, &body)
+	if err != nil {
+		return 0, nil, err
+	}
+	switch body.Verdict {
+	case edgeagent.VerdictRight, edgeagent.VerdictPartly, edgeagent.VerdictWrong:
+	default:
+		return 0, nil, invalid("field %q: want right, partly or wrong", "verdict")
+	}
+	if utf8.RuneCountInString(body.Cause) > maxText || utf8.RuneCountInString(body.FixedBy) > maxText {
+		return 0, nil, invalid("fields %q and %q take up to %d characters", "cause", "fixed_by", maxText)
+	}
+	j, err := s.opt.Actions.Feedback(r.Context(), id, edgeagent.Feedback{
+		Verdict: body.Verdict, Cause: body.Cause, FixedBy: body.FixedBy, By: by, At: time.Now(),
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("job %s: %w", id, err)
+	}
+	return http.StatusOK, j, nil
+}
+
+// reload reads the configuration again. A file that is refused is the person's
+// mistake: the agent runs on with what it has, and says why.
+func (s *Server) reload(w http.ResponseWriter, r *http.Request, _ string) (int, any, error) {
+	if err := decode(w, r, &empty{}); err != nil {
+		return 0, nil, err
+	}
+	changes, err := s.opt.Actions.Reload(r.Context())
+	if err != nil && judge(err).code == "internal" {
+		err = &errBody{verdict{http.StatusUnprocessableEntity, "refused"}, err.Error()}
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, map[string]any{"changes": orEmpty(changes)}, nil
+}

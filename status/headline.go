@@ -1,0 +1,241 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"edgeagent"
+)
+
+// Headline returns the state of everything in one sentence: the worst level,
+// and what makes it so, worst first. Times are printed in the zone they carry.
+//
+// Working without the cloud, the local model or an upstream is what the agent
+// was built for: it is degraded, a level below everything a person must act on.
+func Headline(s edgeagent.Status) edgeagent.Headline {
+	// The last error wins over the state: a file that could not be opened is a
+	// fault, however far the check came.
+	level, parts := edgeagent.LevelOK, []string(nil)
+	for _, rung := range []struct {
+		level edgeagent.Level
+		parts []string
+	}{
+		{edgeagent.LevelFault, faults(s)},
+		{edgeagent.LevelAttention, attentions(s)},
+		{edgeagent.LevelDegraded, degradations(s)},
+	} {
+		if len(rung.parts) > 0 && level == edgeagent.LevelOK {
+			level = rung.level
+		}
+		parts = append(parts, rung.parts...)
+	}
+	if level == edgeagent.LevelOK {
+		parts = []string{quiet(s)}
+	}
+	return edgeagent.Headline{Level: level, Text: strings.Join(parts, " · ")}
+}
+
+func faults(s edgeagent.Status) []string {
+	var parts []string
+	switch {
+	case s.Storage.State == edgeagent.StorageFull:
+		parts = append(parts, "Data file full: new alarms are refused"+because(s.Storage.Error))
+	case s.Storage.Error != "" && s.Storage.State != edgeagent.StorageSalvaged:
+		parts = append(parts, "Data file in trouble"+because(s.Storage.Error))
+	}
+	if s.Agent.ConfigError != "" {
+		parts = append(parts, "Configuration refused, the last accepted one runs"+because(s.Agent.ConfigError))
+	}
+	return parts
+}
+
+func attentions(s edgeagent.Status) []string {
+	var parts []string
+	if n := countDevices(s, func(d edgeagent.DeviceStatus) bool { return d.State == edgeagent.DeviceStopped }); n > 0 {
+		parts = append(parts, count(n, "device")+" not being read")
+	}
+	for _, d := range s.Devices {
+		if d.State == edgeagent.DevicePolling && d.Link == edgeagent.LinkFrozen {
+			parts = append(parts, d.Name+" answers, but its heartbeat stands still")
+		}
+	}
+	if s.Alarms.Flood {
+		parts = append(parts, "Alarm flood: more than 10 in 10 minutes")
+	}
+	if n := s.Alarms.Unacked; n > 0 {
+		parts = append(parts, count(n, "alarm")+" to acknowledge")
+	}
+	if s.Storage.State == edgeagent.StorageSalvaged {
+		parts = append(parts, "Data file was damaged and had to be replaced"+because(s.Storage.Error))
+	}
+	return parts
+}
+
+func degradations(s edgeagent.Status) []string {
+	var parts []string
+	if checking(s) && len(faults(s)) == 0 {
+		parts = append(parts, "Checking the data file: alarms and jobs show when it is open")
+	}
+	if n := countDevices(s, func(d edgeagent.DeviceStatus) bool { return d.State == edgeagent.DeviceRetrying }); n > 0 {
+		parts = append(parts, count(n, "device")+" not answering, being retried")
+	}
+	parts = append(parts, missingProviders(s.Providers)...)
+	if c := s.Spend.DailyCapUSD; c > 0 && s.Spend.TodayUSD >= c {
+		parts = append(parts, "Today's budget is spent: answers are local until midnight")
+	}
+	for _, u := range s.Upstreams {
+		if text := missingUpstream(u); text != "" {
+			parts = append(parts, text)
+		}
+	}
+	return parts
+}
+
+// checking reports whether the data file is not open yet.
+func checking(s edgeagent.Status) bool {
+	return s.Storage.State == "" || s.Storage.State == edgeagent.StorageChecking
+}
+
+// missingProviders says which of cloud and local model cannot be asked, and
+// who answers instead: the first in order that can.
+func missingProviders(all []edgeagent.ProviderStatus) []string {
+	var parts []string
+	for _, kind := range []struct{ is, name string }{{"cloud", "the cloud"}, {"local", "the local model"}} {
+		gone, total := lost(all, kind.is)
+		if total == 0 || len(gone) < total {
+			continue
+		}
+		text := "Working without " + kind.name + sinceOf(gone[0].LastOKAt)
+		if hold := gone[0].Hold; hold != "" {
+			text += " (" + clip(hold) + ")"
+		}
+		parts = append(parts, text+stand(all))
+	}
+	if len(parts) > 1 {
+		// The stand-in is the same for both: said once, at the end.
+		parts[0] = strings.TrimSuffix(parts[0], stand(all))
+	}
+	return parts
+}
+
+// lost returns the providers of a class that cannot be asked now.
+func lost(all []edgeagent.ProviderStatus, class string) (gone []edgeagent.ProviderStatus, total int) {
+	for _, p := range all {
+		if providerClass(p.Kind) != class {
+			continue
+		}
+		total++
+		if !available(p) {
+			gone = append(gone, p)
+		}
+	}
+	return gone, total
+}
+
+func available(p edgeagent.ProviderStatus) bool {
+	return p.Hold == "" && (p.Breaker == "" || p.Breaker == "closed")
+}
+
+func providerClass(kind string) string {
+	switch kind {
+	case "ollama":
+		return "local"
+	case "runbook":
+		return "runbook"
+	default:
+		return "cloud"
+	}
+}
+
+func stand(all []edgeagent.ProviderStatus) string {
+	for _, p := range all {
+		switch {
+		case !available(p):
+		case p.Kind == "ollama":
+			return ": the local model answers"
+		case p.Kind == "runbook":
+			return ": the runbook answers"
+		}
+	}
+	return ""
+}
+
+func missingUpstream(u edgeagent.UpstreamStatus) string {
+	var text string
+	switch u.State {
+	case edgeagent.UpstreamDown, edgeagent.UpstreamProbing:
+		text = "Upstream " + u.Name + " offline" + sinceOf(u.Since)
+	case edgeagent.UpstreamPaused:
+		text = "Upstream " + u.Name + " paused" + sinceOf(u.Since) + because(u.Error)
+	default:
+		if u.Parked > 0 {
+			return fmt.Sprintf("Upstream %s refused %s", u.Name, count(u.Parked, "event"))
+		}
+		return ""
+	}
+	if u.Backlog > 0 {
+		text += ", " + count(u.Backlog, "event") + " waiting"
+	}
+	return text
+}
+
+func quiet(s edgeagent.Status) string {
+	off := countDevices(s, func(d edgeagent.DeviceStatus) bool {
+		return d.State == edgeagent.DeviceDisabled || d.State == edgeagent.DeviceMaintenance
+	})
+	reading := countDevices(s, func(d edgeagent.DeviceStatus) bool { return d.State == edgeagent.DevicePolling })
+	total := len(s.Devices) - off
+	devices := fmt.Sprintf("%d of %s reading", reading, count(total, "device"))
+	switch {
+	case len(s.Devices) == 0:
+		devices = "no devices configured"
+	case reading < total:
+		devices += ", " + count(total-reading, "device") + " connecting"
+	}
+	if n := s.Alarms.Active; n > 0 {
+		return count(n, "acknowledged alarm") + " still active, " + devices
+	}
+	return "All quiet: " + devices + ", no active alarms"
+}
+
+func countDevices(s edgeagent.Status, is func(edgeagent.DeviceStatus) bool) int {
+	n := 0
+	for _, d := range s.Devices {
+		if is(d) {
+			n++
+		}
+	}
+	return n
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func because(err string) string {
+	if err == "" {
+		return ""
+	}
+	return ": " + clip(err)
+}
+
+func sinceOf(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return " since " + t.Format("15:04")
+}
+
+// clip keeps one foreign sentence from filling the headline of a phone.
+func clip(s string) string {
+	const most = 160
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,260 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"edgeagent"
+)
+
+// Metrics counts what happens. Its methods are the hooks of the other rooms;
+// all are safe from any goroutine. What is a state and no event is taken from
+// the [Source] when somebody asks.
+type Metrics struct {
+	set *metrics.Set
+}
+
+// Upper bounds in seconds. A PLC answers in milliseconds, a local model in
+// minutes.
+var (
+	fastBounds = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
+	slowBounds = []float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600}
+)
+
+// NewMetrics returns metrics that start at zero.
+func NewMetrics() *Metrics {
+	metrics.ExposeMetadata(true)
+	m := &Metrics{set: metrics.NewSet()}
+	m.set.NewPrometheusHistogramExt("edgeagent_scan_seconds", fastBounds)
+	m.set.NewPrometheusHistogramExt("edgeagent_db_commit_seconds", fastBounds)
+	m.set.NewPrometheusHistogramExt("edgeagent_job_seconds", slowBounds)
+	m.set.NewCounter("edgeagent_db_commit_operations_total")
+	m.set.NewCounter("edgeagent_jobs_refused_total")
+	return m
+}
+
+// ScanDone observes one pass over a device's tags.
+func (m *Metrics) ScanDone(_ string, took time.Duration, _ error) {
+	m.set.GetOrCreatePrometheusHistogramExt("edgeagent_scan_seconds", fastBounds).Update(took.Seconds())
+}
+
+// RequestDone counts one request to a device and, by class, how it failed.
+func (m *Metrics) RequestDone(device string, _ time.Duration, err error) {
+	m.set.GetOrCreateCounter(named("requests_total", "device", device)).Inc()
+	if err != nil {
+		m.set.GetOrCreateCounter(named("read_errors_total", "device", device, "class", errorClass(err))).Inc()
+	}
+}
+
+// CallDone counts one request to a provider, its tokens and its price.
+func (m *Metrics) CallDone(c edgeagent.Call) {
+	m.set.GetOrCreateCounter(named("llm_calls_total", "provider", c.Provider, "outcome", string(c.Outcome))).Inc()
+	m.set.GetOrCreatePrometheusHistogramExt(named("llm_seconds", "provider", c.Provider), slowBounds).
+		Update(float64(c.TookMS) / 1000)
+	m.set.GetOrCreateCounter(named("llm_tokens_total", "provider", c.Provider, "direction", "in")).AddInt64(int64(max(c.TokensIn, 0)))
+	m.set.GetOrCreateCounter(named("llm_tokens_total", "provider", c.Provider, "direction", "out")).AddInt64(int64(max(c.TokensOut, 0)))
+	m.set.GetOrCreateFloatCounter(named("llm_cost_usd_total", "provider", c.Provider)).Add(max(c.CostUSD, 0))
+}
+
+// JobDone counts one attempt at a job by its outcome.
+func (m *Metrics) JobDone(outcome string, took time.Duration) {
+	m.set.GetOrCreateCounter(named("job_attempts_total", "outcome", outcome)).Inc()
+	m.set.GetOrCreatePrometheusHistogramExt("edgeagent_job_seconds", slowBounds).Update(took.Seconds())
+}
+
+// JobRefused counts a job that was not accepted because the data file is full.
+func (m *Metrics) JobRefused() { m.set.GetOrCreateCounter("edgeagent_jobs_refused_total").Inc() }
+
+// CommitDone observes one commit of the data file and the operations in it.
+func (m *Metrics) CommitDone(took time.Duration, ops int) {
+	m.set.GetOrCreatePrometheusHistogramExt("edgeagent_db_commit_seconds", fastBounds).Update(took.Seconds())
+	m.set.GetOrCreateCounter("edgeagent_db_commit_operations_total").AddInt64(int64(max(ops, 0)))
+}
+
+// AlarmRaised counts one alarm; an alarm of a line has no device.
+func (m *Metrics) AlarmRaised(device string) {
+	m.set.GetOrCreateCounter(named("alarms_raised_total", "device", device)).Inc()
+}
+
+// write writes everything in the Prometheus text format.
+func (m *Metrics) write(w io.Writer, src Source) {
+	m.set.WritePrometheus(w)
+	g := gauges{w: w, last: ""}
+	g.write(src)
+	metrics.WriteProcessMetrics(w)
+}
+
+// labelValue escapes what the text format wants escaped, and nothing else.
+var labelValue = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+// named builds a series' name.
+func named(name string, labels ...string) string {
+	s := "edgeagent_" + name
+	for i := 0; i+1 < len(labels); i += 2 {
+		sep := ","
+		if i == 0 {
+			sep = "{"
+		}
+		s += sep + labels[i] + "=" + `"` + labelValue.Replace(labels[i+1]) + `"`
+	}
+	if len(labels) > 0 {
+		s += "}"
+	}
+	return s
+}
+
+// errorClass sorts an error of a request into a handful of words: a label must
+// stay bounded. A driver's own error may say its class itself.
+func errorClass(err error) string {
+	var own interface{ Class() string }
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &own):
+		return own.Class()
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case errors.As(err, &dns):
+		return "dns"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "unreachable"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "closed"
+	default:
+		return "protocol"
+	}
+}
+
+// gauges writes the states as they are now, a TYPE line before each family.
+type gauges struct {
+	w    io.Writer
+	last string
+}
+
+func (g *gauges) put(kind, name string, value float64, labels ...string) {
+	if g.last != name {
+		fmt.Fprintf(g.w, "# HELP edgeagent_%s\n# TYPE edgeagent_%s %s\n", name, name, kind)
+		g.last = name
+	}
+	fmt.Fprintf(g.w, "%s %v\n", named(name, labels...), value)
+}
+
+func (g *gauges) write(src Source) {
+	s := src.Status()
+	g.devices(s.Devices)
+	g.alarms(src)
+	g.jobs(s)
+	g.providers(s.Providers)
+	g.upstreams(s.Upstreams)
+	g.put("gauge", "db_bytes", float64(s.Storage.FileBytes))
+	g.put("gauge", "transitions_waiting", float64(s.Storage.Waiting))
+	g.put("gauge", "clock_synced", truth(s.Agent.ClockSynced))
+	g.put("gauge", "build_info", 1, "version", s.Agent.Version)
+}
+
+var deviceStates = []edgeagent.DeviceState{
+	edgeagent.DeviceConnecting, edgeagent.DevicePolling, edgeagent.DeviceRetrying,
+	edgeagent.DeviceStopped, edgeagent.DeviceMaintenance, edgeagent.DeviceDisabled,
+}
+
+// devices writes family after family, as the text format demands.
+func (g *gauges) devices(all []edgeagent.DeviceStatus) {
+	for _, d := range all {
+		g.put("gauge", "device_up", truth(d.State == edgeagent.DevicePolling && d.Link == edgeagent.LinkUp), "device", d.Name)
+	}
+	for _, d := range all {
+		for _, state := range deviceStates {
+			g.put("gauge", "device_state", truth(d.State == state), "device", d.Name, "state", string(state))
+		}
+	}
+	for _, d := range all {
+		g.put("counter", "scan_overruns_total", float64(d.Overruns), "device", d.Name)
+	}
+	for _, d := range all {
+		g.put("gauge", "tags", float64(d.Tags.Good), "device", d.Name, "quality", "good")
+		g.put("gauge", "tags", float64(d.Tags.Uncertain), "device", d.Name, "quality", "uncertain")
+		g.put("gauge", "tags", float64(d.Tags.Bad), "device", d.Name, "quality", "bad")
+	}
+}
+
+// alarms writes nothing while the data file is not open: no figure is better
+// than a zero that is not true.
+func (g *gauges) alarms(src AlarmSource) {
+	open, _, err := src.Alarms("active", mostRows, "")
+	if err != nil {
+		return
+	}
+	var by [5]int
+	for _, a := range open {
+		if a.State.Active() {
+			by[min(max(a.Priority, 0), 4)]++
+		}
+	}
+	for p := 1; p <= 4; p++ {
+		g.put("gauge", "alarms_active", float64(by[p]), "priority", strconv.Itoa(p))
+	}
+}
+
+func (g *gauges) jobs(s edgeagent.Status) {
+	if checking(s) {
+		return
+	}
+	for _, state := range edgeagent.JobStates {
+		g.put("gauge", "jobs", float64(jobCount(s.Jobs, state)), "state", string(state))
+	}
+}
+
+func jobCount(c edgeagent.JobCounts, state edgeagent.JobState) int {
+	return map[edgeagent.JobState]int{
+		edgeagent.JobPending: c.Pending, edgeagent.JobRunning: c.Running, edgeagent.JobCompleted: c.Completed,
+		edgeagent.JobFailed: c.Failed, edgeagent.JobDiscarded: c.Discarded,
+	}[state]
+}
+
+func (g *gauges) providers(all []edgeagent.ProviderStatus) {
+	for _, p := range all {
+		if p.Breaker == "" {
+			continue // a provider without a network has no breaker
+		}
+		for _, state := range []string{"closed", "half-open", "open"} {
+			g.put("gauge", "breaker_state", truth(p.Breaker == state), "provider", p.Name, "state", state)
+		}
+	}
+}
+
+func (g *gauges) upstreams(all []edgeagent.UpstreamStatus) {
+	for _, u := range all {
+		g.put("gauge", "outbox_events", float64(u.Backlog), "upstream", u.Name)
+	}
+	for _, u := range all {
+		g.put("gauge", "outbox_oldest_seconds", u.OldestS, "upstream", u.Name)
+	}
+	for _, u := range all {
+		g.put("gauge", "outbox_parked", float64(u.Parked), "upstream", u.Name)
+	}
+	for _, u := range all {
+		g.put("counter", "sync_confirmed_total", float64(u.Confirmed), "upstream", u.Name)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
