@@ -1,0 +1,271 @@
+package plc
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"edgeagent"
+	"edgeagent/internal/retry"
+)
+
+const (
+	steadyAfter  = 60 * time.Second // good scans for so long forget the failures
+	suspectAfter = 3                // scans in a row in which the device doubts itself
+	recentScans  = 60
+	logEntries   = 20
+)
+
+// defaultRetry is the window of a device that has none.
+var defaultRetry = retry.Backoff{First: 2 * time.Second, Max: 30 * time.Second}
+
+// device is one unit: its machine, its plan and what is known of its tags.
+// The connection's mutex guards it; the pass in progress alone reads and
+// learns without, for nobody else touches those fields.
+type device struct {
+	spec DeviceSpec
+	asks // how its tags are asked for, and what came of it
+
+	state    edgeagent.DeviceState
+	since    time.Time
+	attempt  int       // failures in the window
+	next     time.Time // of the next try; zero: at once. In retrying and stopped only
+	good     time.Time // first good scan since the last failure
+	reason   *edgeagent.Note
+	standing bool   // device_stopped was raised and not cleared yet
+	resumer  string // who resumed it, until it answers
+	saved    edgeagent.DeviceMemory
+	logged   edgeagent.DeviceState
+	suspects int // scans in a row in which the device doubted itself
+
+	link     edgeagent.Link
+	lastOK   time.Time
+	err      error
+	took     time.Duration
+	overruns uint64
+	errors   uint64
+	sent     uint64
+	recent   []byte
+	log      []edgeagent.LogEntry
+
+	events []edgeagent.DeviceEvent // to go out with the next scan
+	mark   *edgeagent.Note         // to go out with the next scan: why all tags are not good
+	grade  edgeagent.Quality       // the best that mark leaves
+}
+
+func newDevice(spec DeviceSpec) *device {
+	if spec.Retry.First <= 0 {
+		spec.Retry = defaultRetry
+	}
+	d := &device{spec: spec, state: edgeagent.DeviceConnecting, link: edgeagent.LinkDown, asks: newAsks(&spec)}
+	d.saved = d.memory()
+	if !spec.Enabled || len(spec.Tags) == 0 {
+		d.state = edgeagent.DeviceDisabled
+	}
+	return d
+}
+
+// off reports whether the device is not to be read at all.
+func (d *device) off() bool { return d.state == edgeagent.DeviceDisabled }
+
+// due returns when the device wants its turn; false: never by itself.
+func (d *device) due() (time.Time, bool) {
+	switch d.state {
+	case edgeagent.DeviceConnecting, edgeagent.DeviceRetrying:
+		return d.next, true
+	case edgeagent.DevicePolling:
+		return d.nextSlot(), true
+	case edgeagent.DeviceStopped:
+		return d.next, d.spec.ResumeEvery > 0
+	default:
+		return time.Time{}, false
+	}
+}
+
+// idle reports whether nothing may be sent to the device before its next
+// probe, if any.
+func (d *device) idle() bool { return d.state == edgeagent.DeviceStopped || d.off() }
+
+// fire takes the machine one step.
+func (d *device) fire(on event, now time.Time, cause error) {
+	r, known := step(d.state, on)
+	if !known {
+		return
+	}
+	if d.state != r.to {
+		d.state, d.since = r.to, now
+	}
+	actions[r.do](d, now, cause)
+}
+
+// actions are what the machine's table names.
+var actions = map[action]func(d *device, now time.Time, cause error){
+	actionPoll:   (*device).poll,
+	actionKeep:   func(*device, time.Time, error) {},
+	actionForget: func(d *device, _ time.Time, _ error) { d.attempt = 0 },
+	actionWait:   (*device).wait,
+	actionStop:   (*device).stop,
+	actionRest:   (*device).rest,
+	actionTry:    (*device).try,
+}
+
+// answered tells the machine of a scan that got through. A scan that did not
+// wholly convince (doubt) polls on, but does not count as a good one.
+func (d *device) answered(now time.Time, doubt bool) {
+	d.link, d.lastOK = edgeagent.LinkUp, now
+	d.fire(eventAnswered, now, nil)
+	switch {
+	case doubt:
+		d.good = time.Time{}
+	case d.good.IsZero():
+		d.good = now
+	case d.attempt > 0 && now.Sub(d.good) >= steadyAfter:
+		d.fire(eventSteady, now, nil)
+	}
+}
+
+// failed tells the machine that the unit did not answer.
+func (d *device) failed(now time.Time, cause error) {
+	d.link, d.err, d.good = linkAfter(cause), cause, time.Time{}
+	d.errors++
+	d.remember('x')
+	d.forgetRefusals() // what is away may come back with another program
+	on := eventFailed
+	if d.state != edgeagent.DeviceStopped && d.attempt >= d.spec.Retry.Steps() {
+		on = eventExhausted
+	}
+	d.fire(on, now, cause)
+}
+
+func (d *device) poll(now time.Time, _ error) {
+	d.next = time.Time{}
+	d.startSlots(now)
+	if d.standing {
+		d.events = append(d.events, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventResumed, At: now, By: d.resumer, Reason: d.reason})
+	}
+	d.standing, d.reason, d.resumer = false, nil, ""
+	d.note(now, "polling", edgeagent.NewNote("answered", "answers"))
+}
+
+func (d *device) wait(now time.Time, cause error) {
+	d.attempt++
+	wait := d.spec.Retry.Jittered(d.attempt)
+	d.next = now.Add(wait)
+	note := edgeagent.NewNote(edgeagent.ReasonNoAnswer, "no answer: "+cause.Error(),
+		"attempt", strconv.Itoa(d.attempt), "next_try_in_s", strconv.FormatFloat(wait.Seconds(), 'f', -1, 64))
+	d.mark, d.grade = note, edgeagent.QualityUncertain
+	d.note(now, "retrying", note)
+}
+
+func (d *device) stop(now time.Time, cause error) {
+	d.attempt++
+	d.reason = edgeagent.NewNote(edgeagent.ReasonDeviceStopped,
+		fmt.Sprintf("not being read: %d attempts in a row failed, the last with: %v", d.attempt, cause),
+		"attempts", strconv.Itoa(d.attempt), "error", cause.Error())
+	d.standing, d.resumer = true, ""
+	d.next = now.Add(d.spec.ResumeEvery)
+	d.mark, d.grade = d.reason, edgeagent.QualityBad
+	d.events = append(d.events, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventStopped, At: now, Reason: d.reason})
+	d.note(now, "stopped", d.reason)
+}
+
+// rest keeps to the grid of probes: one a period, whatever a probe took.
+func (d *device) rest(now time.Time, _ error) {
+	d.next = gridAfter(d.next, d.spec.ResumeEvery, now)
+}
+
+func (d *device) try(now time.Time, _ error) {
+	d.attempt, d.next = 0, time.Time{}
+	d.note(now, "resumed", edgeagent.NewNote("resumed", "resumed by "+d.resumer, "by", d.resumer))
+}
+
+// gridAfter returns the first of start, start+period, … that is after now.
+func gridAfter(start time.Time, period time.Duration, now time.Time) time.Time {
+	if period <= 0 || start.After(now) {
+		return start
+	}
+	return start.Add((now.Sub(start)/period + 1) * period)
+}
+
+func (d *device) note(now time.Time, event string, detail *edgeagent.Note) {
+	if len(d.log) == logEntries {
+		d.log = append(d.log[:0], d.log[1:]...)
+	}
+	d.log = append(d.log, edgeagent.LogEntry{At: now, Event: event, Detail: detail})
+}
+
+// remember adds the outcome of a scan to the last ones.
+func (d *device) remember(mark byte) {
+	if len(d.recent) == recentScans {
+		d.recent = append(d.recent[:0], d.recent[1:]...)
+	}
+	d.recent = append(d.recent, mark)
+}
+
+// memory returns what a restart must know. A healthy device has nothing to
+// remember, so that healthy scanning saves nothing.
+func (d *device) memory() edgeagent.DeviceMemory {
+	m := edgeagent.DeviceMemory{Device: d.spec.Name, Key: d.spec.Key, State: edgeagent.DevicePolling, Attempt: d.attempt}
+	if d.standing {
+		m.Reason = d.reason // a reason outside stopped: resumed by a person, and not answered yet
+	}
+	switch {
+	case d.state == edgeagent.DeviceStopped:
+		m.State = edgeagent.DeviceStopped
+	case d.attempt > 0 || d.standing:
+		m.State = edgeagent.DeviceRetrying
+	}
+	return m
+}
+
+// unsaved returns the memory to be saved, if it is not what was saved last.
+func (d *device) unsaved(now time.Time) (edgeagent.DeviceMemory, bool) {
+	m := d.memory()
+	if d.off() || m == d.saved {
+		return m, false
+	}
+	d.saved = m
+	if m.Since = now; m.State == edgeagent.DeviceStopped {
+		m.Since = d.since // the probes keep to the grid that began with the stop
+	}
+	return m, true
+}
+
+// restore takes up where the last run ended. What was remembered of another
+// connection does not count any more; only its alarm still waits to be cleared.
+func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
+	if d.off() {
+		return
+	}
+	d.reason, d.standing = m.Reason, m.Reason != nil
+	if m.Key != d.spec.Key {
+		return
+	}
+	d.attempt, d.since = m.Attempt, m.Since
+	switch {
+	case m.State == edgeagent.DeviceStopped:
+		d.state = edgeagent.DeviceStopped
+		d.next = resumeGrid(m.Since, d.spec.ResumeEvery, now)
+		d.mark, d.grade = d.reason, edgeagent.QualityBad
+	case m.State == edgeagent.DeviceRetrying && m.Attempt > 0:
+		d.state = edgeagent.DeviceRetrying
+		d.next = now.Add(restOf(m.Since, d.spec.Retry.Wait(m.Attempt), now))
+	}
+	d.saved, d.logged = d.memory(), d.state
+}
+
+// restOf returns how much of a wait that began at since is left. A clock that
+// was set back leaves all of it: a wait is never longer than it was.
+func restOf(since time.Time, wait time.Duration, now time.Time) time.Duration {
+	left := since.Add(wait).Sub(now)
+	return min(max(left, 0), wait)
+}
+
+// resumeGrid keeps the probes of a device one period apart over a restart, by
+// the wall clock; a clock that cannot be right costs one whole period.
+func resumeGrid(since time.Time, period time.Duration, now time.Time) time.Time {
+	if since.IsZero() || since.After(now) {
+		return now.Add(period)
+	}
+	return now.Add(gridAfter(since.Add(period), period, now).Sub(now)) // by the monotonic clock from here on
+}

@@ -1,0 +1,91 @@
+package plc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Driver is one connection: a TCP endpoint, later a serial line or an OPC UA
+// session. It is used by one goroutine at a time.
+type Driver interface {
+	// Read asks unit for r and returns the payload: the bytes of the registers
+	// as the device sent them, or packed bits, least significant first. It
+	// dials when needed. After any error but an [*Exception] the connection is
+	// closed, so that no late answer can be taken for a later one.
+	//
+	// An error wraps [ErrUnreachable] when no connection could be made and
+	// [ErrSilent] when there was one but nothing valid came over it.
+	Read(ctx context.Context, unit uint8, r Request) ([]byte, error)
+	// Close ends the connection; the next Read dials again.
+	Close() error
+}
+
+// What a driver says of a failure, beyond its text.
+var (
+	// ErrUnreachable: no connection to the endpoint; all its units share this.
+	ErrUnreachable = errors.New("unreachable")
+	// ErrSilent: connected, but nothing that came matched the request.
+	ErrSilent = errors.New("no valid answer")
+)
+
+// Exception is the typed answer of a device that refuses a request. The
+// connection is sound: the device has answered.
+type Exception struct {
+	Function byte // of the request, 1 to 4
+	Code     byte
+}
+
+// Error names the function, the code and the code's meaning.
+func (e *Exception) Error() string {
+	return fmt.Sprintf("FC%d refused with exception %d (%s)", e.Function, e.Code, kindOf(e.Code).meaning)
+}
+
+// verdict is what an answer means for whom.
+type verdict uint8
+
+const (
+	verdictGood    verdict = iota
+	verdictRefused         // belongs to the address: found by bisection, the rest is read on
+	verdictBusy            // ask again shortly
+	verdictFaulty          // the device doubts itself: a failure once it lasts
+	verdictFailed          // the unit does not answer
+)
+
+type exceptionKind struct {
+	verdict verdict
+	meaning string
+}
+
+// exceptions is the one classifier of what devices refuse with.
+var exceptions = map[byte]exceptionKind{
+	1:  {verdictRefused, "illegal function"},
+	2:  {verdictRefused, "illegal data address"},
+	3:  {verdictRefused, "illegal data value"},
+	4:  {verdictFaulty, "server device failure"},
+	5:  {verdictBusy, "acknowledge: still working on it"},
+	6:  {verdictBusy, "server device busy"},
+	7:  {verdictFaulty, "negative acknowledge"},
+	8:  {verdictFaulty, "memory parity error"},
+	10: {verdictFailed, "gateway path unavailable"},
+	11: {verdictFailed, "gateway target device failed to respond"},
+}
+
+// kindOf returns what a code means; one that is in no standard is held for a
+// fault of the device, which costs its values but not its neighbours'.
+func kindOf(code byte) exceptionKind {
+	if k, known := exceptions[code]; known {
+		return k
+	}
+	return exceptionKind{verdictFaulty, "unknown code"}
+}
+
+func judge(err error) verdict {
+	if err == nil {
+		return verdictGood
+	}
+	if e, ok := errors.AsType[*Exception](err); ok {
+		return kindOf(e.Code).verdict
+	}
+	return verdictFailed
+}

@@ -1,0 +1,105 @@
+package plc
+
+import (
+	"context"
+	"sync"
+
+	"edgeagent"
+)
+
+// Inbox stands between drivers, which never wait, and the one reader of scans,
+// which may be late. Of a device whose scan was not taken yet, the last sample
+// of each tag wins; its events are kept, all of them and in order. So a stalled
+// reader costs one scan of memory a device, however long it stalls.
+type Inbox struct {
+	mu      sync.Mutex
+	waiting map[string]*waitingScan
+	order   []string // devices by the arrival of their oldest sample
+	merged  uint64
+	wake    chan struct{}
+}
+
+type waitingScan struct {
+	scan edgeagent.Scan
+	at   map[string]int // index of a tag's sample; nil until a second scan comes
+}
+
+// NewInbox returns an empty inbox.
+func NewInbox() *Inbox {
+	return &Inbox{waiting: make(map[string]*waitingScan), wake: make(chan struct{}, 1)}
+}
+
+// Put adds a scan and never blocks. The inbox owns its slices from then on.
+func (in *Inbox) Put(s edgeagent.Scan) {
+	in.mu.Lock()
+	if w := in.waiting[s.Device]; w != nil {
+		in.merged += w.merge(s)
+	} else {
+		in.waiting[s.Device] = &waitingScan{scan: s}
+		in.order = append(in.order, s.Device)
+	}
+	in.mu.Unlock()
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Next returns the scan of the device that has waited longest, or ctx's error.
+func (in *Inbox) Next(ctx context.Context) (edgeagent.Scan, error) {
+	for {
+		if s, ok := in.take(); ok {
+			return s, nil
+		}
+		select {
+		case <-in.wake:
+		case <-ctx.Done():
+			return edgeagent.Scan{}, ctx.Err()
+		}
+	}
+}
+
+func (in *Inbox) take() (edgeagent.Scan, bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.order) == 0 {
+		return edgeagent.Scan{}, false
+	}
+	device := in.order[0]
+	in.order = append(in.order[:0], in.order[1:]...)
+	s := in.waiting[device].scan
+	delete(in.waiting, device)
+	return s, true
+}
+
+// Merged returns how many samples were replaced by a later one of their tag
+// before anybody took them.
+func (in *Inbox) Merged() uint64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.merged
+}
+
+// merge returns how many samples it replaced.
+func (w *waitingScan) merge(s edgeagent.Scan) uint64 {
+	if w.at == nil {
+		w.at = make(map[string]int, len(w.scan.Samples))
+		for i, sample := range w.scan.Samples {
+			w.at[sample.Tag] = i
+		}
+	}
+	var replaced uint64
+	for _, sample := range s.Samples {
+		if i, known := w.at[sample.Tag]; known {
+			w.scan.Samples[i] = sample
+			replaced++
+			continue
+		}
+		w.at[sample.Tag] = len(w.scan.Samples)
+		w.scan.Samples = append(w.scan.Samples, sample)
+	}
+	w.scan.Events = append(w.scan.Events, s.Events...)
+	w.scan.Requests += s.Requests
+	w.scan.At, w.scan.Took, w.scan.Err = s.At, s.Took, s.Err
+	return replaced
+}

@@ -1,0 +1,167 @@
+package plc
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgeagent"
+)
+
+func TestRestartNeitherResumesNorForgetsAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		first := run(t, &fakeDriver{answer: dead}, memory, filler())
+		first.until(2 * time.Minute)
+		first.stop()
+
+		again := run(t, &fakeDriver{}, memory, filler())
+		again.until(time.Hour)
+		if got := again.driver.takeCalls(); len(got) > 0 {
+			t.Errorf("%d requests after the restart, want none before a person resumes", len(got))
+		}
+		if level := again.latest("filler")["level"]; !level.Reason.Is(edgeagent.ReasonDeviceStopped) {
+			t.Errorf("level = %+v, want bad: device stopped, said at once", level)
+		}
+		if s := again.status("filler"); s.State != edgeagent.DeviceStopped || s.Attempt != 6 {
+			t.Errorf("status = %+v, want stopped after 6 attempts", s)
+		}
+		if err := again.conn.Resume("filler", "ann", ""); err != nil {
+			t.Fatal(err)
+		}
+		again.until(time.Hour + time.Second)
+		if got := again.events("filler"); !slices.Equal(got, []edgeagent.DeviceEventKind{edgeagent.DeviceEventResumed}) {
+			t.Errorf("events = %v, want the resume alone", got)
+		}
+	})
+}
+
+func TestRestartGoesOnInTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		first := run(t, &fakeDriver{answer: dead}, memory, filler())
+		first.until(20 * time.Second) // four attempts: 0, 2, 6, 14; the next is due at 30
+		first.stop()
+
+		again := run(t, &fakeDriver{answer: dead}, memory, filler())
+		again.until(time.Hour)
+		if got, want := again.seconds(1), []float64{10, 40}; !slices.Equal(got, want) {
+			t.Errorf("asked %v s after the restart, want %v", got, want)
+		}
+	})
+}
+
+func TestRestartKeepsTheGridOfProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec, memory := filler(), newFakeMemory()
+		spec.ResumeEvery = 5 * time.Minute
+		first := run(t, &fakeDriver{answer: dead}, memory, spec)
+		first.until(7 * time.Minute) // stopped at 1:00, probed at 6:00, due at 11:00
+		first.stop()
+		again := run(t, &fakeDriver{answer: dead}, memory, spec)
+		again.until(10 * time.Minute)
+		if got, want := again.seconds(1), []float64{240, 540}; !slices.Equal(got, want) {
+			t.Errorf("probed %v s after the restart, want %v", got, want)
+		}
+	})
+}
+
+func TestChangedConnectionStartsAnewAndClearsTheOldAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		first := run(t, &fakeDriver{answer: dead}, memory, filler())
+		first.until(2 * time.Minute)
+		first.stop()
+
+		moved := filler()
+		moved.Key = "k2"
+		again := run(t, &fakeDriver{}, memory, moved)
+		again.until(time.Second)
+		if s := again.status("filler"); s.State != edgeagent.DevicePolling || s.Attempt != 0 {
+			t.Errorf("status = %+v, want polling with no failures", s)
+		}
+		if got := again.events("filler"); !slices.Equal(got, []edgeagent.DeviceEventKind{edgeagent.DeviceEventResumed}) {
+			t.Errorf("events = %v, want the resume that ends the old alarm", got)
+		}
+	})
+}
+
+func TestHealthyScanningSavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		r := run(t, &fakeDriver{}, memory, filler())
+		r.until(time.Hour)
+		r.stop()
+		if got := memory.saved(); len(got) != 0 {
+			t.Errorf("%d saves in a healthy hour, want none: %+v", len(got), got)
+		}
+	})
+}
+
+func TestStalledDiskDoesNotDelayScans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		memory.stall = time.Minute
+		f := &fakeDriver{}
+		f.set(func(unit uint8, r Request) error {
+			if unit == 2 {
+				return errDead
+			}
+			return nil
+		})
+		r := run(t, f, memory, filler(), filler().named("capper", 2))
+		r.until(10*time.Second + 500*time.Millisecond)
+		if got := r.seconds(1); len(got) != 11 {
+			t.Errorf("read %d times in 11 slots: %v", len(got), got)
+		}
+		if s := r.status("filler"); s.Overruns != 0 {
+			t.Errorf("%d overruns, want none", s.Overruns)
+		}
+	})
+}
+
+func TestFailedSaveIsTriedAgainWithTheLatestState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		memory.fail = 3
+		r := run(t, &fakeDriver{answer: dead}, memory, filler())
+		r.until(2 * time.Minute)
+		kept, ok := memory.LoadDevice("filler")
+		if !ok || kept.State != edgeagent.DeviceStopped || kept.Attempt != 6 || kept.Key != "k1" || kept.Reason == nil {
+			t.Errorf("kept %+v, want the stop", kept)
+		}
+	})
+}
+
+func TestStateOfTheLastMomentIsSavedAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		memory.fail = 1
+		r := run(t, &fakeDriver{answer: dead}, memory, filler())
+		r.until(time.Second)
+		r.stop()
+		if kept, _ := memory.LoadDevice("filler"); kept.Attempt != 1 {
+			t.Errorf("kept %+v, want the first failure", kept)
+		}
+	})
+}
+
+func TestMemoryOfAClockThatWasSetBackIsNotWaitedFor(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		since time.Time
+		want  time.Duration
+	}{
+		"half gone":       {now.Add(-15 * time.Second), 15 * time.Second},
+		"long gone":       {now.Add(-time.Hour), 0},
+		"from the future": {now.Add(40 * 24 * time.Hour), 30 * time.Second},
+	} {
+		if got := restOf(tc.since, 30*time.Second, now); got != tc.want {
+			t.Errorf("%s: %v left, want %v", name, got, tc.want)
+		}
+	}
+	if got := resumeGrid(now.Add(time.Hour), 5*time.Minute, now).Sub(now); got != 5*time.Minute {
+		t.Errorf("probe after %v, want a whole period", got)
+	}
+}

@@ -1,0 +1,267 @@
+package plc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"edgeagent"
+	"edgeagent/internal/retry"
+)
+
+const (
+	busyTries = 3 // more, of a device that answers that it is busy
+	busyWait  = 100 * time.Millisecond
+	// narrowing bounds the requests that one pass spends on finding out what
+	// exactly a device refuses; the next pass goes on from there.
+	narrowing = 64
+)
+
+// pass is one way through (some of) the requests of a device.
+type pass struct {
+	ask     func(context.Context, Request) ([]byte, error)
+	d       *asks
+	classes []*class
+
+	samples []edgeagent.Sample
+	touched []int // the tags of samples
+	sent    int
+	budget  int
+	err     error // the first thing that went wrong
+	failed  error // why the unit counts as not answering; ends the pass
+	faulty  error // the device doubts itself
+}
+
+// run asks for the tags of the classes.
+func (p *pass) run(ctx context.Context) {
+	p.budget = narrowing
+	for _, c := range p.classes {
+		for _, r := range c.requests {
+			if p.block(ctx, r); p.failed != nil {
+				return
+			}
+		}
+	}
+	p.askRefused(ctx)
+}
+
+// block reads one request and everything its answer asks for. It reports
+// whether none of its tags was refused.
+func (p *pass) block(ctx context.Context, r Request) bool {
+	payload, err := p.read(ctx, r)
+	switch judge(err) {
+	case verdictGood:
+		p.take(r, payload)
+		return true
+	case verdictRefused:
+		p.blame(err)
+		p.bisect(ctx, r, err)
+		return false
+	case verdictBusy:
+		p.blame(err)
+		p.hold(r.Tags, err)
+	case verdictFaulty:
+		p.blame(err)
+		p.faulty = err
+		p.hold(r.Tags, err)
+	default:
+		p.blame(err)
+		p.failed = err
+	}
+	return true
+}
+
+func (p *pass) blame(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// read asks again, shortly, while the device says that it is busy.
+func (p *pass) read(ctx context.Context, r Request) ([]byte, error) {
+	for try := 0; ; try++ {
+		p.sent++
+		payload, err := p.ask(ctx, r)
+		if try == busyTries || judge(err) != verdictBusy {
+			return payload, err
+		}
+		if retry.Sleep(ctx, busyWait) != nil {
+			return nil, err
+		}
+	}
+}
+
+// bisect finds the tags of a refused block that the device refuses, so that
+// one bad address does not cost the others.
+func (p *pass) bisect(ctx context.Context, r Request, refused error) {
+	left, right, ok := p.d.split(r.Tags)
+	if !ok {
+		p.refuse(ctx, r, refused)
+		return
+	}
+	if p.budget < 2 {
+		p.d.learnCut(p.d.request(right)) // the next pass goes on with the halves
+		p.hold(r.Tags, refused)
+		return
+	}
+	p.budget -= 2
+	leftClean := p.block(ctx, p.d.request(left))
+	if p.failed != nil {
+		return
+	}
+	rightClean := p.block(ctx, p.d.request(right))
+	if leftClean && rightClean && p.failed == nil {
+		p.d.learnCut(p.d.request(right))
+	}
+}
+
+// refuse books the tags of r, all at the same addresses, as refused.
+func (p *pass) refuse(ctx context.Context, r Request, refused error) {
+	e, _ := errors.AsType[*Exception](refused)
+	address := p.narrow(ctx, r, e)
+	if p.failed != nil {
+		return
+	}
+	now := time.Now()
+	note := edgeagent.NewNote(edgeagent.ReasonException, fmt.Sprintf("the PLC refuses %s: %v", address, refused),
+		"code", strconv.Itoa(int(e.Code)), "address", address)
+	p.d.refuse(r.Tags, note, now)
+	for _, i := range r.Tags {
+		p.deliverRefused(i, now)
+	}
+}
+
+// narrow returns the exact address that is illegal: of a value of several
+// registers perhaps only the last is.
+func (p *pass) narrow(ctx context.Context, r Request, e *Exception) string {
+	const illegalAddress = 2
+	for e.Code == illegalAddress && r.Quantity > 1 && p.budget > 0 {
+		p.budget--
+		head := r
+		head.Quantity = r.Quantity / 2
+		_, err := p.read(ctx, head)
+		switch judge(err) {
+		case verdictGood:
+			r.Offset, r.Quantity = r.Offset+head.Quantity, r.Quantity-head.Quantity
+		case verdictRefused:
+			r = head
+		case verdictFailed:
+			p.failed = err
+			return ""
+		default:
+			return r.addresses()
+		}
+	}
+	return edgeagent.Address{Area: r.Area, Offset: r.Offset, Bit: -1}.String()
+}
+
+// askRefused asks again for refused tags whose time has come; the others keep
+// their reason. When nothing else is left to be asked for it asks for one of
+// them all the same, or nobody would notice that the device is gone.
+func (p *pass) askRefused(ctx context.Context) {
+	now := time.Now()
+	for _, i := range p.d.refusedOf(p.classes) {
+		ref, still := p.d.refused[i]
+		if !still || slices.Contains(p.touched, i) {
+			continue
+		}
+		if now.Before(ref.again) && p.sent > 0 {
+			p.deliverRefused(i, now)
+			continue
+		}
+		if p.askOnce(ctx, ref.with); p.failed != nil {
+			return
+		}
+	}
+}
+
+func (p *pass) askOnce(ctx context.Context, tags []int) {
+	r := p.d.request(tags)
+	payload, err := p.read(ctx, r)
+	switch judge(err) {
+	case verdictGood:
+		p.d.accept(tags)
+		p.take(r, payload)
+	case verdictRefused:
+		p.blame(err)
+		p.refuse(ctx, r, err)
+	case verdictFailed:
+		p.blame(err)
+		p.failed = err
+	default:
+		p.blame(err)
+		p.hold(tags, err)
+	}
+}
+
+// refusedOf returns the refused tags of some classes, in the order of the tags.
+func (a *asks) refusedOf(classes []*class) []int {
+	var out []int
+	for i := range a.refused {
+		if slices.ContainsFunc(classes, func(c *class) bool { return c.period == a.tags[i].Scan }) {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (p *pass) deliverRefused(i int, now time.Time) {
+	s := edgeagent.Sample{Tag: p.d.tags[i].Name, Quality: edgeagent.QualityBad, Reason: p.d.refused[i].note, At: now}
+	p.d.last[i] = s
+	p.deliver(i, s)
+}
+
+// take decodes the answer to r for all its tags.
+func (p *pass) take(r Request, payload []byte) {
+	now := time.Now()
+	for _, i := range r.Tags {
+		t := &p.d.tags[i]
+		s := Decode(t, part(t, r, payload))
+		s.At = now
+		p.d.last[i] = s
+		p.deliver(i, s)
+	}
+}
+
+// part returns the bytes of a tag in the answer to r; nil if they are not in it.
+func part(t *TagSpec, r Request, payload []byte) []byte {
+	from := int(t.Addr.Offset) - int(r.Offset)
+	if t.Addr.Area.Bits() {
+		if from < 0 || from/8 >= len(payload) {
+			return nil
+		}
+		return []byte{payload[from/8] >> (from % 8) & 1}
+	}
+	end := from + t.span()
+	if from < 0 || 2*end > len(payload) {
+		return nil
+	}
+	return payload[2*from : 2*end]
+}
+
+// hold keeps the last values of tags that were not answered this time.
+func (p *pass) hold(tags []int, cause error) {
+	note := edgeagent.NewNote(edgeagent.ReasonNoAnswer, "last known value: "+cause.Error())
+	for _, i := range tags {
+		p.deliver(i, heldBack(p.d.last[i], note, edgeagent.QualityUncertain))
+	}
+}
+
+// heldBack is the last sample of a tag with at most the given quality. One
+// that was bad already stays so, for its own reason.
+func heldBack(last edgeagent.Sample, note *edgeagent.Note, grade edgeagent.Quality) edgeagent.Sample {
+	if last.Quality == edgeagent.QualityBad && grade != edgeagent.QualityBad && !last.Reason.Is(edgeagent.ReasonNeverRead) {
+		return last
+	}
+	last.Quality, last.Reason = min(last.Quality, grade), note
+	return last
+}
+
+func (p *pass) deliver(i int, s edgeagent.Sample) {
+	p.samples = append(p.samples, s)
+	p.touched = append(p.touched, i)
+}

@@ -1,0 +1,114 @@
+package plc
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"edgeagent"
+)
+
+// settle draws a device's own conclusions from a pass and returns what is to
+// be delivered. What was read before a failure is still delivered, before all
+// tags are marked: an alarm in it must not be lost.
+func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
+	scan := p.scan(d, began, now)
+	d.took, d.sent = scan.Took, d.sent+uint64(p.sent)
+	d.quality = d.grades(p)
+	if d.state == edgeagent.DevicePolling {
+		for _, c := range p.classes {
+			d.overruns += c.advance(now)
+		}
+	}
+	if failure := d.failure(p); failure != nil {
+		d.failed(now, failure)
+		marked := d.outgoing(now)
+		if len(scan.Samples) == 0 {
+			marked.Took, marked.Requests = scan.Took, scan.Requests
+			return []edgeagent.Scan{marked}
+		}
+		return []edgeagent.Scan{scan, marked}
+	}
+	return []edgeagent.Scan{d.succeeded(p, scan, now)}
+}
+
+// failure returns why the device counts as not answering, nil if it does not.
+func (d *device) failure(p *pass) error {
+	if p.faulty == nil {
+		d.suspects = 0
+	} else {
+		d.suspects++
+	}
+	if p.failed == nil && d.suspects >= suspectAfter {
+		return fmt.Errorf("%d scans in a row: %w", d.suspects, p.faulty)
+	}
+	return p.failed
+}
+
+func (d *device) succeeded(p *pass, scan edgeagent.Scan, now time.Time) edgeagent.Scan {
+	d.err = p.err
+	mark := byte('|')
+	if p.err != nil {
+		mark = '.'
+		d.errors++
+	}
+	d.remember(mark)
+	d.answered(now, p.faulty != nil)
+	if d.learned {
+		d.replan()
+	}
+	scan.Events, d.events = d.events, nil
+	return scan
+}
+
+// scan is what a pass has to tell.
+func (p *pass) scan(d *device, began, now time.Time) edgeagent.Scan {
+	return edgeagent.Scan{
+		Device: d.spec.Name, At: now, Samples: p.samples, Took: now.Sub(began), Requests: p.sent, Err: p.err,
+	}
+}
+
+// grades returns the quality of every tag after a pass.
+func (d *device) grades(p *pass) []edgeagent.Quality {
+	for i, tag := range p.touched {
+		d.quality[tag] = p.samples[i].Quality
+	}
+	return d.quality
+}
+
+// outgoing is the scan that tells why no tag is good, with the events that
+// wait to be told.
+func (d *device) outgoing(now time.Time) edgeagent.Scan {
+	s := edgeagent.Scan{Device: d.spec.Name, At: now, Events: d.events, Err: d.err}
+	d.events = nil
+	if d.mark == nil {
+		return s
+	}
+	s.Samples = make([]edgeagent.Sample, len(d.last))
+	for i, last := range d.last {
+		s.Samples[i] = heldBack(last, d.mark, d.grade)
+		d.quality[i] = s.Samples[i].Quality
+	}
+	d.mark = nil
+	return s
+}
+
+// shares reports whether the device would have found out now, by itself, that
+// the endpoint cannot be reached: whoever shares it need not dial again.
+func (d *device) shares(now time.Time) bool {
+	if d.state == edgeagent.DevicePolling {
+		return true
+	}
+	due, ever := d.due()
+	return ever && !due.After(now)
+}
+
+func linkAfter(cause error) edgeagent.Link {
+	if e, ok := errors.AsType[*Exception](cause); ok && kindOf(e.Code).verdict != verdictFailed {
+		return edgeagent.LinkUp
+	}
+	if errors.Is(cause, ErrSilent) {
+		return edgeagent.LinkSilent
+	}
+	return edgeagent.LinkDown
+}

@@ -1,0 +1,84 @@
+package plc
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"edgeagent"
+)
+
+// Status returns the state of every device, in the order of the
+// configuration. It is safe from any goroutine and never waits for a PLC.
+func (c *Connection) Status() []edgeagent.DeviceStatus {
+	var stale uint64
+	if counts, ok := c.driver.(interface{ StaleFrames() uint64 }); ok {
+		stale = counts.StaleFrames()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]edgeagent.DeviceStatus, len(c.devices))
+	for i, d := range c.devices {
+		out[i] = d.status()
+		out[i].StaleFrames = stale
+	}
+	return out
+}
+
+func (d *device) status() edgeagent.DeviceStatus {
+	s := edgeagent.DeviceStatus{
+		Name: d.spec.Name, Line: d.spec.Line, URL: d.spec.URL, Protocol: d.spec.Protocol, Unit: int(d.spec.Unit),
+		State: d.state, Since: edgeagent.TimePtr(d.since), Link: d.link, Attempt: d.attempt,
+		LastOKAt: edgeagent.TimePtr(d.lastOK), Resume: d.resume(),
+		ScanMS: float64(d.took.Microseconds()) / 1000, Requests: d.sent, Errors: d.errors, Overruns: d.overruns,
+		Recent: string(d.recent), Log: slices.Clone(d.log),
+	}
+	if at, ever := d.due(); ever && d.state != edgeagent.DevicePolling {
+		s.NextTryAt = edgeagent.TimePtr(at)
+	}
+	switch {
+	case d.err != nil:
+		s.Error = d.err.Error()
+	case d.state == edgeagent.DeviceStopped:
+		s.Error = d.reason.String()
+	}
+	for _, q := range d.quality {
+		count(&s.Tags, q)
+	}
+	for _, r := range d.asks.requests() {
+		s.Plan = append(s.Plan, r.String())
+	}
+	s.RequestsPerScan = len(s.Plan)
+	return s
+}
+
+func count(c *edgeagent.TagCount, q edgeagent.Quality) {
+	switch q {
+	case edgeagent.QualityGood:
+		c.Good++
+	case edgeagent.QualityUncertain:
+		c.Uncertain++
+	default:
+		c.Bad++
+	}
+}
+
+// resume returns who ends a stop: "operator", or a probe every "5m".
+func (d *device) resume() string {
+	if d.spec.ResumeEvery <= 0 {
+		return "operator"
+	}
+	return short(d.spec.ResumeEvery)
+}
+
+// short writes a duration as the configuration does: 5m, not 5m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
