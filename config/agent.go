@@ -28,6 +28,7 @@ type reader struct {
 	broken   bool   // after a syntax error: nothing is called missing
 	language string
 	sections []*section
+	absent   []absence
 }
 
 // resolve joins a relative path to the directory of the file.

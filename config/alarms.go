@@ -27,11 +27,35 @@ func (r *reader) deviceAlarms(device *section, d *Device, tags []*section) {
 	if r.broken {
 		return
 	}
+	known := knownTo(*d, tags)
 	for i, s := range sections {
-		s.references(d.Alarms[i], *d)
-		s.expressions(d.Alarms[i], *d, tags)
+		s.references(d.Alarms[i], known)
+		s.expressions(d.Alarms[i], known)
 	}
 	inhibitionLoops(sections, d.Alarms)
+}
+
+// scope is what the alarms of one device may name.
+type scope struct {
+	device string
+	tags   []edgeagent.Tag
+	names  []string // of the tags
+	codes  []string
+	bad    []string // tags that are refused themselves
+}
+
+func knownTo(d Device, tags []*section) scope {
+	k := scope{device: d.Name}
+	for i, t := range d.Tags {
+		k.tags, k.names = append(k.tags, t.Tag), append(k.names, t.Name)
+		if !tags[i].good("name", "type", "address") {
+			k.bad = append(k.bad, t.Name)
+		}
+	}
+	for _, a := range d.Alarms {
+		k.codes = append(k.codes, a.Code)
+	}
+	return k
 }
 
 func (r *reader) alarm(s *section, d Device) Alarm {
@@ -63,45 +87,30 @@ func texts(words []word) []string {
 }
 
 // references books tags and alarms that the device does not have.
-func (s *section) references(a Alarm, d Device) {
-	tags, codes := make([]string, len(d.Tags)), make([]string, len(d.Alarms))
-	for i, t := range d.Tags {
-		tags[i] = t.Name
-	}
-	for i, other := range d.Alarms {
-		codes[i] = other.Code
-	}
+func (s *section) references(a Alarm, k scope) {
 	for _, w := range s.words("context") {
-		if !slices.Contains(tags, w.text) {
-			s.failAt("context", w.pos, "tag %s is not in device %s%s", quote(w.text), quote(d.Name), didYouMean(w.text, tags))
+		if !slices.Contains(k.names, w.text) {
+			s.failAt("context", w.pos, "tag %s is not in device %s%s", quote(w.text), quote(k.device), didYouMean(w.text, k.names))
 		}
 	}
 	for _, w := range s.words("inhibited_by") {
 		switch {
 		case w.text == a.Code:
 			s.failAt("inhibited_by", w.pos, "alarm %s inhibits itself and could never be raised; remove it", quote(w.text))
-		case !slices.Contains(codes, w.text):
-			s.failAt("inhibited_by", w.pos, "alarm %s is not in device %s%s", quote(w.text), quote(d.Name), didYouMean(w.text, codes))
+		case !slices.Contains(k.codes, w.text):
+			s.failAt("inhibited_by", w.pos, "alarm %s is not in device %s%s", quote(w.text), quote(k.device), didYouMean(w.text, k.codes))
 		}
 	}
 }
 
 // expressions compiles when and clear. An expression that names a tag which is
 // itself refused is left out: what it would say is the tag's fault.
-func (s *section) expressions(a Alarm, d Device, tags []*section) {
-	known := make([]edgeagent.Tag, 0, len(d.Tags))
-	var refused []string
-	for i, t := range d.Tags {
-		known = append(known, t.Tag)
-		if !tags[i].good("name", "type", "address") {
-			refused = append(refused, t.Name)
-		}
-	}
+func (s *section) expressions(a Alarm, k scope) {
 	for _, e := range []struct{ key, text string }{{"when", a.When}, {"clear", a.Clear}} {
-		if !s.set(e.key) || !s.good(e.key) || s.checks.Expr == nil || mentions(e.text, refused) {
+		if !s.set(e.key) || !s.good(e.key) || s.checks.Expr == nil || mentions(e.text, k.bad) {
 			continue
 		}
-		if err := s.checks.Expr(e.text, known); err != nil {
+		if err := s.checks.Expr(e.text, k.tags); err != nil {
 			s.fail(e.key, "%s %s: %s", e.key, quote(e.text), err)
 		}
 	}

@@ -80,7 +80,7 @@ func (r *reader) provider(s *section) Provider {
 		Kind: KindOpenAI,
 	}
 	if !s.set("kind") {
-		s.missing("kind", `"openai", "ollama" or "runbook"`)
+		s.missing("kind", `"openai" or "ollama"`)
 	} else {
 		p.Kind = s.choice("kind", []string{KindOpenAI, KindOllama, KindRunbook}, "azure", "anthropic")
 	}
@@ -99,21 +99,22 @@ func (r *reader) provider(s *section) Provider {
 }
 
 // providerDefaults are the defaults that differ by kind: a cloud answers in
-// seconds or not at all, a model on a small computer takes minutes.
+// seconds or not at all, a model on a small computer takes minutes. The model
+// is only an example, for the message that it is missing.
 var providerDefaults = map[string]Provider{
-	KindOpenAI:  {BaseURL: "https://api.openai.com/v1", Timeout: 20 * time.Second, Budget: 25 * time.Second},
-	KindOllama:  {BaseURL: "http://127.0.0.1:11434", Timeout: 5 * time.Minute, Budget: 5 * time.Minute},
+	KindOpenAI:  {BaseURL: "https://api.openai.com/v1", Model: "gpt-4o-mini", Timeout: 20 * time.Second, Budget: 25 * time.Second},
+	KindOllama:  {BaseURL: "http://127.0.0.1:11434", Model: "qwen2.5:1.5b", Timeout: 5 * time.Minute, Budget: 5 * time.Minute},
 	KindRunbook: {BaseURL: "http://127.0.0.1", Timeout: time.Second, Budget: time.Second},
 }
 
 // network reads what every provider behind a socket has.
 func (s *section) network(p *Provider, d Provider) {
+	p.APIKey = s.secret("api_key") // before the URL: what is said of that names this key
 	p.BaseURL = s.webURL("base_url", d.BaseURL)
 	p.Model = s.text("model", "")
 	if p.Model == "" && p.Kind != KindRunbook && s.good("kind", "model") {
-		s.missing("model", `the model's name, such as "gpt-4o-mini"`)
+		s.missing("model", quote(d.Model))
 	}
-	p.APIKey = s.secret("api_key")
 	p.CAFile = s.resolve(s.text("ca_file", ""))
 	p.Timeout = s.duration("timeout", d.Timeout, 100*time.Millisecond, time.Hour)
 	p.Budget = s.duration("budget", max(d.Budget, p.Timeout), 100*time.Millisecond, 2*time.Hour)
@@ -184,9 +185,9 @@ func (s *section) webURL(key, def string) string {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port(), 1):
 		s.fail(key, `%s %s is no web address; want https://HOST/PATH or http://HOST:PORT/PATH`, key, hideUser(raw))
 	case u.User != nil:
-		s.fail(key, "%s holds a user or password, and a secret never stands in this file; remove it, %s", key, s.secretRemedy())
+		s.fail(key, "%s holds a user or password, and a secret never stands in this file; %s", key, s.secretRemedy())
 	case u.RawQuery != "" || u.Fragment != "":
-		s.fail(key, "%s %s ends in a query or fragment; want only scheme, host and path", key, hideUser(raw))
+		s.fail(key, "%s has a query or fragment behind its path; want only scheme, host and path", key)
 	}
 	return raw
 }

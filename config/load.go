@@ -79,6 +79,9 @@ func parse(name, dir string, data []byte, c Checks) (*Config, error) {
 	root, broken := build(p)
 	r := &reader{problems: p, checks: c, dir: dir, broken: broken}
 	cfg := r.config(root)
+	if len(p.found) == 0 {
+		conform(p)
+	}
 	if err := p.err(); err != nil {
 		return nil, err
 	}

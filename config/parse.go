@@ -35,9 +35,6 @@ func build(p *problems) (root *table, broken bool) {
 			break
 		}
 	}
-	if !b.broken && len(p.found) == 0 {
-		b.conform()
-	}
 	return b.root, b.broken
 }
 
@@ -58,43 +55,73 @@ func (b *builder) run() bool {
 	if errors.As(err, &perr) && perr.Highlight != nil {
 		at += int(b.parser.Range(perr.Highlight).Offset)
 	}
-	at = min(at, len(b.data)-1)
-	b.add(at, "%s", syntaxText(err.Error()))
+	at = b.blame(err.Error(), min(at, len(b.data)-1))
+	b.add(at, "%s", b.syntaxText(err.Error(), at))
+	if bytes.HasPrefix(bytes.TrimLeft(b.text(b.line(at)-1), " \t"), []byte("[")) {
+		b.current = newTable("", at) // keys below a header that cannot be read belong to nobody known
+	}
 	b.base = b.resume(at)
 	return true
 }
 
-// plausible is a line that begins a new statement.
-var plausible = regexp.MustCompile(`^[ \t]*(\[\[?[A-Za-z0-9_.-]+\]\]?[ \t]*(#.*)?|[A-Za-z0-9_.-]+[ \t]*=.*)\r?$`)
-
-// resume returns the offset of the first plausible line after the one at pos.
-func (b *builder) resume(pos int) int {
-	for line := b.line(pos); line < len(b.starts); line++ {
-		start, end := b.starts[line], len(b.data)
-		if line+1 < len(b.starts) {
-			end = b.starts[line+1] - 1
+// blame returns where the fault of an error at an offset is: a text over several
+// lines that never ends is at fault where it begins, not at the end of the file.
+func (b *builder) blame(message string, at int) int {
+	for _, quotes := range []string{`"""`, `'''`} {
+		if !strings.HasSuffix(message, "not terminated by "+quotes) {
+			continue
 		}
-		if plausible.Match(b.data[start:end]) {
-			return start
+		if i := bytes.LastIndex(b.data[b.base:at], []byte(quotes)); i >= 0 {
+			return b.base + i
+		}
+	}
+	return at
+}
+
+const header = `(\[[A-Za-z0-9_.-]+\]|\[\[[A-Za-z0-9_.-]+\]\])[ \t]*(#.*)?`
+
+var (
+	wholeHeader = regexp.MustCompile(`^[ \t]*` + header + `\r?$`)
+	plausible   = regexp.MustCompile(`^[ \t]*(` + header + `|[A-Za-z0-9_.-]+[ \t]*=.*)\r?$`)
+)
+
+// resume returns the offset of the first line after the one at pos that looks
+// like a statement. That line itself is one if it is a whole header: then it was
+// a list above it that never ended.
+func (b *builder) resume(pos int) int {
+	first := b.line(pos) - 1
+	if b.starts[first] > b.base && wholeHeader.Match(b.text(first)) {
+		return b.starts[first]
+	}
+	for line := first + 1; line < len(b.starts); line++ {
+		if plausible.Match(b.text(line)) {
+			return b.starts[line]
 		}
 	}
 	return len(b.data)
 }
 
+// text returns a line, counted from 0, without its end.
+func (b *builder) text(line int) []byte {
+	end := len(b.data)
+	if line+1 < len(b.starts) {
+		end = b.starts[line+1] - 1
+	}
+	return b.data[b.starts[line]:end]
+}
+
 // conform lets the library's own decoder look at the whole document: it knows
 // the corners of the standard that the tree does not need, impossible dates
 // and tables extended in places where they may not be.
-func (b *builder) conform() {
+func conform(p *problems) {
 	var all map[string]any
 	var derr *toml.DecodeError
-	if err := toml.Unmarshal(b.data, &all); errors.As(err, &derr) {
+	if err := toml.Unmarshal(p.data, &all); errors.As(err, &derr) {
 		line, col := derr.Position()
-		start := b.starts[min(max(line, 1), len(b.starts))-1]
-		b.add(start+max(col, 1)-1, "%s", syntaxText(derr.Error()))
-		b.broken = true
+		start := p.starts[min(max(line, 1), len(p.starts))-1]
+		p.add(start+max(col, 1)-1, "%s", p.syntaxText(derr.Error(), 0))
 	} else if err != nil {
-		b.add(0, "%s", syntaxText(err.Error()))
-		b.broken = true
+		p.add(0, "%s", p.syntaxText(err.Error(), 0))
 	}
 }
 

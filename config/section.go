@@ -16,8 +16,9 @@ type section struct {
 	t      *table
 	schema string // path without brackets, as in unsupported: "device.tag"
 	parent *section
-	asked  []string
+	asked  []string        // in the order of the documentation
 	bad    map[string]bool // keys that brought a problem: checks between keys leave them out
+	void   bool            // the file has something else in its place: nothing in it is missing
 }
 
 func (r *reader) section(t *table, schema string, parent *section) *section {
@@ -62,12 +63,12 @@ func (s *section) good(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return s.bad[k] })
 }
 
-// missing books that a required key is not there; after a syntax error nobody
-// knows what is missing.
+// missing books that a required key is not there. It is said in the end, unless
+// the key turns out to be misspelt; after a syntax error nobody knows.
 func (s *section) missing(key, example string) {
 	s.bad[key] = true
-	if !s.broken {
-		s.fail(key, "%s needs %q; add %s = %s", s.t.title, key, key, example)
+	if !s.broken && !s.void {
+		s.absent = append(s.absent, absence{s, key, example})
 	}
 }
 
@@ -227,7 +228,7 @@ func (s *section) words(key string) []word {
 	var out []word
 	for _, item := range v.items {
 		if item.kind != kindString {
-			s.failAt(key, item.pos, "%q wants a list of texts, not of %s", key, kindWords[item.kind])
+			s.failAt(key, item.pos, "%q wants a list of texts, and this is %s", key, kindWords[item.kind])
 			continue
 		}
 		out = append(out, word{text: item.text, pos: item.pos})
@@ -254,7 +255,9 @@ func (s *section) table(key string) *section {
 		return s.section(t, child, s)
 	default:
 		s.fail(key, "%q wants a table, not %s", key, kindWords[v.kind])
-		return s.section(newTable(title, v.pos), child, s)
+		none := s.section(newTable(title, v.pos), child, s)
+		none.void = true
+		return none
 	}
 }
 

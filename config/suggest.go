@@ -9,17 +9,22 @@ const maxTypos = 2
 // didYouMean returns `; did you mean "NAME"?` for the nearest of the known
 // names, or nothing when none is near.
 func didYouMean(name string, known []string) string {
+	if best := nearest(name, known); best != "" {
+		return "; did you mean " + quote(best) + "?"
+	}
+	return ""
+}
+
+// nearest returns the known name that is the fewest typos away, or "".
+func nearest(name string, known []string) string {
 	best, least := "", maxTypos+1
 	for _, k := range known {
 		d := typos(strings.ToLower(name), strings.ToLower(k))
-		if d < least && d < len(k) && d*2 <= max(len(name), 2) {
+		if d < least && d*3 <= len(name) {
 			best, least = k, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + quote(best) + "?"
+	return best
 }
 
 // typos counts the edits between two names: insert, drop, change or swap of

@@ -33,13 +33,21 @@ var syntaxRemedies = []struct{ words, text string }{
 	{"nested more than", "lists or tables are nested too deep"},
 }
 
-// syntaxText says in our words what the TOML parser found.
-func syntaxText(message string) string {
+// syntaxText says in our words what the TOML parser found at an offset.
+func (p *problems) syntaxText(message string, at int) string {
 	message = strings.TrimPrefix(message, "toml: ")
+	if strings.Contains(message, "expected newline but got") && at > 0 && isWord(p.data[at-1]) && isWord(p.data[at]) {
+		message = "strings must be quoted" // info begins like inf, the number
+	}
 	for _, r := range syntaxRemedies {
 		if strings.Contains(message, r.words) {
 			return "not valid TOML: " + r.text
 		}
 	}
 	return "not valid TOML: " + message
+}
+
+// isWord reports whether c can stand in the middle of a word.
+func isWord(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= 0x80
 }

@@ -172,7 +172,7 @@ func (s *section) scaling(key string) *Scaling {
 
 func (s *section) pair(key string) [2]float64 {
 	if !s.set(key) {
-		s.missing(key, "[0, 27648]")
+		s.missing(key, "[0, 100]")
 		return [2]float64{}
 	}
 	v := s.scalar(key, kindArray, "two numbers in brackets, such as [0, 100]")

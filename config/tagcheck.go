@@ -79,7 +79,7 @@ func (s *section) checkBit(t Tag) {
 // checkLength books a text without a length.
 func (s *section) checkLength(t Tag) {
 	if t.Type == edgeagent.TypeString && !s.set("length") {
-		s.missing("length", "8, the number of registers")
+		s.missing("length", "8")
 	}
 }
 

@@ -25,26 +25,59 @@ var unsupported = map[string][]string{
 // literalSecrets are names under which people write a secret itself.
 var literalSecrets = []string{"api_key", "apikey", "key", "password", "passwd", "secret", "token"}
 
-// refuseUnknown books every key that nobody asked for.
+// absence is a required key that is not there.
+type absence struct {
+	*section
+	key, example string
+}
+
+// refuseUnknown books every key that nobody asked for, and every one that was
+// asked for in vain, unless the one is the other misspelt.
 func (r *reader) refuseUnknown() {
+	owners := r.owners()
 	for _, s := range r.sections {
 		for _, e := range s.t.entries {
-			if !slices.Contains(s.asked, e.key) {
-				s.unknown(e)
+			if !s.knows(e.key) {
+				s.unknown(e, owners)
 			}
+		}
+	}
+	for _, a := range r.absent {
+		if !slices.ContainsFunc(a.t.entries, func(e *entry) bool { return !a.knows(e.key) && nearest(e.key, a.asked) == a.key }) {
+			a.add(a.t.pos, "%s needs %q; add %s = %s", a.t.title, a.key, a.key, a.example)
 		}
 	}
 }
 
-func (s *section) unknown(e *entry) {
+// owners names the one kind of table that knows a key; keys that several know
+// are left out.
+func (r *reader) owners() map[string]*section {
+	one := map[string]*section{}
+	for _, s := range r.sections {
+		for _, key := range s.asked {
+			if other, taken := one[key]; !taken {
+				one[key] = s
+			} else if other != nil && other.schema != s.schema {
+				one[key] = nil
+			}
+		}
+	}
+	return one
+}
+
+func (s *section) unknown(e *entry, owners map[string]*section) {
 	switch {
 	case slices.Contains(literalSecrets, strings.ToLower(e.key)):
 		s.add(e.pos, "%s is a secret, and a secret never stands in this file; %s", quote(e.key), s.secretRemedy())
 	case slices.Contains(unsupported[s.schema], e.key):
 		s.add(e.at(), "%s is not supported by this version; remove it", quote(e.key))
-	case s.parent != nil && slices.Contains(s.parent.asked, e.key):
-		s.add(e.pos, "%s belongs to %s, not to %s; move it up, above the first table below it",
-			quote(e.key), s.parent.t.title, s.t.title)
+	case s.parent == nil:
+		s.add(e.at(), "unknown table or key %s%s", quote(e.key), didYouMean(e.key, s.asked))
+	case s.parent.parent != nil && s.parent.knows(e.key):
+		s.add(e.pos, "%s belongs to %s, not to %s; write it above the first table of %s",
+			quote(e.key), s.parent.t.title, s.t.title, s.parent.t.title)
+	case owners[e.key] != nil && owners[e.key].parent != nil:
+		s.add(e.at(), "unknown key %s in %s; it belongs to %s", quote(e.key), s.t.title, owners[e.key].t.title)
 	default:
 		s.add(e.at(), "unknown key %s in %s%s", quote(e.key), s.t.title, didYouMean(e.key, s.asked))
 	}
