@@ -1,7 +1,6 @@
 package ollama
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,15 +78,15 @@ func (h *heard) failure(ctx context.Context, wire *tap, err error, o Options) *l
 	case wire.status != http.StatusOK: // also when err is nil: an empty 500
 		return llm.Classify(table, llm.Said{Status: wire.status, Text: words(wire.head)})
 	case err != nil:
-		return midway(ctx, err)
+		return midway(ctx, wire, err)
 	}
 	return h.finish(o)
 }
 
 // midway classifies an answer that began well.
-func midway(ctx context.Context, err error) *llm.Error {
+func midway(ctx context.Context, wire *tap, err error) *llm.Error {
 	switch {
-	case errors.Is(err, errTooLong), errors.Is(err, bufio.ErrTooLong):
+	case wire.total >= llm.MaxBody: // the library's error is the half line
 		return &llm.Error{Class: edgeagent.CallOutput, Code: "too_long", Message: errTooLong.Error(), Policy: llm.Policy{Breaker: llm.Healthy}, Err: err}
 	case ctx.Err() != nil:
 		return llm.Transport(ctx, err)

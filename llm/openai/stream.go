@@ -114,6 +114,9 @@ func (a *answer) readWhole(r io.Reader) error {
 func (a *answer) readStream(r *bufio.Reader) error {
 	for {
 		line, err := r.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err // before the half line, which would only look cut
+		}
 		if data, found := bytes.CutPrefix(bytes.TrimSpace(line), []byte("data:")); found {
 			if data = bytes.TrimSpace(data); string(data) == "[DONE]" {
 				a.done = true
@@ -123,11 +126,8 @@ func (a *answer) readStream(r *bufio.Reader) error {
 				return err
 			}
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return nil
 		}
 	}
 }
