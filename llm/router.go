@@ -1,0 +1,260 @@
+package llm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"edgeagent"
+)
+
+// Passages in a prompt, and what the end of a diagnosis needs beyond the
+// budgets of its providers.
+const (
+	passagesAsked = 3
+	slack         = 30 * time.Second
+	lastResort    = 5 * time.Second // of the slack: for the runbook's answer and its way back
+)
+
+// stopRunbook as Options.DiagnoseStop answers stopped devices from the runbook.
+const stopRunbook = "runbook"
+
+var errDeadline = errors.New("the diagnosis has used up its time")
+
+// Router asks providers in their order until one gives an answer that holds;
+// the runbook is the last and always does.
+type Router struct {
+	o       Options
+	tiers   []*tier
+	runbook ProviderOptions
+}
+
+// New returns a router that has asked nobody yet. Providers behind a runbook
+// in the list are never reached and not used.
+func New(o Options) *Router {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.DiagnoseStop == "" {
+		o.DiagnoseStop = stopRunbook
+	}
+	r := &Router{o: o, runbook: ProviderOptions{Name: kindRunbook, Kind: kindRunbook}}
+	for _, p := range o.Providers {
+		if p.Kind == kindRunbook {
+			r.runbook.Name = p.Name
+			break
+		}
+		r.tiers = append(r.tiers, newTier(p, o.MaxConcurrent, o.Log))
+	}
+	for i, t := range r.tiers {
+		for _, later := range r.tiers[i+1:] {
+			t.later += later.o.Budget
+		}
+	}
+	return r
+}
+
+// Deadline returns how long a diagnosis takes at most, waiting for a free slot
+// included: the sum of the providers' budgets and 30 s.
+func (r *Router) Deadline() time.Duration {
+	d := slack
+	for _, t := range r.tiers {
+		d += t.o.Budget
+	}
+	return d
+}
+
+// Status returns how every provider is doing, in their order.
+func (r *Router) Status() []edgeagent.ProviderStatus {
+	now := time.Now()
+	all := make([]edgeagent.ProviderStatus, 0, len(r.tiers)+1)
+	for _, t := range r.tiers {
+		all = append(all, t.status(now))
+	}
+	return append(all, edgeagent.ProviderStatus{Name: r.runbook.Name, Kind: kindRunbook, Breaker: "closed"})
+}
+
+// Diagnose returns a diagnosis of c and every request that was made for it.
+// There always is one, from the runbook if from nobody else; the error is
+// ctx's end, and the requests are returned with it too.
+func (r *Router) Diagnose(ctx context.Context, c edgeagent.Case) (edgeagent.Outcome, error) {
+	run := r.newRun(c)
+	if reason := r.runbookOnly(c); reason != "" {
+		run.skipped = append(run.skipped, reason)
+		return run.fallback(), nil
+	}
+	inner, cancel := context.WithTimeoutCause(ctx, r.Deadline()-lastResort, errDeadline)
+	defer cancel()
+	for _, t := range r.tiers {
+		d, then := run.try(ctx, inner, t)
+		if d != nil {
+			return run.outcome(d), nil
+		}
+		if ctx.Err() != nil {
+			return edgeagent.Outcome{Calls: run.calls}, fmt.Errorf("diagnose job %s: %w", c.Job, context.Cause(ctx))
+		}
+		if then == ThenRunbook {
+			break
+		}
+	}
+	return run.fallback(), nil
+}
+
+// runbookOnly returns why no model is asked about c at all.
+func (r *Router) runbookOnly(c edgeagent.Case) string {
+	code := c.First().Alarm.Code
+	if code == edgeagent.CodeDeviceStopped && r.o.DiagnoseStop == stopRunbook && len(r.tiers) > 0 {
+		return code + " is answered by the runbook"
+	}
+	return ""
+}
+
+// run is one diagnosis. It belongs to one goroutine.
+type run struct {
+	*Router
+	c        edgeagent.Case
+	passages []Passage
+	language string
+	calls    []edgeagent.Call
+	spent    float64
+	skipped  []string             // why the providers so far did not answer
+	rough    *edgeagent.Diagnosis // an answer that could not be read
+	prompt   string
+	raw      string
+}
+
+func (r *Router) newRun(c edgeagent.Case) *run {
+	run := &run{Router: r, c: c, language: r.o.Language}
+	if run.language == "" {
+		run.language = c.Language
+	}
+	return run
+}
+
+// try gives one provider its turn. Without a diagnosis the reason has been
+// noted.
+func (r *run) try(job, ctx context.Context, t *tier) (*edgeagent.Diagnosis, Then) {
+	if reason := r.refuses(t); reason != "" {
+		return nil, r.skip(t, reason)
+	}
+	free, reason := t.slot(ctx)
+	if reason != "" {
+		return nil, r.skip(t, reason)
+	}
+	defer free()
+	if reason := r.refuses(t); reason != "" { // while this job waited another found out
+		return nil, r.skip(t, reason)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, t.o.Budget, errBudget)
+	defer cancel()
+	return r.ask(job, ctx, t)
+}
+
+// refuses returns why t cannot be asked: by the case, the caps, a hold, the
+// breaker.
+func (r *run) refuses(t *tier) string {
+	if t.o.Outside && !r.c.Outside {
+		return "must not leave the site"
+	}
+	if reason := r.overCap(t); reason != "" {
+		return reason
+	}
+	return t.refuses(time.Now())
+}
+
+func (r *run) skip(t *tier, reason string) Then {
+	r.skipped = append(r.skipped, t.o.Name+": "+reason)
+	return ThenNext
+}
+
+// ask has t answer, judges the answer, and asks for one repair if it is
+// faulty. What stays faulty is cut down to what holds.
+func (r *run) ask(job, ctx context.Context, t *tier) (*edgeagent.Diagnosis, Then) {
+	if r.passages == nil {
+		r.passages = r.o.Runbook.Passages(r.c, passagesAsked)
+	}
+	u := r.newTurn(job, t)
+	a, fail := u.answer(ctx, nil)
+	if fail != nil {
+		return nil, r.gaveUp(t, fail)
+	}
+	d, fault := Judge(r.c, r.passages, a.Text, r.language)
+	u.judged(fault)
+	if fault != nil {
+		return r.repair(ctx, u, a, fault)
+	}
+	return r.accept(u, a, d), ThenNext
+}
+
+func (r *run) repair(ctx context.Context, u *turn, a Answer, fault *Fault) (*edgeagent.Diagnosis, Then) {
+	u.limit = u.attempts + 1 // one repair, not one more round of retries
+	b, fail := u.answer(ctx, &Repair{Answer: a.Text, Fault: fault.Text})
+	if fail == nil {
+		a = b
+		d, stays := Judge(r.c, r.passages, a.Text, r.language)
+		u.judged(stays)
+		if stays == nil {
+			return r.accept(u, a, d), ThenNext
+		}
+		fault = stays
+	}
+	d, ok := Drop(r.c, r.passages, a.Text, r.language)
+	switch {
+	case ok && d.Unstructured == "":
+		return r.accept(u, a, d), ThenNext
+	case ok && r.rough == nil: // better than nothing, worse than any other answer
+		r.rough = r.accept(u, a, d)
+	}
+	return nil, r.skip(u.t, "its answer could not be used: "+OneLine(fault.Text))
+}
+
+func (r *run) accept(u *turn, a Answer, d edgeagent.Diagnosis) *edgeagent.Diagnosis {
+	u.sign(&d, a)
+	r.prompt, r.raw = u.prompt.System+"\n\n"+u.prompt.User, a.Text
+	return &d
+}
+
+// gaveUp notes why t did not answer, and lets the prober look after a failure
+// of its health.
+func (r *run) gaveUp(t *tier, fail *Error) Then {
+	if fail.Breaker == Counted && fail.Hold == 0 {
+		t.suspected()
+	}
+	r.skip(t, fail.Error())
+	return fail.Then
+}
+
+// fallback answers with what is left: a model's text that could not be read,
+// else the runbook.
+func (r *run) fallback() edgeagent.Outcome {
+	if r.rough != nil {
+		return r.outcome(r.rough)
+	}
+	started := time.Now()
+	d := r.o.Runbook.Diagnose(r.c)
+	d.By.Provider, d.By.Kind = r.runbook.Name, kindRunbook
+	d.By.At, d.By.TookMS = time.Now(), time.Since(started).Milliseconds()
+	d.By.WhyNotFirst = r.why()
+	return r.outcome(&d)
+}
+
+func (r *run) why() string { return strings.Join(r.skipped, "; ") }
+
+func (r *run) outcome(d *edgeagent.Diagnosis) edgeagent.Outcome {
+	return edgeagent.Outcome{Diagnosis: d, Calls: r.calls, Prompt: r.prompt, Raw: r.raw}
+}
+
+// record keeps one request and tells who counts them.
+func (r *run) record(call edgeagent.Call) {
+	r.calls = append(r.calls, call)
+	r.spent += call.CostUSD
+	r.o.Log.Debug("model asked", "job", r.c.Job, "provider", call.Provider, "model", call.Model, "outcome", call.Outcome,
+		"status", call.Status, "took_ms", call.TookMS, "tokens_in", call.TokensIn, "tokens_out", call.TokensOut,
+		"cost_usd", call.CostUSD, "request_id", call.RequestID, "error", call.Error.String())
+	if r.o.OnCall != nil {
+		r.o.OnCall(call)
+	}
+}

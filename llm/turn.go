@@ -1,0 +1,262 @@
+package llm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"edgeagent"
+	"edgeagent/internal/retry"
+)
+
+// maxWaited is the longest Retry-After that a job waits for; beyond it the
+// provider is held and the next one answers.
+const maxWaited = 8 * time.Second
+
+// Codes of failures that are the router's own.
+const (
+	codeBreaker = "breaker"
+	codeCap     = "cap"
+	codeBudget  = "budget"
+	codePanic   = "panic"
+)
+
+var (
+	errBudget  = errors.New("the provider's budget is used up")
+	errAttempt = errors.New("the attempt's time is up")
+)
+
+// turn is one job with one provider.
+type turn struct {
+	*run
+	t        *tier
+	job      context.Context // of the caller: its end is an abort
+	started  time.Time
+	prompt   Prompt
+	maxOut   int
+	attempts int
+	limit    int // of attempts
+	used     map[edgeagent.CallOutcome]int
+	pending  *edgeagent.Call // answered, not judged yet
+	first    int             // index of the turn's first call in run.calls
+}
+
+func (r *run) newTurn(job context.Context, t *tier) *turn {
+	u := &turn{run: r, t: t, job: job, started: time.Now(), maxOut: t.o.MaxOutputTokens, limit: t.o.Attempts,
+		used: make(map[edgeagent.CallOutcome]int), first: len(r.calls)}
+	u.build(t.o.promptTokens())
+	return u
+}
+
+func (u *turn) build(maxTokens int) {
+	u.prompt = BuildPrompt(u.c, u.passages, PromptOptions{Language: u.language, MaxTokens: maxTokens})
+}
+
+// answer is the one retry loop: it ends with an answer or with the failure
+// that no further attempt can mend within ctx, the budget.
+func (u *turn) answer(ctx context.Context, repair *Repair) (Answer, *Error) {
+	for {
+		a, fail := u.attempt(ctx, repair)
+		if fail == nil {
+			return a, nil
+		}
+		if !u.mend(fail) || !u.pause(ctx, fail) {
+			return Answer{}, fail
+		}
+	}
+}
+
+// mend reports whether another attempt makes sense, and prepares it.
+func (u *turn) mend(fail *Error) bool {
+	if fail.Unsent || u.attempts >= u.limit || u.used[fail.Class] >= fail.Retries {
+		return false
+	}
+	u.used[fail.Class]++
+	if fail.Shrink {
+		before := u.prompt.Tokens
+		u.build(before * 3 / 5)
+		return u.prompt.Tokens < before
+	}
+	if fail.Grow {
+		before := u.maxOut
+		u.maxOut *= growth
+		if room := u.t.o.ContextTokens - u.prompt.Tokens; u.t.o.ContextTokens > 0 {
+			u.maxOut = min(u.maxOut, room)
+		}
+		return u.maxOut > before
+	}
+	return true
+}
+
+// pause waits before the next attempt, never less than the server asks for,
+// and reports whether there is time for one. When there is not, the provider
+// is held as long as the server asked.
+func (u *turn) pause(ctx context.Context, fail *Error) bool {
+	if fail.Breaker == Healthy || fail.Class == edgeagent.CallRequest {
+		return ctx.Err() == nil // nothing there wants rest
+	}
+	wait := max(u.t.o.Retry.Wait(u.attempts), fail.RetryAfter, fail.Wait)
+	wait = retry.Backoff{First: wait, Max: wait, Jitter: u.t.o.Retry.Jitter}.Jittered(1)
+	end, _ := ctx.Deadline()
+	if fail.RetryAfter > maxWaited || time.Until(end) <= wait {
+		u.t.rest(fail)
+		return false
+	}
+	return retry.Sleep(ctx, wait) == nil
+}
+
+// attempt sends one request, unless money or the breaker forbids it.
+func (u *turn) attempt(ctx context.Context, repair *Repair) (Answer, *Error) {
+	req := Request{Prompt: u.prompt, MaxOutputTokens: u.maxOut, Temperature: u.t.o.Temperature, Repair: repair}
+	reserved, reason := u.reserve(req)
+	if reason != "" {
+		return Answer{}, &Error{Class: edgeagent.CallQuota, Code: codeCap, Message: reason, Unsent: true}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, u.t.o.Timeout, errAttempt)
+	defer cancel()
+	started := time.Now()
+	a, err := u.t.breaker.Execute(func() (Answer, error) { return u.send(ctx, req) })
+	fail := asError(err)
+	if fail != nil && fail.Unsent {
+		u.settle(reserved, 0)
+		u.t.refused(fail)
+		return Answer{}, fail
+	}
+	u.attempts++
+	u.t.asked()
+	call := u.book(req, a, fail, started)
+	u.settle(reserved, call.CostUSD)
+	if fail != nil {
+		u.t.failed(fail, time.Now())
+		u.record(call)
+		return Answer{}, fail
+	}
+	u.t.answered(time.Now())
+	u.pending = &call
+	return a, nil
+}
+
+// send asks the provider. It may not panic through the breaker, and it tells
+// apart who ended an attempt before the breaker counts it.
+func (u *turn) send(ctx context.Context, req Request) (a Answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
+	a, err = u.t.o.Provider.Ask(ctx, req)
+	if err == nil {
+		return a, nil
+	}
+	fail := asError(err)
+	if fail.Class == edgeagent.CallAborted || errors.Is(fail.Err, context.DeadlineExceeded) {
+		u.blame(ctx, fail)
+	}
+	return Answer{}, fail
+}
+
+// blame says whose time was up: the caller's, which is nobody's fault, the
+// budget's, or the attempt's. An attempt that got only the rest of a budget
+// proves nothing; the first one had all of it.
+func (u *turn) blame(ctx context.Context, fail *Error) {
+	switch {
+	case u.job.Err() != nil:
+		fail.Class, fail.Policy = edgeagent.CallAborted, Policy{}
+		fail.Code, fail.Message = "aborted", "given up by the agent"
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errAttempt):
+		fail.Class, fail.Policy = edgeagent.CallTransient, Policy{}
+		fail.Code, fail.Message = codeBudget, fmt.Sprintf("no answer within the budget of %v", u.t.o.Budget)
+		if u.attempts == 0 && errors.Is(context.Cause(ctx), errBudget) {
+			fail.Breaker = Counted
+		}
+	}
+}
+
+// book makes the record of one request. What a server did not count, or could
+// not say because the answer was cut, is estimated: it is billed all the same.
+func (u *turn) book(req Request, a Answer, fail *Error, started time.Time) edgeagent.Call {
+	call := edgeagent.Call{
+		Provider: u.t.o.Name, Model: u.t.o.Model, At: started, TookMS: time.Since(started).Milliseconds(),
+		Outcome: edgeagent.CallOK, Status: a.Status, TokensIn: a.TokensIn, TokensOut: a.TokensOut, RequestID: a.RequestID,
+	}
+	cached, said, billable := a.CachedIn, a.Text, true
+	if a.Model != "" {
+		call.Model = a.Model
+	}
+	if fail != nil {
+		call.Outcome, call.Status, call.Error, call.RequestID = fail.Class, fail.Status, fail.Note(), fail.RequestID
+		call.TokensIn, call.TokensOut = fail.TokensIn, fail.TokensOut
+		cached, said, billable = fail.CachedIn, fail.Raw, fail.Billable
+	}
+	if billable && call.TokensIn == 0 {
+		call.TokensIn = req.estimate()
+	}
+	if billable && call.TokensOut == 0 {
+		call.TokensOut = EstimateTokens(said)
+	}
+	call.CostUSD = u.t.o.Price.Cost(call.TokensIn, call.TokensOut, cached)
+	return call
+}
+
+// estimate guesses the tokens of everything that is sent.
+func (r Request) estimate() int {
+	n := max(r.Prompt.Tokens, EstimateTokens(r.Prompt.System)+EstimateTokens(r.Prompt.User)) + EstimateTokens(string(r.Prompt.Schema))
+	if r.Repair != nil {
+		n += EstimateTokens(r.Repair.Answer) + EstimateTokens(RepairInstruction+r.Repair.Fault)
+	}
+	return n
+}
+
+// judged ends the pending call: an answer that cannot be used is no success,
+// though the provider is healthy.
+func (u *turn) judged(fault *Fault) {
+	if fault != nil {
+		u.pending.Outcome = edgeagent.CallOutput
+		u.pending.Error = edgeagent.NewNote(fault.Code, OneLine(fault.Text))
+	}
+	u.record(*u.pending)
+	u.pending = nil
+}
+
+// sign writes who made d.
+func (u *turn) sign(d *edgeagent.Diagnosis, a Answer) {
+	by := edgeagent.Provenance{
+		Provider: u.t.o.Name, Kind: u.t.o.Kind, Model: u.t.o.Model, PromptVersion: u.prompt.Version,
+		At: time.Now(), TookMS: time.Since(u.started).Milliseconds(), Attempts: u.attempts, WhyNotFirst: u.why(),
+	}
+	if a.Model != "" {
+		by.Model = a.Model
+	}
+	for _, c := range u.calls[u.first:] {
+		by.TokensIn += c.TokensIn
+		by.TokensOut += c.TokensOut
+		by.CostUSD += c.CostUSD
+	}
+	d.By = by
+}
+
+// asError returns err classified: nil stays nil, a refusal by the breaker is
+// no request, and what a provider did not classify is counted.
+func asError(err error) *Error {
+	var e *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, gobreaker.ErrOpenState):
+		return &Error{Class: edgeagent.CallUnreachable, Code: codeBreaker, Message: "breaker open", Unsent: true, Err: err}
+	case errors.Is(err, gobreaker.ErrTooManyRequests):
+		return &Error{Class: edgeagent.CallUnreachable, Code: codeBreaker, Message: "breaker half-open, another job tries", Unsent: true, Err: err}
+	default:
+		return &Error{Class: edgeagent.CallUnknown, Code: "unknown", Message: OneLine(err.Error()), Policy: once, Billable: true, Err: err}
+	}
+}
+
+func panicked(p any) *Error {
+	return &Error{Class: edgeagent.CallUnknown, Code: codePanic, Message: OneLine(fmt.Sprintf("the provider's client panicked: %v", p)),
+		Policy: Policy{Breaker: Counted}, Billable: true}
+}
