@@ -1,22 +1,47 @@
 package queue
 
 import (
+	"errors"
 	"strings"
+
+	"go.etcd.io/bbolt"
 
 	"edgeagent"
 )
 
-// assemble returns a job as it would read after this batch.
+// assemble returns a job as it reads after this batch. What was damaged on disk
+// is left out: an answer must not be lost because of it.
 func (b *batch) assemble(j job) (edgeagent.Job, error) {
-	bodies := make(map[string][]byte)
-	err := b.scan(bucketBodies, string(j.id), func(key string, body []byte) error {
-		bodies[key] = body
-		return nil
-	})
+	tx, err := b.reader()
 	if err != nil {
 		return edgeagent.Job{}, err
 	}
-	return assemble(j.id, j.header, bodies)
+	bodies, damage := bodiesOf(tx, j.id)
+	if err := b.overlay(bucketBodies, string(j.id), bodies); err != nil {
+		return edgeagent.Job{}, err
+	}
+	if damage != nil {
+		b.o.Log.Error("part of a job cannot be read and is left out", "job", j.id, "error", damage)
+	}
+	full, err := assemble(j.id, j.header, bodies)
+	full.Line = j.group.Line
+	return full, err
+}
+
+// bodiesOf returns the bodies of an object that can be read, and the damage of
+// those that cannot.
+func bodiesOf(tx *bbolt.Tx, id edgeagent.ID) (map[string][]byte, error) {
+	bodies, damage := make(map[string][]byte), error(nil)
+	c := tx.Bucket([]byte{bucketBodies}).Cursor()
+	for k, v := c.Seek([]byte(id)); strings.HasPrefix(string(k), string(id)); k, v = c.Next() {
+		body, _, err := decodeRecord(bucketBodies, string(k), v)
+		if err != nil {
+			damage = errors.Join(damage, err)
+			continue
+		}
+		bodies[string(k)] = body
+	}
+	return bodies, damage
 }
 
 // assemble puts a job together from its header and its bodies.

@@ -25,6 +25,8 @@ type batch struct {
 	read *bbolt.Tx // of the file as it was before the batch; opened when needed
 
 	jobsWoken, alarmsChanged, outboxChanged, devicesChanged bool
+
+	wantsRoom bool // something was refused for want of space
 }
 
 // set puts v into m, and back what was there when the batch is taken back.
@@ -58,6 +60,8 @@ func restore[K comparable, V any](m map[K]V, k K, old V, had bool) {
 
 // rollback takes back everything after mark, the last change first.
 func (b *batch) rollback(mark int) {
+	b.db.raisedMu.Lock()
+	defer b.db.raisedMu.Unlock()
 	for i := len(b.undo) - 1; i >= mark; i-- {
 		b.undo[i]()
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -50,10 +51,17 @@ func (b *batch) buildCase(j job) (edgeagent.Case, error) {
 	}
 	for _, id := range ids {
 		a, err := b.caseAlarm(id)
+		if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
+			b.o.Log.Error("an alarm of a job cannot be read and is left out", "job", j.id, "alarm", id, "error", err)
+			continue
+		}
 		if err != nil {
 			return c, err
 		}
 		c.Alarms = append(c.Alarms, a)
+	}
+	if len(c.Alarms) == 0 {
+		return c, fmt.Errorf("none of its alarms can be read: %w", errDamaged)
 	}
 	slices.SortStableFunc(c.Alarms, firstOutFirst)
 	c.Related, err = b.related(j.group.Line, ids)

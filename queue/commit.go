@@ -99,6 +99,12 @@ func (db *DB) runBatch(ops []op) {
 		accepted = append(accepted, o)
 	}
 	err := db.finish(b, len(accepted))
+	if errors.Is(err, edgeagent.ErrFull) && len(accepted) > 1 {
+		for _, o := range accepted { // what is small, or frees space, still fits
+			db.runBatch([]op{o})
+		}
+		return
+	}
 	for _, o := range accepted {
 		o.done <- err
 	}
@@ -128,11 +134,11 @@ func (db *DB) applyOne(b *batch, o op) error {
 // finish commits what the batch holds; a batch that only read costs nothing.
 func (db *DB) finish(b *batch, ops int) error {
 	defer b.closeReader()
-	if len(b.puts) == 0 {
+	if len(b.puts) == 0 && !b.wantsRoom {
 		return nil
 	}
 	saved, err := db.prepare(b)
-	if err == nil {
+	if err == nil && len(b.puts) > 0 {
 		b.closeReader()
 		err = db.commit(b, ops)
 	}
@@ -173,7 +179,7 @@ func (db *DB) commit(b *batch, ops int) error {
 		return db.judge(err, before)
 	}
 	db.commits.Add(1)
-	db.full.Store(false)
+	db.full.Store(b.used() >= b.o.MaxSize)
 	b.o.OnCommit(time.Since(start), ops)
 	return nil
 }

@@ -80,6 +80,10 @@ func (db *DB) start(ctx context.Context, o Options) error {
 // recover takes back what the last process left behind: one commit at open.
 func (db *DB) recover() error {
 	b := db.newBatch()
+	if err := errors.Join(b.checkSource(), b.skipGone()); err != nil {
+		b.closeReader()
+		return err
+	}
 	for _, j := range db.work.jobs {
 		if j.State != edgeagent.JobRunning {
 			b.schedule(&j)
@@ -105,10 +109,9 @@ func (db *DB) Configure(o Options) {
 	o = o.withDefaults()
 	db.options.Store(&o)
 	db.ledger.configure(o)
-	_ = db.do(context.Background(), "publish the new options", func(b *batch) error {
-		db.publish(b) // backlogs of new destinations
-		return nil
-	}) // fails only when closed: nobody looks any more
+	if err := db.do(context.Background(), "greet new destinations", (*batch).skipGone); err != nil {
+		o.Log.Error("events that a new destination will never get were not announced", "error", err)
+	}
 }
 
 // Close ends the committer, closes the file and leaves the mark that spares the

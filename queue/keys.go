@@ -23,13 +23,13 @@ var buckets = []byte{bucketMeta, bucketJobs, bucketBodies, bucketAlarms, bucketK
 
 // The keys of bucket m.
 const (
-	keySchema   = "schema"
-	keyEpoch    = "epoch"
-	keySpend    = "spend"
-	prefixDev   = "d/"
-	prefixSent  = "c/" // cursor: destination, epoch, stream
-	prefixPark  = "p/" // parked: destination, epoch, stream, sequence
-	prefixEpoch = "e/" // every epoch whose events may still be in the outbox
+	keySchema  = "schema"
+	keyEpoch   = "epoch"
+	keySource  = "source"
+	keySpend   = "spend"
+	prefixDev  = "d/"
+	prefixSent = "c/" // cursor: destination, epoch, stream
+	prefixPark = "p/" // parked: destination, epoch, stream, sequence
 )
 
 // The parts of an object in bucket b.

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,22 +18,38 @@ const crashLimit = 3
 // It returns nil and no error when there is none.
 func (db *DB) Lease(ctx context.Context) (*edgeagent.Lease, error) {
 	var lease *edgeagent.Lease
-	err := db.do(ctx, "lease a job", func(b *batch) error {
-		j, ok := b.w.front(b.now)
-		if !ok {
-			return nil
-		}
-		l, err := b.lease(j)
-		if err != nil {
-			return fmt.Errorf("job %s: %w", j.id, err)
-		}
-		lease = &l
-		return nil
+	err := db.do(ctx, "lease a job", func(b *batch) (err error) {
+		lease, err = b.leaseFirst()
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return lease, nil
+}
+
+// leaseFirst leases the first job whose records can be read. One whose cannot
+// has failed: it must not stand in the way of all others.
+func (b *batch) leaseFirst() (*edgeagent.Lease, error) {
+	for {
+		j, ok := b.w.front(b.now)
+		if !ok {
+			return nil, nil
+		}
+		mark := len(b.undo)
+		l, err := b.lease(j)
+		if err == nil {
+			return &l, nil
+		}
+		if !errors.Is(err, errDamaged) {
+			return nil, fmt.Errorf("job %s: %w", j.id, err)
+		}
+		b.rollback(mark)
+		b.o.Log.Error("a job cannot be read and has failed", "job", j.id, "error", err)
+		if err := b.fail(&j, evSpoil, edgeagent.NewNote("damaged", "its records were damaged on disk: "+err.Error())); err != nil {
+			return nil, fmt.Errorf("job %s: %w", j.id, err)
+		}
+	}
 }
 
 func (b *batch) lease(j job) (edgeagent.Lease, error) {

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -68,11 +67,11 @@ func (w *working) loadMeta(tx *bbolt.Tx) error {
 func (w *working) loadCursor(key string, body []byte, _ uint32) error {
 	dest, rest := cutLast(strings.TrimPrefix(key, prefixSent), 27)
 	s, _, err := parseOutboxKey(rest + "12345678")
-	if err != nil || len(body) != 8 {
+	if err != nil {
 		return fmt.Errorf("cursor %q: %w", key, errDamaged)
 	}
-	w.cursors[cursorKey{dest, s}] = binary.BigEndian.Uint64(body)
-	return nil
+	w.cursors[cursorKey{dest, s}], err = decodeCursor(body)
+	return err
 }
 
 func (w *working) loadParked(key string, _ []byte, _ uint32) error {
@@ -121,6 +120,9 @@ func (w *working) remember(a edgeagent.Alarm) {
 	key := occasion{a.Device, a.Line, a.Code}
 	ids := append(w.raised[key], a.ID)
 	w.raised[key] = ids[max(0, len(ids)-occurrences):]
+	if a.Diagnose && a.Job != "" {
+		w.flood[a.Line] = w.flood[a.Line].raise(a.RaisedAt).open(a.Job.Time())
+	}
 	if time.Since(a.RaisedAt) < floodWindow {
 		w.recent = append(w.recent, a.RaisedAt)
 		w.recent = w.recent[max(0, len(w.recent)-floodAlarms-1):]

@@ -20,6 +20,7 @@ const (
 	evCrash       event = "crash"
 	evPersonRetry event = "retry by a person"
 	evDiscard     event = "discard"
+	evSpoil       event = "spoil"
 )
 
 // steps is the life of a job. What is not here is a conflict.
@@ -37,6 +38,7 @@ var steps = []struct {
 	{edgeagent.JobRunning, evInterrupt, edgeagent.JobPending, "found running at open: count an interrupt, book the worst cost"},
 	{edgeagent.JobRunning, evCrash, edgeagent.JobFailed, "third interrupt under one boot id; send job.failed"},
 	{edgeagent.JobRunning, evDiscard, edgeagent.JobDiscarded, "the lease is lost"},
+	{edgeagent.JobPending, evSpoil, edgeagent.JobFailed, "its records cannot be read any more; send job.failed"},
 	{edgeagent.JobPending, evDiscard, edgeagent.JobDiscarded, ""},
 	{edgeagent.JobPending, evPersonRetry, edgeagent.JobPending, "wait no longer"},
 	{edgeagent.JobFailed, evPersonRetry, edgeagent.JobPending, "attempts and interrupts start anew"},

@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"edgeagent"
 )
@@ -48,16 +50,25 @@ func (db *DB) openFile(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	damage := db.examine(ctx, o)
-	if damage == nil {
-		if damage = db.attach(o); damage == nil {
-			return nil
+	err = db.examine(ctx, o)
+	if err == nil {
+		err = db.attach(o)
+	}
+	if err == nil || ctx.Err() != nil || !isDamage(err) {
+		return err
+	}
+	return db.replace(o, err)
+}
+
+// isDamage tells a file that cannot be used from a machine that does not let us:
+// setting the file aside would help against the first alone.
+func isDamage(err error) bool {
+	for _, other := range []error{os.ErrPermission, bolterrors.ErrTimeout, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, other) {
+			return false
 		}
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return db.replace(o, damage)
+	return true
 }
 
 // examine reads the whole file, unless it was closed cleanly under this boot.
@@ -91,18 +102,19 @@ func (db *DB) replace(o Options, damage error) error {
 
 // attach opens the file in place and fills memory from it.
 func (db *DB) attach(o Options) error {
-	return guard(func() error {
-		b, err := bbolt.Open(o.Path, 0o640, boltOptions(o.MaxSize))
-		if err != nil {
-			return err
-		}
-		b.AllocSize = allocSize
-		db.bolt, db.work = b, newWorking()
-		if err := errors.Join(db.load(), db.measure()); err != nil {
-			return errors.Join(err, b.Close())
-		}
-		return nil
+	err := guard(func() (err error) {
+		db.bolt, err = bbolt.Open(o.Path, 0o640, boltOptions(o.MaxSize))
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	db.bolt.AllocSize = allocSize
+	db.work = newWorking()
+	if err := guard(func() error { return errors.Join(db.load(), db.measure()) }); err != nil {
+		return errors.Join(err, db.bolt.Close())
+	}
+	return nil
 }
 
 // create makes a new file whole before it gets its name: a power cut during
@@ -149,4 +161,25 @@ func syncPath(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// checkSource begins a new epoch when the file has come to another agent, by a
+// cloned card or a changed name: two agents must never number the same stream.
+func (b *batch) checkSource() error {
+	found, _, err := b.get(bucketMeta, keySource)
+	if err == nil && string(found) == b.o.source() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, edgeagent.ErrNotFound) {
+		return err
+	}
+	if err == nil {
+		epoch := edgeagent.NewID(b.now)
+		b.o.Log.Warn("the data file was another agent's: a new epoch begins", "was", string(found), "is", b.o.source(), "epoch", epoch)
+		if err := b.put(bucketMeta, keyEpoch, 0, []byte(epoch)); err != nil {
+			return err
+		}
+		assign(b, &b.w.epoch, epoch)
+	}
+	return b.put(bucketMeta, keySource, 0, []byte(b.o.source()))
 }

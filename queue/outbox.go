@@ -128,24 +128,48 @@ func (b *batch) checkReceipt(r edgeagent.Receipt) error {
 	return nil
 }
 
+// A cursor is how far a destination is in a stream.
+type cursor struct{ at, confirmed uint64 }
+
 // advance moves a cursor to n, and past what was parked behind it.
 func (b *batch) advance(c cursorKey, n uint64) error {
 	old := b.w.position(c)
-	n = max(n, old)
-	for b.w.parked[parkedKey{c, n + 1}] {
-		n++
+	to := cursor{max(n, old), b.w.cursors[c].confirmed}
+	for b.w.parked[parkedKey{c, to.at + 1}] {
+		to.at++
 	}
-	if n == old {
+	if to.at == old {
 		return nil
 	}
-	set(b, b.w.cursors, c, n)
+	to.confirmed += to.at - old
+	for p := range b.w.parked {
+		if p.cursorKey == c && p.seq > old && p.seq <= to.at {
+			to.confirmed--
+		}
+	}
+	return b.putCursor(c, to)
+}
+
+func (b *batch) putCursor(c cursorKey, to cursor) error {
+	set(b, b.w.cursors, c, to)
 	b.outboxChanged = true
-	return b.put(bucketMeta, c.key(), 0, binary.BigEndian.AppendUint64(nil, n))
+	return b.put(bucketMeta, c.key(), 0, to.encode())
+}
+
+func (c cursor) encode() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, c.at), c.confirmed)
+}
+
+func decodeCursor(body []byte) (cursor, error) {
+	if len(body) != 16 {
+		return cursor{}, fmt.Errorf("cursor of %d bytes: %w", len(body), errDamaged)
+	}
+	return cursor{binary.BigEndian.Uint64(body), binary.BigEndian.Uint64(body[8:])}, nil
 }
 
 // position returns up to where nothing is left for a destination: what it
 // confirmed, or what was gone before it was configured.
-func (w *working) position(c cursorKey) uint64 { return max(w.cursors[c], w.floor[c.streamKey]) }
+func (w *working) position(c cursorKey) uint64 { return max(w.cursors[c].at, w.floor[c.streamKey]) }
 
 // Park sets aside an event that a destination refuses for good. It stays in the
 // file and on the page; a gap event tells whoever counts numbers.

@@ -162,11 +162,8 @@ func readHeader(tx *bbolt.Tx, id edgeagent.ID) (header, error) {
 }
 
 func readJob(tx *bbolt.Tx, id edgeagent.ID, h header) (edgeagent.Job, error) {
-	bodies := make(map[string][]byte)
-	if err := scanRecords(tx, bucketBodies, string(id), func(key string, body []byte, _ uint32) error {
-		bodies[key] = body
-		return nil
-	}); err != nil {
+	bodies, err := bodiesOf(tx, id)
+	if err != nil {
 		return edgeagent.Job{}, err
 	}
 	return assemble(id, h, bodies)

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -43,8 +44,14 @@ func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagen
 
 // record stores one transition.
 func (b *batch) record(t edgeagent.Transition) (edgeagent.Alarm, error) {
-	before, known, err := b.stored(t)
-	if err != nil || known && before.Revision >= t.Alarm.Revision {
+	if t.Key != "" {
+		if a, seen, err := b.seen(t); err != nil || seen {
+			return a, err
+		}
+	}
+	before, err := b.alarm(t.Alarm.ID)
+	known := !errors.Is(err, edgeagent.ErrNotFound)
+	if known && (err != nil || before.Revision >= t.Alarm.Revision) {
 		return before, err
 	}
 	a := t.Alarm
@@ -59,27 +66,22 @@ func (b *batch) record(t edgeagent.Transition) (edgeagent.Alarm, error) {
 	return a, b.tell(t, a)
 }
 
-// stored returns the alarm as it is known, by its id or by its idempotency key.
-func (b *batch) stored(t edgeagent.Transition) (edgeagent.Alarm, bool, error) {
-	if t.Key != "" {
-		var k keyed
-		err := b.getJSON(bucketKeys, idempotencyKey(t.Key), &k)
-		switch {
-		case errors.Is(err, edgeagent.ErrNotFound):
-		case err != nil:
-			return edgeagent.Alarm{}, false, err
-		case k.Hash != t.KeyHash:
-			return edgeagent.Alarm{}, false, fmt.Errorf("idempotency key was used with another body: %w", edgeagent.ErrConflict)
-		default:
-			a, err := b.alarm(k.Alarm)
-			a.Revision = max(a.Revision, t.Alarm.Revision)
-			return a, err == nil, err
-		}
-	}
-	a, err := b.alarm(t.Alarm.ID)
-	if errors.Is(err, edgeagent.ErrNotFound) {
+// seen returns the alarm that another transition with the same idempotency key
+// has made.
+func (b *batch) seen(t edgeagent.Transition) (edgeagent.Alarm, bool, error) {
+	var k keyed
+	err := b.getJSON(bucketKeys, idempotencyKey(t.Key), &k)
+	switch {
+	case errors.Is(err, edgeagent.ErrNotFound):
 		return edgeagent.Alarm{}, false, nil
+	case err != nil:
+		return edgeagent.Alarm{}, false, err
+	case k.Hash != t.KeyHash:
+		return edgeagent.Alarm{}, false, fmt.Errorf("idempotency key was used with another body: %w", edgeagent.ErrConflict)
+	case k.Alarm == t.Alarm.ID:
+		return edgeagent.Alarm{}, false, nil // its own: the revision decides
 	}
+	a, err := b.alarm(k.Alarm)
 	return a, err == nil, err
 }
 
@@ -112,21 +114,34 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm) error {
 			return err
 		}
 	}
-	if t.Evidence != nil {
-		if err := b.putJSON(bucketBodies, part(a.ID, partEvidence), 0, t.Evidence); err != nil {
-			return err
-		}
-	}
 	if a.Hint != nil {
 		if err := b.putJSON(bucketBodies, part(a.ID, partHint), 0, a.Hint); err != nil {
 			return err
 		}
+	}
+	if err := b.putEvidence(a.ID, t.Evidence); err != nil {
+		return err
 	}
 	b.remember(*a)
 	if a.Diagnose {
 		return b.assignJob(t, a)
 	}
 	return nil
+}
+
+// putEvidence stores what was known at the raise. A number that JSON cannot
+// write must not cost the alarm: it goes on without evidence, and says so.
+func (b *batch) putEvidence(id edgeagent.ID, e *edgeagent.Evidence) error {
+	if e == nil {
+		return nil
+	}
+	err := b.putJSON(bucketBodies, part(id, partEvidence), 0, e)
+	if _, unwritable := errors.AsType[*json.UnsupportedValueError](err); !unwritable {
+		return err
+	}
+	b.o.Log.Error("evidence cannot be written and is left out", "alarm", id, "error", err)
+	gap := edgeagent.Evidence{At: e.At, WindowS: e.WindowS, HistorySince: e.HistorySince, Gaps: []string{"evidence could not be written"}}
+	return b.putJSON(bucketBodies, part(id, partEvidence), 0, gap)
 }
 
 // remember notes a raise for LastTime and for the flood.

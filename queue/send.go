@@ -72,7 +72,7 @@ func (v *view) collect(tx *bbolt.Tx, c cursorKey, room *room, out *[]edgeagent.O
 	return nil
 }
 
-func (v *view) position(c cursorKey) uint64 { return max(v.cursors[c], v.floor[c.streamKey]) }
+func (v *view) position(c cursorKey) uint64 { return max(v.cursors[c].at, v.floor[c.streamKey]) }
 
 // epochs returns every epoch that has events, the oldest first.
 func (v *view) epochs() []edgeagent.ID {
@@ -123,7 +123,7 @@ func (db *DB) Backlog(dest string) edgeagent.Backlog {
 	for s, last := range v.last {
 		c := cursorKey{dest, s}
 		b.Events += int(last - v.position(c))
-		b.Confirmed += v.cursors[c]
+		b.Confirmed += v.cursors[c].confirmed
 	}
 	for p := range v.parked {
 		if p.dest != dest {
@@ -132,8 +132,6 @@ func (db *DB) Backlog(dest string) edgeagent.Backlog {
 		b.Parked++
 		if p.seq > v.position(p.cursorKey) {
 			b.Events--
-		} else {
-			b.Confirmed--
 		}
 	}
 	if b.Events > 0 {

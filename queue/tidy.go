@@ -23,7 +23,7 @@ const (
 // tidy deletes what nobody needs any more. It rides on commits that happen
 // anyway: an idle agent writes nothing, not even to clean up.
 func (b *batch) tidy() error {
-	if b.now.Before(b.w.tidied.Add(tidyEvery)) && !b.w.untidy {
+	if b.now.Before(b.w.tidied.Add(tidyEvery)) && !b.w.untidy && !b.wantsRoom {
 		return nil
 	}
 	b.w.tidied, b.w.untidy = b.now, false
@@ -57,6 +57,30 @@ func (b *batch) tidyOutbox() error {
 		}
 		if s.epoch != b.w.epoch && seq > b.w.last[s] {
 			b.forgetStream(s)
+		}
+	}
+	return b.skipGone()
+}
+
+// skipGone moves the cursors of destinations for which events are gone: those
+// that were configured later, and those that are not waited for. Whoever counts
+// numbers is told; nothing is dropped in silence.
+func (b *batch) skipGone() error {
+	for _, d := range b.o.Destinations {
+		for s, floor := range b.w.floor {
+			c := cursorKey{d.Name, s}
+			at := b.w.cursors[c].at
+			if at >= floor {
+				continue
+			}
+			if err := b.putCursor(c, cursor{floor, b.w.cursors[c].confirmed}); err != nil {
+				return err
+			}
+			reason := edgeagent.NewNote("not_kept", "deleted before "+d.Name+" had it", "upstream", d.Name)
+			gap := edgeagent.Gap{Epoch: s.epoch, Stream: s.stream, From: at + 1, To: floor, Reason: reason}
+			if err := b.emit(outgoing{edgeagent.EventGap, edgeagent.NewID(b.now), 1, "", b.now, gap}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -166,6 +190,10 @@ func (b *batch) oldest(bucket byte, limit int, visit func(edgeagent.ID) (dropped
 	dropped := 0
 	for _, id := range ids {
 		ok, err := visit(id)
+		if errors.Is(err, errDamaged) {
+			b.o.Log.Error("a record cannot be read and stays", "id", id, "error", err)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%c/%s: %w", bucket, id, err)
 		}
@@ -196,13 +224,18 @@ func (b *batch) firstIDs(bucket byte, limit int) ([]edgeagent.ID, error) {
 // room refuses new alarms when the file is full to its quota. What is left
 // above it is for finishing what was accepted.
 func (b *batch) room() error {
-	file, free := b.db.sizes()
-	used := file - free
+	used := b.used()
 	if used < b.o.MaxSize {
 		return nil
 	}
+	b.wantsRoom = true
 	b.db.full.Store(true)
 	return fmt.Errorf("%w: %d of %d bytes are in use; retain less, or raise max_size", edgeagent.ErrFull, used, b.o.MaxSize)
+}
+
+func (b *batch) used() int64 {
+	file, free := b.db.sizes()
+	return file - free
 }
 
 // sizes returns the size of the file, and of its pages that hold nothing.

@@ -28,7 +28,7 @@ type view struct {
 	devices map[string]edgeagent.DeviceMemory
 	last    map[streamKey]uint64
 	floor   map[streamKey]uint64
-	cursors map[cursorKey]uint64
+	cursors map[cursorKey]cursor
 	parked  map[parkedKey]bool
 }
 

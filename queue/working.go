@@ -21,13 +21,14 @@ type working struct {
 
 	alarms map[edgeagent.ID]edgeagent.Alarm // open or shelved, with their hints
 	raised map[occasion][]edgeagent.ID      // last activations of every alarm, oldest first
+	flood  map[string]lineFlood             // by line
 	recent []time.Time                      // last raises of all, for the flood
 	tidied time.Time                        // when tidy looked last
 	untidy bool                             // and whether it left something
 
 	last    map[streamKey]uint64 // newest number of each stream
 	floor   map[streamKey]uint64 // up to here events were deleted
-	cursors map[cursorKey]uint64
+	cursors map[cursorKey]cursor
 	parked  map[parkedKey]bool
 
 	devices map[string]edgeagent.DeviceMemory
@@ -39,10 +40,11 @@ func newWorking() *working {
 		counts:  make(map[edgeagent.JobState]int),
 		groups:  make(map[group]edgeagent.ID),
 		alarms:  make(map[edgeagent.ID]edgeagent.Alarm),
+		flood:   make(map[string]lineFlood),
 		raised:  make(map[occasion][]edgeagent.ID),
 		last:    make(map[streamKey]uint64),
 		floor:   make(map[streamKey]uint64),
-		cursors: make(map[cursorKey]uint64),
+		cursors: make(map[cursorKey]cursor),
 		parked:  make(map[parkedKey]bool),
 		devices: make(map[string]edgeagent.DeviceMemory),
 	}
