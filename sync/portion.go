@@ -50,6 +50,17 @@ func (p *portion) half() []edgeagent.Outgoing {
 	return p.suspects[:max(len(p.suspects)/2, min(len(p.suspects), 1))]
 }
 
+// doubt takes a verdict back but keeps the suspects: whoever comes back after
+// an outage may be mended, and a search that began anew each time would never
+// end on a bad line.
+func (p *portion) doubt() {
+	if p.poison != nil {
+		p.suspects = []edgeagent.Outgoing{*p.poison}
+	}
+	p.poison, p.reason = nil, nil
+}
+
+// forget ends the search.
 func (p *portion) forget() { p.suspects, p.poison, p.reason = nil, nil, nil }
 
 // tryPoison parks an event that was refused alone, but only after the upstream

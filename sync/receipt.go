@@ -71,7 +71,7 @@ func judge(batch []edgeagent.Outgoing, r edgeagent.Receipt, l ledger) (edgeagent
 			proof.Contig[stream] = min(reached, max(last, l.last(epoch, stream)))
 			continue
 		}
-		if stuck = unproven(stream, sent[0], last, contig); stuck.Class != Unproven {
+		if stuck = unproven(stream, sent[0], last, contig, asked(r.Resend, stream, contig+1)); stuck.Class != Unproven {
 			return edgeagent.Receipt{}, stuck
 		}
 	}
@@ -84,8 +84,8 @@ func judge(batch []edgeagent.Outgoing, r edgeagent.Receipt, l ledger) (edgeagent
 // unproven says why a batch was accepted but none of a stream's events is in
 // the receipt. A receiver that ends right before the batch may only be slow;
 // one that forgot confirmed events, and does not ask for them, has lost data.
-func unproven(stream edgeagent.Stream, first, last, contig uint64) *Error {
-	if contig+1 >= first {
+func unproven(stream edgeagent.Stream, first, last, contig uint64, asked bool) *Error {
+	if contig+1 >= first || asked {
 		return &Error{Class: Unproven, Text: fmt.Sprintf("%s %d to %d was accepted, but the receipt ends at %d", stream, first, last, contig)}
 	}
 	return &Error{Class: Conflict,

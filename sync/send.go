@@ -51,8 +51,8 @@ func (u *Uploader) deliver(ctx context.Context, b batch) result {
 	if fault != nil {
 		return result{event: u.classify(fault), err: fault, batch: b}
 	}
-	u.pace.good(time.Since(start))
 	u.flow = start.Add(u.pace.gap(len(b.events)))
+	u.pace.good(time.Since(start))
 	u.takesEvents = true
 	if b.again {
 		u.resend.served(b.events)

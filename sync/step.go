@@ -37,8 +37,7 @@ func (u *Uploader) enter(to edgeagent.UpstreamState, r result) {
 		u.o.Log.Info("upstream "+string(to), "upstream", u.o.Name, "was", from, "why", text)
 	}
 	if to != edgeagent.UpstreamUp {
-		// What it refused before may be mended when it is back.
-		u.portion.forget()
+		u.portion.doubt()
 		if u.outage.IsZero() {
 			u.outage = time.Now()
 		}

@@ -188,7 +188,7 @@ func (s *store) parkedNames() []string {
 // faults are functions.
 type receiver struct {
 	start time.Time
-	delay time.Duration
+	slow  func(n int) time.Duration // what it needs for n events
 	// before says what goes wrong instead of storing; nil stores.
 	before func(call int, batch []edgeagent.Outgoing) error
 	// after changes the receipt, or loses it, when all is stored.
@@ -213,13 +213,18 @@ func (r *receiver) Send(ctx context.Context, batch []edgeagent.Outgoing) (edgeag
 	call := r.calls
 	r.log = append(r.log, time.Since(r.start).Round(time.Millisecond).String()+" "+describe(batch))
 	r.mu.Unlock()
-	select {
-	case <-time.After(r.delay):
-	case <-ctx.Done():
-		return edgeagent.Receipt{}, ctx.Err()
+	if r.slow != nil {
+		select {
+		case <-time.After(r.slow(len(batch))):
+		case <-ctx.Done():
+			return edgeagent.Receipt{}, ctx.Err()
+		}
 	}
-	if r.before != nil {
-		if err := r.before(call, batch); err != nil {
+	r.mu.Lock()
+	before := r.before
+	r.mu.Unlock()
+	if before != nil {
+		if err := before(call, batch); err != nil {
 			return edgeagent.Receipt{}, err
 		}
 	}
@@ -286,6 +291,12 @@ func (r *receiver) history() []string {
 	return slices.Clone(r.log)
 }
 
+func (r *receiver) fails(how func(int, []edgeagent.Outgoing) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.before = how
+}
+
 func (r *receiver) lose(slots ...slot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -296,7 +307,9 @@ func (r *receiver) lose(slots ...slot) {
 // Random waits are the longest unless change says otherwise.
 func start(t *testing.T, s *store, r *receiver, change func(*Uploader)) *Uploader {
 	t.Helper()
-	s.has = r.has
+	if s.has == nil {
+		s.has = r.has
+	}
 	u := New(Options{Name: "historian", Destination: r, Outbox: s, Book: s, Ready: s.ready, Source: "/plant-a/gw", Receipt: "body"})
 	u.random = func() float64 { return 1 }
 	if change != nil {
