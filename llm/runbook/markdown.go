@@ -1,0 +1,296 @@
+package runbook
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"edgeagent"
+	"edgeagent/llm"
+)
+
+// The Markdown of a runbook, read generously:
+//
+//	---                                   front matter, optional
+//	codes: [F212]
+//	applies_to: [device:filler]
+//	owner: …  reviewed: …  drawing: …  part: …  safety: …
+//	---
+//	# Level sensor                        title of the file
+//	## F212 Level sensor unstable         a heading that begins with a code begins an entry
+//	Text.
+//	### Causes                            Causes, Checks, Safety; Ursachen, Prüfungen, Sicherheit; "**Causes:**" and
+//	- Foam on the sensor (likely)         "Causes:" on a line of their own do as well
+//	### Checks
+//	1. Look through the sight glass.
+//
+// Outside such parts a numbered list is checks and a dotted list is causes. A
+// file without a heading that begins with a code is one entry for the codes of
+// its front matter.
+
+type part int
+
+const (
+	partText part = iota
+	partCauses
+	partChecks
+	partSafety
+)
+
+// partNames are the headings of parts, folded by [fold].
+var partNames = map[string]part{
+	"causes": partCauses, "cause": partCauses, "possible causes": partCauses, "probable causes": partCauses, "ursachen": partCauses, "ursache": partCauses, "moegliche ursachen": partCauses,
+	"checks": partChecks, "check": partChecks, "steps": partChecks, "what to check": partChecks, "actions": partChecks, "remedy": partChecks,
+	"pruefungen": partChecks, "pruefung": partChecks, "pruefen": partChecks, "schritte": partChecks, "abhilfe": partChecks, "massnahmen": partChecks,
+	"safety": partSafety, "safety note": partSafety, "warning": partSafety, "sicherheit": partSafety, "sicherheitshinweis": partSafety, "warnung": partSafety,
+}
+
+var (
+	headingLine = regexp.MustCompile(`^(#{1,6})\s+(.*?)\s*#*\s*$`)
+	labelLine   = regexp.MustCompile(`^(?:\*\*|__)?([\p{L} ]{3,30}?)(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*$`)
+	numbered    = regexp.MustCompile(`^\s{0,6}\d{1,3}[.)]\s+(.*)$`)
+	bullet      = regexp.MustCompile(`^\s{0,6}[-*+•]\s+(.*)$`)
+	emphasis    = regexp.MustCompile("\\*\\*|__|`")
+	comment     = regexp.MustCompile(`(?s)<!--.*?-->`)
+	mdLink      = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
+)
+
+// markdown is the reader of one file.
+type markdown struct {
+	b      *Book
+	file   string
+	fm     frontMatter
+	listed map[string]bool
+	now    *entry // being filled
+	part   part
+	item   *string // that a continuation line belongs to
+	fence  bool
+	blank  bool // the line before was empty
+	used   map[string]bool
+}
+
+func (b *Book) readMarkdown(file, text string) {
+	fm, body, offset, problem := cutFrontMatter(strings.ReplaceAll(text, "\r\n", "\n"))
+	if problem != "" {
+		b.problem(file, 1, "%s", problem)
+	}
+	m := &markdown{b: b, file: file, fm: fm, listed: map[string]bool{}, used: map[string]bool{}}
+	for _, c := range fm.codes() {
+		m.listed[c] = true
+	}
+	body = comment.ReplaceAllStringFunc(body, func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
+	m.begin(nil, fm.text("title"), offset+1)
+	for i, line := range strings.Split(body, "\n") {
+		m.line(line, offset+i+1)
+	}
+	m.end(true)
+}
+
+// begin starts an entry with what the front matter says of all of the file.
+func (m *markdown) begin(codes []string, title string, line int) {
+	m.now = &entry{
+		file: m.file, line: line, title: title, codes: codes,
+		owner: m.fm.text("owner"), reviewed: m.fm.text("reviewed"), drawing: m.fm.text("drawing"), part: m.fm.text("part"),
+	}
+	m.part, m.item, m.blank = partText, nil, false
+	for _, c := range codes {
+		m.used[c] = true
+	}
+}
+
+func (m *markdown) line(line string, n int) {
+	if strings.HasPrefix(strings.TrimSpace(line), "```") {
+		m.fence = !m.fence
+		return
+	}
+	if m.fence {
+		m.addText(line)
+		return
+	}
+	if h := headingLine.FindStringSubmatch(line); h != nil {
+		m.heading(plainText(h[2]), n)
+		return
+	}
+	if l := labelLine.FindStringSubmatch(line); l != nil {
+		if p, known := partNames[fold(l[1])]; known {
+			m.part, m.item = p, nil
+			return
+		}
+	}
+	m.content(line)
+}
+
+// heading begins a part, an entry, or is a line of text.
+func (m *markdown) heading(text string, n int) {
+	if p, known := partNames[fold(strings.TrimSuffix(text, ":"))]; known {
+		m.part, m.item = p, nil
+		return
+	}
+	if codes, title := codesOf(text, m.listed); len(codes) > 0 {
+		m.end(false)
+		m.begin(codes, title, n)
+		return
+	}
+	m.part, m.item = partText, nil
+	if m.now.title == "" && m.now.empty() {
+		m.now.title = text
+		return
+	}
+	m.addText(text + ".")
+}
+
+// content is a line of a list, the continuation of one, or text.
+func (m *markdown) content(line string) {
+	trimmed := strings.TrimSpace(line)
+	switch {
+	case trimmed == "":
+		m.blank = true
+		return
+	case numbered.MatchString(line):
+		m.listItem(numbered.FindStringSubmatch(line)[1], partChecks)
+	case bullet.MatchString(line):
+		m.listItem(bullet.FindStringSubmatch(line)[1], partCauses)
+	case m.item != nil && (!m.blank || line[0] == ' ' || line[0] == '\t'):
+		*m.item += " " + plainText(trimmed)
+	default:
+		m.item = nil
+		m.addText(trimmed)
+	}
+	m.blank = false
+}
+
+// listItem puts an item where the heading says, or else where its mark says.
+func (m *markdown) listItem(text string, byMark part) {
+	p := m.part
+	if p == partText {
+		p = byMark
+	}
+	text = plainText(text)
+	switch p {
+	case partCauses:
+		m.now.causes = append(m.now.causes, edgeagent.Cause{Cause: text})
+		m.item = &m.now.causes[len(m.now.causes)-1].Cause
+	case partChecks:
+		m.now.checks = append(m.now.checks, text)
+		m.item = &m.now.checks[len(m.now.checks)-1]
+	default:
+		m.now.safety = joinText(m.now.safety, text)
+		m.item = &m.now.safety
+	}
+}
+
+func (m *markdown) addText(line string) {
+	line = plainText(line)
+	if m.part == partSafety {
+		m.now.safety = joinText(m.now.safety, line)
+		return
+	}
+	m.now.text = joinText(m.now.text, line)
+}
+
+// end adds the entry that was being filled; last says that the file is over.
+// What stands before the first heading with a code is an entry of its own, for
+// the listed codes that have no heading.
+func (m *markdown) end(last bool) {
+	e := m.now
+	preamble := len(e.codes) == 0
+	if preamble && last {
+		for c := range m.listed {
+			e.codes = append(e.codes, c)
+		}
+		slices.Sort(e.codes)
+	}
+	if preamble && e.empty() {
+		if last {
+			m.b.problem(m.file, e.line, "the file has no entry: neither text nor a heading with a code")
+		}
+		return
+	}
+	if preamble && !last {
+		e.codes = nil // general words of a file with headings: found by words only
+	}
+	if e.safety == "" {
+		e.safety = m.fm.text("safety")
+	}
+	m.complete(e)
+	m.b.add(e)
+	if last {
+		m.unusedCodes(preamble)
+	}
+}
+
+// unusedCodes names codes of the front matter for which there is no section.
+func (m *markdown) unusedCodes(preamble bool) {
+	if preamble {
+		return
+	}
+	var missing []string
+	for c := range m.listed {
+		if !m.used[c] {
+			missing = append(missing, c)
+		}
+	}
+	slices.Sort(missing)
+	for _, c := range missing {
+		m.b.problem(m.file, 1, "code %s is listed but has no heading: add \"## %s Title\"", c, c)
+	}
+}
+
+// complete sets what follows from the rest of the entry.
+func (m *markdown) complete(e *entry) {
+	for _, s := range e.setScopes(m.fm["applies_to"]) {
+		m.b.problem(m.file, 1, "applies_to %q is not understood: want device:NAME, line:NAME or template:NAME", s)
+	}
+	if e.title == "" {
+		e.title = strings.TrimSuffix(path.Base(m.file), path.Ext(m.file))
+	}
+	e.anchor = anchor(e.codes, e.title)
+	setLikelihoods(e.causes)
+}
+
+// likelihoodMarks end a cause whose author knows how often it is the one.
+var likelihoodMarks = map[string]edgeagent.Likelihood{
+	"likely": edgeagent.Likely, "possible": edgeagent.Possible, "unlikely": edgeagent.Unlikely, "often": edgeagent.Likely, "rare": edgeagent.Unlikely,
+	"wahrscheinlich": edgeagent.Likely, "moeglich": edgeagent.Possible, "unwahrscheinlich": edgeagent.Unlikely, "haeufig": edgeagent.Likely, "selten": edgeagent.Unlikely,
+}
+
+// setLikelihoods takes the marks off; a cause without one is possible, because
+// an order on paper is no frequency.
+func setLikelihoods(causes []edgeagent.Cause) {
+	for i := range causes {
+		c := &causes[i]
+		c.Likelihood = edgeagent.Possible
+		text := strings.TrimSuffix(strings.TrimSpace(c.Cause), ".")
+		open := strings.LastIndexByte(text, '(')
+		if open < 0 || !strings.HasSuffix(text, ")") {
+			continue
+		}
+		if l, known := likelihoodMarks[fold(text[open+1:len(text)-1])]; known {
+			c.Likelihood, c.Cause = l, strings.TrimSpace(text[:open])
+		}
+	}
+}
+
+// anchor is the part of an id behind the #: the first code, or the title.
+func anchor(codes []string, title string) string {
+	if len(codes) > 0 {
+		return strings.ToLower(codes[0])
+	}
+	return strings.Trim(strings.Join(strings.FieldsFunc(fold(title), func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	}), "-"), "-")
+}
+
+// plainText takes emphasis, links and everything invisible out of a line.
+func plainText(s string) string {
+	s = emphasis.ReplaceAllString(mdLink.ReplaceAllString(s, "$1"), "")
+	return llm.Clean(s, len(s)+1)
+}
+
+func joinText(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + " " + b
+}
