@@ -184,9 +184,12 @@ func (s *screen) prose(text, where string) string {
 // defeats returns the words by which a sentence advises to defeat a safety
 // function, or nothing.
 func (s *screen) defeats(sentence string, prose bool) string {
-	text := harmless.ReplaceAllString(normal(sentence), " , ")
+	text, before := normal(sentence), s.carried
+	if s.carried = false; !before && !hasStem(text) {
+		return ""
+	}
+	text = harmless.ReplaceAllString(text, " , ")
 	objects := safetyObject.FindAllStringIndex(text, -1)
-	before := s.carried
 	s.carried = len(objects) > 0
 	if m := inTheOpen.FindStringIndex(text); m != nil && !negated(text, m[0], m[1]) {
 		return text[m[0]:m[1]]

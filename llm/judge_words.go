@@ -56,6 +56,20 @@ var (
 	)
 )
 
+// stems are pieces of which every safety function of the lists has one. A text
+// without any is not looked at further, which is nearly every text.
+var stems = strings.Fields(`lock stop emergency guard curtain grid safe sto door gate hood access cover fence scanner hand enabl dead protect loto tag pull relief trapped presence
+schutz tuer tor haub klapp gitter not licht sicher verriegel zuhalt zweihand zustimm totmann reissleine seilzug matte leiste ventil freischalt verkleid abdeck`)
+
+func hasStem(text string) bool {
+	for _, s := range stems {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
 // harmless are uses of those words that concern no safety function.
 var harmless = words(
 	`by ?pass(?:ventil\w*|leitung\w*|klappe\w*|filter\w*)`, `by ?pass (?:valve|line|filter|damper|pipe|pump|duct|flap|contactor|flow|hose|regulator|leitung|ventil)s?`,

@@ -100,7 +100,7 @@ var word = regexp.MustCompile(`\b\p{L}{1,3}[- ]\d{2,6}[a-z]?\b|[\p{L}\d]+`)
 func words(s string) []string {
 	var out []string
 	for _, w := range word.FindAllString(fold(s), -1) {
-		w = strings.NewReplacer(" ", "", "-", "").Replace(w)
+		w = joined.Replace(w)
 		if len(w) > 4 && strings.HasSuffix(w, "s") && !strings.HasSuffix(w, "ss") {
 			w = w[:len(w)-1]
 		}
@@ -117,6 +117,8 @@ func fold(s string) string {
 }
 
 var folding = strings.NewReplacer("ä", "ae", "ö", "oe", "ü", "ue", "ß", "ss", "_", " ", ".", " ")
+
+var joined = strings.NewReplacer(" ", "", "-", "")
 
 var stopWords = func() map[string]bool {
 	out := map[string]bool{}

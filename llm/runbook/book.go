@@ -19,7 +19,7 @@ import (
 // Limits of a folder. They are far above any real runbook; what passes them is
 // named in Problems, not cut in silence.
 const (
-	maxFile    = 1 << 20 // bytes
+	maxFile    = 8 << 20 // bytes
 	maxFiles   = 2000
 	maxEntries = 20000
 )
