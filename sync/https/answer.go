@@ -160,12 +160,12 @@ func distrust(err error) string {
 		return ""
 	}
 	var verify *tls.CertificateVerificationError
-	var alert tls.AlertError
+	var remote *net.OpError
 	var header tls.RecordHeaderError
 	switch {
 	case errors.As(err, &verify):
 		return "the upstream's certificate is not trusted: check ca_file and the host name"
-	case errors.As(err, &alert):
+	case errors.As(err, &remote) && remote.Op == "remote error": // crypto/tls's name for an alert of the peer
 		return "the upstream refused the TLS connection"
 	case errors.As(err, &header), errors.Is(err, http.ErrSchemeMismatch):
 		return "the upstream does not speak TLS on this port"
