@@ -8,12 +8,16 @@ import (
 
 // assignJob puts an alarm into the job of its group, or opens one.
 func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
-	set(b, b.w.flood, a.Line, b.w.flood[a.Line].raise(b.now))
-	g := group{Line: a.Line, Agent: a.Origin == edgeagent.OriginAgent}
+	g := groupOf(*a)
+	set(b, b.w.flood, g, b.w.flood[g].raise(b.now))
 	if id, open := b.w.groups[g]; open {
 		return b.join(b.w.jobs[id], t, a)
 	}
 	return b.open(g, t, a)
+}
+
+func groupOf(a edgeagent.Alarm) group {
+	return group{Line: a.Line, Agent: a.Origin == edgeagent.OriginAgent}
 }
 
 // open makes a job. When it becomes ready is fixed by its first alarm: a line
@@ -22,10 +26,10 @@ func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error 
 	j := job{id: edgeagent.NewID(b.now), group: g}
 	j.State, j.Priority, j.MaxAttempts = edgeagent.JobPending, a.Priority, b.o.MaxAttempts
 	j.Created, j.NotBefore, j.Wait = b.now, t.At.Add(b.o.GroupWindow), b.o.GroupWindow
-	if wait := b.w.flood[g.Line].wait(b.now); wait > j.Wait {
+	if wait := b.w.flood[g].wait(b.now); wait > j.Wait {
 		j.NotBefore, j.Wait = b.now.Add(wait), wait
 	}
-	set(b, b.w.flood, g.Line, b.w.flood[g.Line].open(b.now))
+	set(b, b.w.flood, g, b.w.flood[g].open(b.now))
 	if err := b.putJSON(bucketBodies, part(j.id, partOpening), 0, g); err != nil {
 		return err
 	}
@@ -114,21 +118,21 @@ func unfinished(s edgeagent.JobState) bool {
 	return s == edgeagent.JobPending || s == edgeagent.JobRunning
 }
 
-// lineFlood remembers the last raises of a line and when its last job was
+// groupFlood remembers the last raises of a group and when its last job was
 // opened. More than floodAlarms in floodWindow share one job per window: one
 // cause is behind them, and no person reads fifty answers.
-type lineFlood struct {
+type groupFlood struct {
 	raises []time.Time // the last floodAlarms+1
 	opened time.Time
 }
 
-func (f lineFlood) raise(at time.Time) lineFlood {
+func (f groupFlood) raise(at time.Time) groupFlood {
 	raises := append(append(make([]time.Time, 0, len(f.raises)+1), f.raises...), at)
 	f.raises = raises[max(0, len(raises)-floodAlarms-1):]
 	return f
 }
 
-func (f lineFlood) open(at time.Time) lineFlood {
+func (f groupFlood) open(at time.Time) groupFlood {
 	if at.After(f.opened) {
 		f.opened = at
 	}
@@ -137,7 +141,7 @@ func (f lineFlood) open(at time.Time) lineFlood {
 
 // wait returns how long a new job has to wait: nothing, unless there is a flood
 // and its last job is younger than the window.
-func (f lineFlood) wait(now time.Time) time.Duration {
+func (f groupFlood) wait(now time.Time) time.Duration {
 	if len(f.raises) <= floodAlarms || now.Sub(f.raises[0]) >= floodWindow {
 		return 0
 	}

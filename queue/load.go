@@ -121,7 +121,8 @@ func (w *working) remember(a edgeagent.Alarm) {
 	ids := append(w.raised[key], a.ID)
 	w.raised[key] = ids[max(0, len(ids)-occurrences):]
 	if a.Diagnose && a.Job != "" {
-		w.flood[a.Line] = w.flood[a.Line].raise(a.RaisedAt).open(a.Job.Time())
+		g := groupOf(a)
+		w.flood[g] = w.flood[g].raise(a.RaisedAt).open(a.Job.Time())
 	}
 	if time.Since(a.RaisedAt) < floodWindow {
 		w.recent = append(w.recent, a.RaisedAt)

@@ -89,8 +89,12 @@ func (o Options) withDefaults() Options {
 // source returns the CloudEvents source of the agent.
 func (o Options) source() string { return edgeagent.Source(o.Site, o.Agent) }
 
-// keep returns how long an event stays even when everybody has it.
+// keep returns how long an event stays even when everybody has it. Without any
+// destination it waits for one to be configured again.
 func (o Options) keep() time.Duration {
+	if len(o.Destinations) == 0 {
+		return o.Retain
+	}
 	var longest time.Duration
 	for _, d := range o.Destinations {
 		longest = max(longest, d.Keep)

@@ -114,3 +114,20 @@ func job(t *testing.T, db *queue.DB, id edgeagent.ID) edgeagent.Job {
 	}
 	return j
 }
+
+// jobs returns all jobs in a state, newest first.
+func jobs(t *testing.T, db *queue.DB, state edgeagent.JobState) []edgeagent.Job {
+	t.Helper()
+	var all []edgeagent.Job
+	f := queue.JobFilter{State: state, Limit: 7}
+	for {
+		some, next, err := db.Jobs(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, some...)
+		if f.After = next; next == "" {
+			return all
+		}
+	}
+}

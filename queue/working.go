@@ -21,10 +21,10 @@ type working struct {
 
 	alarms map[edgeagent.ID]edgeagent.Alarm // open or shelved, with their hints
 	raised map[occasion][]edgeagent.ID      // last activations of every alarm, oldest first
-	flood  map[string]lineFlood             // by line
-	recent []time.Time                      // last raises of all, for the flood
-	tidied time.Time                        // when tidy looked last
-	untidy bool                             // and whether it left something
+	flood  map[group]groupFlood
+	recent []time.Time // last raises of all, for the flood
+	tidied time.Time   // when tidy looked last
+	untidy bool        // and whether it left something
 
 	last    map[streamKey]uint64 // newest number of each stream
 	floor   map[streamKey]uint64 // up to here events were deleted
@@ -40,7 +40,7 @@ func newWorking() *working {
 		counts:  make(map[edgeagent.JobState]int),
 		groups:  make(map[group]edgeagent.ID),
 		alarms:  make(map[edgeagent.ID]edgeagent.Alarm),
-		flood:   make(map[string]lineFlood),
+		flood:   make(map[group]groupFlood),
 		raised:  make(map[occasion][]edgeagent.ID),
 		last:    make(map[streamKey]uint64),
 		floor:   make(map[streamKey]uint64),
