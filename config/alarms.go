@@ -47,7 +47,7 @@ type scope struct {
 func knownTo(d Device, tags []*section) scope {
 	k := scope{device: d.Name}
 	for i, t := range d.Tags {
-		k.tags, k.names = append(k.tags, t.Tag), append(k.names, t.Name)
+		k.tags, k.names = append(k.tags, t.Seen()), append(k.names, t.Name)
 		if !tags[i].good("name", "type", "address") {
 			k.bad = append(k.bad, t.Name)
 		}

@@ -135,6 +135,16 @@ func (t Tag) Registers() int {
 	return t.Type.Registers()
 }
 
+// Seen returns the tag as alarms see it: a bit that is picked from a register
+// is a bool, whatever the type of the register.
+func (t Tag) Seen() edgeagent.Tag {
+	seen := t.Tag
+	if t.Addr.Bit >= 0 {
+		seen.Type = edgeagent.TypeBool
+	}
+	return seen
+}
+
 // StringFormat is how a PLC writes a text into registers.
 type StringFormat struct {
 	Encoding string // latin1, utf8 or ascii

@@ -10,6 +10,9 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
+// maxDepth is more parts than any key or header has: [device.tag.string].
+const maxDepth = 8
+
 // maxSyntaxErrors ends the reading of a file that is no TOML at all.
 const maxSyntaxErrors = 20
 
@@ -129,6 +132,11 @@ func (b *builder) expression(n *unstable.Node) {
 	switch n.Kind {
 	case unstable.Table, unstable.ArrayTable:
 		path := b.path(n.Key())
+		if len(path) > maxDepth {
+			b.add(path[0].pos, "the header has %d parts and no table is so deep; want at most %d", len(path), maxDepth)
+			b.current = newTable("", path[0].pos)
+			return
+		}
 		b.current = b.open(path, b.bracket(path[0].pos), n.Kind == unstable.ArrayTable)
 	case unstable.KeyValue:
 		b.keyValue(b.current, n)
@@ -157,6 +165,10 @@ func (b *builder) path(it unstable.Iterator) []place {
 // keyValue adds a key, dotted or not, to a table.
 func (b *builder) keyValue(t *table, n *unstable.Node) {
 	path := b.path(n.Key())
+	if len(path) > maxDepth {
+		b.add(path[0].pos, "the key has %d parts and no key is so deep; want at most %d", len(path), maxDepth)
+		return
+	}
 	for _, p := range path[:len(path)-1] {
 		if t = b.dotted(t, p); t == nil {
 			return

@@ -40,8 +40,9 @@ func (s Secret) String() string {
 	return "not set"
 }
 
-// GoString returns what String does: %#v shows no more.
-func (s Secret) GoString() string { return s.String() }
+// Format writes what String returns, whatever the verb: %#v and %d would show
+// the fields.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText writes what String returns.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -15,7 +15,7 @@ var tagName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 // reservedTags are words of the expression language: a tag of that name could
 // not be used in an alarm.
 var reservedTags = []string{
-	"and", "or", "not", "in", "true", "false", "nil", "let", "if", "else", "matches", "contains", "rate", "abs", "min", "max",
+	"and", "or", "not", "in", "true", "false", "nil", "let", "if", "else", "matches", "contains", "rate",
 }
 
 var typeNames = func() []string {
