@@ -122,3 +122,26 @@ func selfSigned(t *testing.T, from time.Time) certificate {
 	}
 	return certificate{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 }
+
+func TestRequestsThatCannotBeMade(t *testing.T) {
+	tests := []struct {
+		name string
+		o    Options
+		text string
+	}{
+		{"no url", Options{}, "want https://HOST/PATH"},
+		{"no scheme", Options{URL: "ingest.example"}, "want https://HOST/PATH"},
+		{"other scheme", Options{URL: "ftp://user:pa55@ingest.example"}, "want https://HOST/PATH"},
+		{"token file gone", Options{URL: "http://127.0.0.1:1", Token: func() (string, error) { return "", os.ErrNotExist }}, "read the token"},
+		{"token with a line break", Options{URL: "http://127.0.0.1:1", Token: func() (string, error) { return "pa55\nx", nil }}, "line break"},
+		{"no ca file", Options{URL: "http://127.0.0.1:1", CAFile: filepath.Join(t.TempDir(), "none.pem")}, "read ca_file"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := dest(t, tt.o).Send(t.Context(), twoAlarms)
+			if classOf(err) != upsync.Denied || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "pa55") {
+				t.Errorf("Send = %v (%s), want denied with %q", err, classOf(err), tt.text)
+			}
+		})
+	}
+}
