@@ -74,6 +74,9 @@ func (u *turn) mend(fail *Error) bool {
 	if fail.Unsent || u.attempts >= u.limit || u.used[fail.Class] >= fail.Retries {
 		return false
 	}
+	if u.t.refuses(time.Now()) != "" { // this failure, or another job's, closed the way
+		return false
+	}
 	u.used[fail.Class]++
 	if fail.Shrink {
 		before := u.prompt.Tokens

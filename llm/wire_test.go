@@ -168,7 +168,7 @@ func repeated(step llmtest.Step, n int) []llmtest.Step { return slices.Repeat([]
 
 var failures = []row{
 	{name: "500 is retried until the breaker opens", steps: repeated(w.Refuse(500, "boom"), 9),
-		calls: "cloud:transient cloud:transient cloud:transient", by: "local", why: "breaker open"},
+		calls: "cloud:transient cloud:transient cloud:transient", by: "local", why: "boom"},
 	{name: "500 once", steps: []llmtest.Step{w.Refuse(500, "boom"), w.Say(good)}, calls: "cloud:transient cloud:ok", by: "cloud"},
 	{name: "503 with rate words", steps: []llmtest.Step{w.Refuse(503, "Rate limit reached"), w.Say(good)}, calls: "cloud:throttled cloud:ok", by: "cloud"},
 	{name: "529", steps: []llmtest.Step{w.Refuse(529, "overloaded"), w.Say(good)}, calls: "cloud:transient cloud:ok", by: "cloud"},
