@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"edgeagent"
+	"edgeagent/alarm"
+	"edgeagent/queue"
+	"edgeagent/status"
+)
+
+// actions is what people may do; see [status.Actions].
+type actions struct{ *agent }
+
+// Raise records an alarm from outside. One at a time: a key is compared with
+// what is committed.
+func (x actions) Raise(ctx context.Context, o status.OutsideAlarm, key, bodyHash string) (edgeagent.Alarm, bool, error) {
+	if x.conns.Load() == nil {
+		return edgeagent.Alarm{}, false, errChecking
+	}
+	x.raising.Lock()
+	defer x.raising.Unlock()
+	if key != "" {
+		if id, known, ok := x.db.Load().ByKey(key); ok {
+			return x.raisedBefore(id, known, bodyHash)
+		}
+	}
+	a, err := x.outsideAlarm(o)
+	if err != nil {
+		return edgeagent.Alarm{}, false, err
+	}
+	stored, err := x.loop.Load().change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) {
+		t := e.Outside(a, o.Values, now)
+		t.By, t.Key, t.KeyHash = o.By, key, bodyHash
+		return t, nil
+	})
+	return stored, true, err
+}
+
+func (x actions) raisedBefore(id edgeagent.ID, known, bodyHash string) (edgeagent.Alarm, bool, error) {
+	if known != bodyHash {
+		return edgeagent.Alarm{}, false, fmt.Errorf("%w: the Idempotency-Key was used with another body; use a new key", edgeagent.ErrConflict)
+	}
+	a, err := x.db.Load().Alarm(id)
+	return a, false, err
+}
+
+// outsideAlarm fills in what the plant's description knows.
+func (x actions) outsideAlarm(o status.OutsideAlarm) (edgeagent.Alarm, error) {
+	cfg := x.cfg.Load()
+	a := edgeagent.Alarm{
+		Device: o.Device, Line: o.Line, Code: o.Code, Text: o.Text, SourceText: o.Text, Priority: o.Priority,
+		Origin: edgeagent.OriginOutside, Diagnose: true,
+	}
+	if a.Priority == 0 {
+		a.Priority = 3
+	}
+	if o.Code == edgeagent.CodeDeviceStopped {
+		return a, fmt.Errorf("%w: code %q is the agent's own", status.ErrInvalid, o.Code)
+	}
+	if o.Device != "" {
+		line, known := x.lineOf(o.Device)
+		if !known {
+			return a, fmt.Errorf("%w: no device %q in the configuration; leave it out and name the line", status.ErrInvalid, o.Device)
+		}
+		if a.Line == "" {
+			a.Line = line
+		}
+	}
+	a.Area = cfg.Line(a.Line).Area
+	return a, nil
+}
+
+func (x actions) lineOf(device string) (string, bool) {
+	for _, d := range x.cfg.Load().Devices {
+		if d.Name == device {
+			return d.Line, true
+		}
+	}
+	return "", false
+}
+
+func (x actions) change(ctx context.Context, f func(*alarm.Engine, time.Time) (edgeagent.Transition, error)) (edgeagent.Alarm, error) {
+	if x.conns.Load() == nil {
+		return edgeagent.Alarm{}, errChecking
+	}
+	return x.loop.Load().change(ctx, f)
+}
+
+// Acknowledge marks an alarm as seen.
+func (x actions) Acknowledge(ctx context.Context, id edgeagent.ID, by string) (edgeagent.Alarm, error) {
+	return x.change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) { return e.Acknowledge(id, by, now) })
+}
+
+// Shelve hides an alarm for a limited time.
+func (x actions) Shelve(ctx context.Context, id edgeagent.ID, by, reason string, d time.Duration) (edgeagent.Alarm, error) {
+	if most := x.cfg.Load().Alarms.MaxShelve; d > most {
+		return edgeagent.Alarm{}, fmt.Errorf("%w: shelving for %v is longer than max_shelve, %v", status.ErrInvalid, d, most)
+	}
+	return x.change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) {
+		return e.Shelve(id, by, reason, d, now)
+	})
+}
+
+// Unshelve ends a shelving.
+func (x actions) Unshelve(ctx context.Context, id edgeagent.ID, by string) (edgeagent.Alarm, error) {
+	return x.change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) { return e.Unshelve(id, by, now) })
+}
+
+// Clear ends an alarm from outside.
+func (x actions) Clear(ctx context.Context, id edgeagent.ID, by string) (edgeagent.Alarm, error) {
+	return x.change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) { return e.ClearOutside(id, by, now) })
+}
+
+// ResumeDevice has a stopped device read again.
+func (x actions) ResumeDevice(_ context.Context, name, by, reason string) error {
+	conns := x.conns.Load()
+	if conns == nil {
+		return errChecking
+	}
+	for _, c := range *conns {
+		for _, d := range c.Status() {
+			if d.Name == name {
+				return c.Resume(name, by, reason)
+			}
+		}
+	}
+	return fmt.Errorf("device %q: %w", name, edgeagent.ErrNotFound)
+}
+
+// RetryJob puts a failed job back into the queue.
+func (x actions) RetryJob(ctx context.Context, id edgeagent.ID, by string) error {
+	return x.onJob(id, func(db *queue.DB) error { return db.RetryJob(ctx, id, by) })
+}
+
+// DiscardJob gives a job up.
+func (x actions) DiscardJob(ctx context.Context, id edgeagent.ID, by, reason string) error {
+	return x.onJob(id, func(db *queue.DB) error { return db.Discard(ctx, id, by, reason) })
+}
+
+// Feedback stores a person's verdict on a diagnosis.
+func (x actions) Feedback(ctx context.Context, id edgeagent.ID, f edgeagent.Feedback) (edgeagent.Job, error) {
+	if err := x.onJob(id, func(db *queue.DB) error { return db.Feedback(ctx, id, f) }); err != nil {
+		return edgeagent.Job{}, err
+	}
+	return x.db.Load().Job(id)
+}
+
+func (x actions) onJob(id edgeagent.ID, do func(*queue.DB) error) error {
+	db := x.db.Load()
+	if db == nil {
+		return errChecking
+	}
+	if err := do(db); err != nil {
+		return err
+	}
+	x.page.Changed(status.KindJob, string(id))
+	return nil
+}
+
+// Reload reads the configuration again.
+func (x actions) Reload(ctx context.Context) ([]string, error) {
+	if x.conns.Load() == nil {
+		return nil, errChecking
+	}
+	return x.reload(context.WithoutCancel(ctx))
+}
+
+// isLoopback reports whether a URL stays on this machine.
+func isLoopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}

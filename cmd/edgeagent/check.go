@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"edgeagent"
+	"edgeagent/config"
+	"edgeagent/plc"
+)
+
+// checkAnswer is what would be read, as check --json prints it.
+type checkAnswer struct {
+	File    string        `json:"file"`
+	Hash    string        `json:"config_hash"`
+	Devices []deviceCheck `json:"devices"`
+}
+
+type deviceCheck struct {
+	Name    string      `json:"name"`
+	URL     string      `json:"url"`
+	Unit    int         `json:"unit"`
+	Enabled bool        `json:"enabled"`
+	Scans   []scanCheck `json:"scans"`
+	Tags    []tagCheck  `json:"tags"`
+	Alarms  []string    `json:"alarms"`
+}
+
+// scanCheck is one scan class: the tags that are read at the same period.
+type scanCheck struct {
+	Every    string   `json:"every"`
+	Requests []string `json:"requests"`
+}
+
+type tagCheck struct {
+	Name    string             `json:"name"`
+	Address string             `json:"address"` // in all its notations
+	Type    edgeagent.DataType `json:"type"`
+	Order   string             `json:"order"`
+}
+
+func newCheck(o *options) *cobra.Command {
+	return jsonFlag(&cobra.Command{
+		Use: "check", Short: "validate the configuration and print every request that would be sent; sends nothing",
+		Args: exactly(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			path := config.DefaultPath(o.configPath)
+			cfg, err := config.Load(path, checks())
+			if err != nil {
+				return configError(err)
+			}
+			answer := describe(path, cfg)
+			if o.json {
+				return printJSON(c.OutOrStdout(), answer)
+			}
+			printCheck(c.OutOrStdout(), answer)
+			return nil
+		},
+	}, o)
+}
+
+func describe(path string, cfg *config.Config) checkAnswer {
+	answer := checkAnswer{File: path, Hash: cfg.Hash(), Devices: []deviceCheck{}}
+	for _, d := range cfg.Devices {
+		dc := deviceCheck{Name: d.Name, URL: d.URL, Unit: d.Unit, Enabled: d.Enabled, Scans: scanChecks(d), Alarms: []string{}}
+		for _, t := range d.Tags {
+			order := string(t.Order)
+			if t.Registers() < 2 {
+				order = ""
+			}
+			dc.Tags = append(dc.Tags, tagCheck{t.Name, t.Addr.Notations(), t.Type, order})
+		}
+		for _, a := range d.Alarms {
+			dc.Alarms = append(dc.Alarms, a.Code)
+		}
+		answer.Devices = append(answer.Devices, dc)
+	}
+	return answer
+}
+
+// scanChecks plans every scan class of a device, in the order of its tags.
+func scanChecks(d config.Device) []scanCheck {
+	spec := deviceSpec(d)
+	byPeriod := map[string][]plc.TagSpec{}
+	var order []string
+	for _, t := range spec.Tags {
+		every := t.Scan
+		if every == 0 {
+			every = spec.Scan
+		}
+		if _, known := byPeriod[every.String()]; !known {
+			order = append(order, every.String())
+		}
+		byPeriod[every.String()] = append(byPeriod[every.String()], t)
+	}
+	var all []scanCheck
+	for _, every := range order {
+		s := scanCheck{Every: every}
+		for _, r := range plc.Plan(byPeriod[every], spec.MaxRegisters, spec.MaxBits, spec.MaxGap, spec.NeverRead) {
+			s.Requests = append(s.Requests, r.String())
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func printCheck(w io.Writer, a checkAnswer) {
+	fmt.Fprintf(w, "%s: accepted (%s)\n", a.File, a.Hash)
+	for _, d := range a.Devices {
+		state := ""
+		if !d.Enabled {
+			state = ", disabled"
+		}
+		fmt.Fprintf(w, "\n%s  %s  unit %s%s\n", d.Name, d.URL, strconv.Itoa(d.Unit), state)
+		for _, s := range d.Scans {
+			fmt.Fprintf(w, "  every %s:\n", s.Every)
+			for _, r := range s.Requests {
+				fmt.Fprintf(w, "    %s\n", r)
+			}
+		}
+		rows := [][]string{}
+		for _, t := range d.Tags {
+			rows = append(rows, []string{"  " + t.Name, t.Address, string(t.Type), t.Order})
+		}
+		_ = table(w, rows)
+		if len(d.Alarms) > 0 {
+			fmt.Fprintf(w, "  alarms: %s\n", strings.Join(d.Alarms, ", "))
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"edgeagent/internal/retry"
+)
+
+// notify tells systemd something; without systemd it does nothing. Its errors
+// are of no use to anybody: a service manager that does not listen will restart
+// us, which is what it would do on an error.
+func notify(state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, _ = conn.Write([]byte(state))
+}
+
+// watchdog pets systemd's watchdog as long as the agent makes progress; a
+// process that merely exists gets none.
+func watchdog(ctx context.Context, progressing func() bool) error {
+	usec, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
+	if err != nil || usec <= 0 {
+		<-ctx.Done()
+		return nil
+	}
+	every := time.Duration(usec) * time.Microsecond / 3
+	for retry.Sleep(ctx, every) == nil {
+		if progressing() {
+			notify("WATCHDOG=1")
+		}
+	}
+	return nil
+}

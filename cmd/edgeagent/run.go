@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"edgeagent"
+	"edgeagent/alarm"
+	"edgeagent/config"
+	"edgeagent/llm"
+	"edgeagent/llm/runbook"
+	"edgeagent/plc"
+	"edgeagent/queue"
+	"edgeagent/status"
+	upsync "edgeagent/sync"
+	"edgeagent/tags"
+)
+
+func newRun(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Short: "run the agent in the foreground until SIGTERM or SIGINT", Args: exactly(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, refused, err := loadForRun(config.DefaultPath(o.configPath))
+			if err != nil {
+				return err
+			}
+			a := newAgent(cfg, newLog(cfg.Log, c.ErrOrStderr()))
+			a.path = config.DefaultPath(o.configPath)
+			if refused != nil {
+				a.log.Error("configuration refused, running the last accepted one", "error", refused)
+				a.refused.Store(&refused)
+			}
+			return a.Run(c.Context())
+		},
+	}
+}
+
+// loadForRun returns the configuration to run, and why the file itself was
+// refused when it is the last accepted one: a gateway whose file was broken
+// while it was down still starts, and says so.
+func loadForRun(path string) (cfg *config.Config, refused, err error) {
+	cfg, err = config.Load(path, checks())
+	if err == nil {
+		return cfg, nil, nil
+	}
+	last, lastErr := config.LastAccepted(path, checks())
+	if lastErr != nil {
+		if errors.Is(lastErr, config.ErrNoAccepted) {
+			return nil, nil, configError(err)
+		}
+		return nil, nil, configError(errors.Join(err, lastErr))
+	}
+	return last, err, nil
+}
+
+func configError(err error) error { return &exitError{code: exitConfig, err: err} }
+
+// agent is everything that runs. Its fields are written by start, reload and
+// stop alone, under mu; what pages read lies behind atomic pointers, because
+// the page is up before the data file is open.
+type agent struct {
+	log     *slog.Logger
+	path    string // of the configuration file
+	started time.Time
+	onPage  func(url string) // told when the page answers; may be nil
+
+	cfg     atomic.Pointer[config.Config]
+	refused atomic.Pointer[error] // why the file on disk is not what runs
+	loop    atomic.Pointer[loop]  // a reload replaces it
+	db      atomic.Pointer[queue.DB]
+	book    atomic.Pointer[runbook.Book]
+	router  atomic.Pointer[llm.Router]
+	conns   atomic.Pointer[[]*plc.Connection]
+	ups     atomic.Pointer[[]*upsync.Uploader]
+
+	metrics *status.Metrics
+	page    *status.Server
+	table   *tags.Table
+	rec     *recorder
+	pokes   *fanout
+
+	mu       sync.Mutex // start, reload and stop, one at a time
+	plant    *wing
+	diagnose *wing
+	upstream *wing
+	raising  sync.Mutex // one outside alarm at a time: keys are checked against commits
+}
+
+func newAgent(cfg *config.Config, log *slog.Logger) *agent {
+	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout()}
+	a.cfg.Store(cfg)
+	a.page = status.New(status.Options{
+		Source: source{a}, Actions: actions{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
+		Ready: a.ready, Healthy: a.healthy, Metrics: a.metrics,
+	})
+	return a
+}
+
+// Run starts the page, opens the data file, starts everything else, and ends
+// in the reverse order when ctx does.
+func (a *agent) Run(ctx context.Context) error {
+	page, err := a.servePage(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	defer page.stop()
+	if err := a.openFile(ctx); err != nil {
+		return err
+	}
+	defer a.closeFile()
+	base, cancelBase := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelBase()
+	recording, err := a.start(base)
+	if err != nil {
+		return err
+	}
+	notify("READY=1")
+	err = a.wait(ctx, base)
+	notify("STOPPING=1")
+	a.shutdown(recording)
+	return err
+}
+
+// wait returns when the agent is asked to end or cannot go on.
+func (a *agent) wait(ctx, base context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	go func() { _ = watchdog(ctx, a.progressing) }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.db.Load().Failed():
+			return fmt.Errorf("data file %s cannot be trusted after an I/O error: %s; ending, so that a restart opens it anew",
+				dataFile(a.cfg.Load()), a.db.Load().Storage().Error)
+		case <-hup:
+			changes, err := a.reload(base)
+			if err != nil {
+				a.log.Error("configuration refused, the old one goes on", "error", err)
+				continue
+			}
+			a.log.Info("configuration read again", "changes", len(changes))
+		}
+	}
+}
+
+// servePage listens on the page's address and on the socket.
+func (a *agent) servePage(ctx context.Context) (*wing, error) {
+	cfg := a.cfg.Load()
+	if err := os.MkdirAll(cfg.Agent.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w; create it for the user that runs the agent, or set [agent] data_dir", err)
+	}
+	tcp, err := listen(ctx, "tcp", cfg.Status.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("open the page: %w; set [status] listen to a free address", err)
+	}
+	unix, err := listenUnix(ctx, cfg.Agent.Socket)
+	if err != nil {
+		_ = tcp.Close()
+		return nil, fmt.Errorf("open the socket: %w; set [agent] socket", err)
+	}
+	w := startWing(ctx, a.log,
+		runner{"page", func(ctx context.Context) error { return a.page.Serve(ctx, tcp) }},
+		runner{"socket", func(ctx context.Context) error { return a.page.ServeSocket(ctx, unix) }})
+	url := "http://" + tcp.Addr().String()
+	a.log.Info("page is up", "url", url, "socket", cfg.Agent.Socket)
+	if a.onPage != nil {
+		a.onPage(url)
+	}
+	return w, nil
+}
+
+func listen(ctx context.Context, network, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, network, addr)
+}
+
+// listenUnix replaces a socket that nobody answers on, as a kill -9 leaves it.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	if conn, err := d.DialContext(ctx, "unix", path); err == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%s: another agent answers there", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func dataFile(cfg *config.Config) string { return filepath.Join(cfg.Agent.DataDir, "edgeagent.db") }
+
+func (a *agent) openFile(ctx context.Context) error {
+	cfg := a.cfg.Load()
+	o := queueOptions(cfg)
+	o.Log, o.Check, o.OnCommit = a.log, checkInChild, a.metrics.CommitDone
+	db, err := queue.Open(ctx, o)
+	if err != nil {
+		return fmt.Errorf("open the data file: %w", err)
+	}
+	a.db.Store(db)
+	if a.refused.Load() == nil {
+		err = config.Accept(cfg)
+	}
+	if err != nil {
+		a.log.Error("accepted configuration not kept: a broken file would not start", "error", err)
+	}
+	a.page.Changed(status.KindStorage, "")
+	return nil
+}
+
+func (a *agent) closeFile() {
+	if err := a.db.Load().Close(); err != nil {
+		a.log.Error("close the data file", "error", err)
+	}
+}
+
+// start runs everything behind the data file. It returns the recorder's wing,
+// which ends last.
+func (a *agent) start(ctx context.Context) (*wing, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	cfg := a.cfg.Load()
+	a.loadRunbook(cfg)
+	all, lines := plainTags(cfg)
+	a.table = tags.New(all, lines)
+	engine, err := newEngine(cfg, all)
+	if err != nil {
+		return nil, err
+	}
+	a.rec = newRecorder(a.log, func() hinter { return a.book.Load() }, a.stored)
+	a.rec.store = a.db.Load()
+	a.loop.Store(newLoop(a.table, engine, a.rec, a.log, a.scanned))
+	a.rec.Put(engine.Restore(a.db.Load().OpenAlarms()), nil)
+	recording := startWing(ctx, a.log, runner{"recorder", a.rec.Run})
+	a.sayStarted(ctx)
+	a.startPlant(ctx, cfg)
+	a.startDiagnosis(ctx, cfg)
+	a.startUpstream(ctx, cfg)
+	return recording, nil
+}
+
+func newEngine(cfg *config.Config, all []edgeagent.Tag) (*alarm.Engine, error) {
+	e, err := alarm.New(alarmRules(cfg), all, alarm.Options{Lines: areas(cfg), MaxShelve: cfg.Alarms.MaxShelve})
+	if err != nil {
+		return nil, fmt.Errorf("build the alarms: %w", err)
+	}
+	return e, nil
+}
+
+// loadRunbook reads the plant's runbook; what is wrong with it is said, and
+// the rest of it used.
+func (a *agent) loadRunbook(cfg *config.Config) (changed bool) {
+	book, err := runbook.Load(runbookPath(cfg))
+	if err != nil {
+		a.log.Error("runbook not read, answers come from what moved before the alarm", "error", err)
+		book, _ = runbook.Load("")
+	}
+	for _, p := range book.Problems {
+		a.log.Warn("runbook", "problem", p)
+	}
+	return !reflect.DeepEqual(a.book.Swap(book), book)
+}
+
+type startedData struct {
+	Version    string `json:"version"`
+	ConfigHash string `json:"config_hash"`
+	BootedFrom string `json:"config"` // file, or last_accepted
+}
+
+func (a *agent) sayStarted(ctx context.Context) {
+	from := "file"
+	if a.refused.Load() != nil {
+		from = "last_accepted"
+	}
+	if err := a.db.Load().AgentStarted(ctx, startedData{version, a.cfg.Load().Hash(), from}); err != nil {
+		a.log.Error("start not recorded", "error", err)
+	}
+}
+
+// shutdown has two phases: intake stops at once; running diagnoses get their
+// grace, then the uploader, the recorder and the file.
+func (a *agent) shutdown(recording *wing) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.plant.stop()
+	a.diagnose.stop()
+	a.upstream.stop()
+	recording.stop()
+}
+
+// newLog writes text for a person on a terminal and JSON for a journal.
+func newLog(o config.Log, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: o.Level}
+	if o.Format == "json" || o.Format == "auto" && !isTerminal(w) {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+	"time"
+
+	"edgeagent"
+	"edgeagent/queue"
+	"edgeagent/status"
+)
+
+// source is what the pages read; see [status.Source].
+type source struct{ *agent }
+
+var errChecking = errors.New("the data file is being checked")
+
+// Status collects everything but the headline. Before the data file is open
+// most of it is empty and the storage says why.
+func (s source) Status() edgeagent.Status {
+	cfg := s.cfg.Load()
+	st := edgeagent.Status{
+		Agent: edgeagent.AgentInfo{
+			ID: cfg.Agent.ID, Site: cfg.Agent.Site, Version: version, UptimeS: time.Since(s.started).Seconds(),
+			ConfigHash: cfg.Hash(), ConfigError: s.configError(), ClockSynced: clockSynced(),
+		},
+		Devices: s.devices(), Providers: s.providers(), Upstreams: s.upstreams(),
+		Storage: edgeagent.StorageStatus{State: edgeagent.StorageChecking, MaxBytes: cfg.Queue.MaxSize},
+	}
+	if db := s.db.Load(); db != nil {
+		st.Agent.Epoch, st.Alarms, st.Jobs, st.Spend, st.Storage = db.Epoch(), db.AlarmCounts(), db.JobCounts(), db.Spend(), db.Storage()
+	}
+	if s.conns.Load() != nil {
+		waiting, fault := s.rec.Waiting()
+		st.Storage.Waiting = waiting
+		if fault != nil && st.Storage.Error == "" {
+			st.Storage.Error = fault.Error()
+		}
+	}
+	return st
+}
+
+func (s source) configError() string {
+	refused := s.refused.Load()
+	if refused == nil {
+		return ""
+	}
+	return (*refused).Error()
+}
+
+func (s source) devices() []edgeagent.DeviceStatus {
+	all := []edgeagent.DeviceStatus{}
+	conns := s.conns.Load()
+	if conns == nil {
+		return all
+	}
+	for _, c := range *conns {
+		for _, d := range c.Status() {
+			d.Tags = s.table.Counts(d.Name)
+			all = append(all, d)
+		}
+	}
+	order := map[string]int{}
+	for i, d := range s.cfg.Load().Devices {
+		order[d.Name] = i
+	}
+	slices.SortStableFunc(all, func(a, b edgeagent.DeviceStatus) int { return order[a.Name] - order[b.Name] })
+	return all
+}
+
+func (s source) providers() []edgeagent.ProviderStatus {
+	if r := s.router.Load(); r != nil {
+		return r.Status()
+	}
+	return []edgeagent.ProviderStatus{}
+}
+
+func (s source) upstreams() []edgeagent.UpstreamStatus {
+	all := []edgeagent.UpstreamStatus{}
+	if ups := s.ups.Load(); ups != nil {
+		for _, u := range *ups {
+			all = append(all, u.Status())
+		}
+	}
+	return all
+}
+
+// Readings returns the tags of a device, or of all.
+func (s source) Readings(device string) []edgeagent.Reading {
+	if s.conns.Load() == nil {
+		return nil
+	}
+	return s.table.Readings(device)
+}
+
+// Trend returns what is remembered of a tag.
+func (s source) Trend(device, tag string, since time.Time) []status.Point {
+	if s.conns.Load() == nil {
+		return nil
+	}
+	points := s.table.History(device, tag, since)
+	out := make([]status.Point, len(points))
+	for i, p := range points {
+		out[i] = status.Point{At: p.At, Min: p.Min, Max: p.Max, Last: p.Last}
+	}
+	return out
+}
+
+// Alarm returns one alarm as it was committed.
+func (s source) Alarm(id edgeagent.ID) (edgeagent.Alarm, error) {
+	return reading(s, func(db *queue.DB) (edgeagent.Alarm, error) { return db.Alarm(id) })
+}
+
+// Evidence returns what was frozen when the alarm rose.
+func (s source) Evidence(id edgeagent.ID) (*edgeagent.Evidence, error) {
+	return reading(s, func(db *queue.DB) (*edgeagent.Evidence, error) { return db.Evidence(id) })
+}
+
+// Job returns one job.
+func (s source) Job(id edgeagent.ID) (edgeagent.Job, error) {
+	return reading(s, func(db *queue.DB) (edgeagent.Job, error) { return db.Job(id) })
+}
+
+// Alarms returns a page of alarms.
+func (s source) Alarms(state string, limit int, after edgeagent.ID) ([]edgeagent.Alarm, edgeagent.ID, error) {
+	db := s.db.Load()
+	if db == nil {
+		return nil, "", errChecking
+	}
+	return db.Alarms(queue.AlarmFilter{State: state, Limit: limit, After: after})
+}
+
+// Jobs returns a page of jobs.
+func (s source) Jobs(state string, limit int, after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error) {
+	db := s.db.Load()
+	if db == nil {
+		return nil, "", errChecking
+	}
+	return db.Jobs(queue.JobFilter{State: edgeagent.JobState(state), Limit: limit, After: after})
+}
+
+func reading[T any](s source, read func(*queue.DB) (T, error)) (T, error) {
+	db := s.db.Load()
+	if db == nil {
+		var zero T
+		return zero, errChecking
+	}
+	return read(db)
+}
+
+// healthy says whether the process and its data file work.
+func (a *agent) healthy() error {
+	db := a.db.Load()
+	if db == nil {
+		return nil // being checked: the process works
+	}
+	select {
+	case <-db.Failed():
+		return errors.New(db.Storage().Error)
+	default:
+		return nil
+	}
+}
+
+// ready says whether the queue is open and every device has been tried once.
+func (a *agent) ready() error {
+	if a.db.Load() == nil || a.conns.Load() == nil {
+		return errChecking
+	}
+	for _, d := range (source{a}).devices() {
+		if d.State == edgeagent.DeviceConnecting {
+			return errors.New("device " + d.Name + " has not been tried yet")
+		}
+	}
+	return nil
+}
+
+// progressing says whether the agent still does its work: the loop turns and
+// the data file is trusted.
+func (a *agent) progressing() bool {
+	beat := time.Unix(0, a.loop.Load().beat.Load())
+	return time.Since(beat) < 30*time.Second && a.healthy() == nil
+}
+
+// clockSynced asks the kernel whether somebody keeps the clock right.
+func clockSynced() bool {
+	const unsynchronised = 0x40 // STA_UNSYNC
+	var t syscall.Timex
+	_, err := syscall.Adjtimex(&t)
+	return err == nil && t.Status&unsynchronised == 0
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"edgeagent"
+	"edgeagent/internal/retry"
+)
+
+type tagsAnswer struct {
+	Tags []edgeagent.Reading `json:"tags"`
+}
+
+func newTags(o *options) *cobra.Command {
+	list := jsonFlag(&cobra.Command{
+		Use: "list", Short: "every tag with value, quality and age", Args: exactly(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error { return tagsOnce(c, o, "", "") },
+	}, o)
+	read := jsonFlag(&cobra.Command{
+		Use: "read DEVICE [TAG]", Short: "the tags of one device, as the running agent last read them",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 && len(args) != 2 {
+				return usagef("%s takes a device and at most one tag", c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			return tagsOnce(c, o, args[0], strings.Join(args[1:], ""))
+		},
+	}, o)
+	watch := &cobra.Command{
+		Use: "watch [DEVICE]", Short: "print values as they change, until interrupted", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return tagsWatch(c, o, strings.Join(args, "")) },
+	}
+	return group("tags", "values with quality and age", list, read, watch)
+}
+
+func tagsOnce(c *cobra.Command, o *options, device, tag string) error {
+	cl, err := newClient(o)
+	if err != nil {
+		return err
+	}
+	readings, err := fetchTags(c.Context(), cl, device)
+	if err != nil {
+		return err
+	}
+	if tag != "" {
+		if readings = onlyTag(readings, tag); len(readings) == 0 {
+			return fmt.Errorf("device %q has no tag %q; see edgeagent tags read %s", device, tag, device)
+		}
+	}
+	if o.json {
+		return printJSON(c.OutOrStdout(), tagsAnswer{readings})
+	}
+	return printTags(c.OutOrStdout(), readings)
+}
+
+func fetchTags(ctx context.Context, cl *client, device string) ([]edgeagent.Reading, error) {
+	path := "/api/v1/tags"
+	if device != "" {
+		path += "?device=" + url.QueryEscape(device)
+	}
+	var a tagsAnswer
+	err := cl.get(ctx, path, &a)
+	return a.Tags, err
+}
+
+func onlyTag(all []edgeagent.Reading, tag string) []edgeagent.Reading {
+	var out []edgeagent.Reading
+	for _, r := range all {
+		if r.Tag == tag {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func printTags(w io.Writer, readings []edgeagent.Reading) error {
+	rows := [][]string{{"TAG", "VALUE", "QUALITY", "AGE", "RAW", "ADDRESS"}}
+	for _, r := range readings {
+		rows = append(rows, []string{r.Device + "." + r.Tag, valueWord(r), qualityWord(r), seconds(r.AgeS), rawWord(r.Raw), r.Address})
+	}
+	return table(w, rows)
+}
+
+func valueWord(r edgeagent.Reading) string {
+	s := r.Value.String()
+	if r.Text != "" {
+		s += " " + r.Text
+	}
+	if r.EngUnit != "" && !r.Value.IsNone() {
+		s += " " + r.EngUnit
+	}
+	return s
+}
+
+func qualityWord(r edgeagent.Reading) string {
+	if r.Reason == nil {
+		return r.Quality.String()
+	}
+	return r.Quality.String() + ": " + r.Reason.Text
+}
+
+func rawWord(raw []uint16) string {
+	parts := make([]string, len(raw))
+	for i, w := range raw {
+		parts[i] = fmt.Sprintf("%04X", w)
+	}
+	return dash(strings.Join(parts, " "))
+}
+
+// tagsWatch asks twice a second and prints what is different: value, quality
+// or reason. The agent's own scan rate is the limit anyway.
+func tagsWatch(c *cobra.Command, o *options, device string) error {
+	cl, err := newClient(o)
+	if err != nil {
+		return err
+	}
+	last := map[string]string{}
+	for {
+		readings, err := fetchTags(c.Context(), cl, device)
+		if c.Context().Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, r := range readings {
+			name, now := r.Device+"."+r.Tag, valueWord(r)+"  "+qualityWord(r)
+			if last[name] != now {
+				last[name] = now
+				c.Printf("%s  %s  %s\n", clock(r.At), printable(name), printable(now))
+			}
+		}
+		if retry.Sleep(c.Context(), 500*time.Millisecond) != nil {
+			return nil
+		}
+	}
+}

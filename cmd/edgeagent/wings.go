@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"edgeagent"
+	"edgeagent/config"
+	"edgeagent/diagnose"
+	"edgeagent/internal/retry"
+	"edgeagent/llm"
+	"edgeagent/plc"
+	"edgeagent/status"
+	upsync "edgeagent/sync"
+	"edgeagent/sync/https"
+)
+
+// startPlant runs the loop and one connection per endpoint.
+func (a *agent) startPlant(ctx context.Context, cfg *config.Config) {
+	loop := a.loop.Load()
+	conns := connections(cfg, plc.Options{
+		Deliver: loop.inbox.Put, Memory: a.db.Load(), Log: a.log, OnRequest: a.metrics.RequestDone,
+	})
+	a.conns.Store(&conns)
+	parts := []runner{{"loop", loop.Run}}
+	for i, c := range conns {
+		parts = append(parts, runner{"connection " + strconv.Itoa(i), c.Run})
+	}
+	a.plant = startWing(ctx, a.log, parts...)
+}
+
+// startDiagnosis runs the router's probers and the workers.
+func (a *agent) startDiagnosis(ctx context.Context, cfg *config.Config) {
+	db := a.db.Load()
+	router := llm.New(llm.Options{
+		Providers: providers(cfg), Runbook: a.book.Load(), Ledger: db,
+		MaxConcurrent: cfg.LLM.MaxConcurrent, JobCapUSD: cfg.LLM.JobCapUSD, DiagnoseStop: cfg.LLM.DiagnoseStop,
+		Language: cfg.LLM.Language, Log: a.log, OnCall: a.called,
+	})
+	a.router.Store(router)
+	worker := diagnose.New(diagnose.Options{
+		Jobs: db, Ready: db, Diagnoser: router, Workers: cfg.Queue.Workers, Grace: cfg.Agent.ShutdownGrace,
+		Deadline: router.Deadline(), Retry: jobRetry, Log: a.log, OnJob: a.jobDone,
+	})
+	a.diagnose = startWing(ctx, a.log, runner{"router", router.Run}, runner{"worker", worker.Run})
+}
+
+// startUpstream runs one uploader per upstream and the watcher of the links.
+func (a *agent) startUpstream(ctx context.Context, cfg *config.Config) {
+	db := a.db.Load()
+	parts := []runner{{"link watch", func(ctx context.Context) error { return watchLinks(ctx, a.pokes.poke) }}}
+	var ups []*upsync.Uploader
+	for _, s := range cfg.Sync {
+		ready, unsubscribe := db.OutboxReady()
+		poke, unpoke := a.pokes.subscribe()
+		u := upsync.New(uploaderOptions(cfg, s, db, ready, poke, a))
+		ups = append(ups, u)
+		parts = append(parts, runner{"upstream " + s.Name, func(ctx context.Context) error {
+			defer unsubscribe()
+			defer unpoke()
+			return u.Run(ctx)
+		}})
+	}
+	a.ups.Store(&ups)
+	a.upstream = startWing(ctx, a.log, parts...)
+}
+
+// outbox is what the data file is to an uploader.
+type outbox interface {
+	upsync.Outbox
+	upsync.Book
+}
+
+func uploaderOptions(cfg *config.Config, s config.Sync, db outbox, ready, poke <-chan struct{}, a *agent) upsync.Options {
+	to := https.Options{
+		URL: s.URL, CAFile: s.CAFile, Timeout: s.Timeout, ReceiptStatus: s.Receipt == "status", UserAgent: "edgeagent/" + version,
+	}
+	if s.Token.IsSet() {
+		to.Token = s.Token.Read
+	}
+	return upsync.Options{
+		Name: s.Name, URL: s.URL, Destination: https.New(to), Outbox: db, Book: db, Ready: ready, Poke: poke,
+		Source: edgeagent.Source(cfg.Agent.Site, cfg.Agent.ID), Batch: s.Batch, Timeout: s.Timeout, Heartbeat: s.Heartbeat,
+		Retry: retry.Backoff{First: s.Retry.First, Max: s.Retry.Max}, Receipt: s.Receipt, Log: a.log,
+		HeartbeatData: a.heartbeat,
+	}
+}
+
+// heartbeatData is what upstream learns of an agent that has nothing to send.
+type heartbeatData struct {
+	Version  string                `json:"version"`
+	UptimeS  float64               `json:"uptime_s"`
+	Headline edgeagent.Headline    `json:"headline"`
+	Alarms   edgeagent.AlarmCounts `json:"alarms"`
+	Jobs     edgeagent.JobCounts   `json:"jobs"`
+}
+
+func (a *agent) heartbeat() any {
+	s := source{a}.Status()
+	return heartbeatData{version, s.Agent.UptimeS, status.Headline(s), s.Alarms, s.Jobs}
+}
+
+// The hooks: what happened is counted, and open pages hear of it.
+
+func (a *agent) scanned(s edgeagent.Scan) {
+	a.metrics.ScanDone(s.Device, s.Took, s.Err)
+	a.page.Changed(status.KindDevice, s.Device)
+	a.page.Changed(status.KindTag, s.Device)
+}
+
+func (a *agent) stored(t edgeagent.Transition, stored edgeagent.Alarm) {
+	if t.Kind == edgeagent.TransitionRaised {
+		a.metrics.AlarmRaised(stored.Device)
+		a.log.Info("alarm raised", "alarm", stored.ID, "device", stored.Device, "code", stored.Code, "job", stored.Job)
+	}
+	a.page.Changed(status.KindAlarm, string(stored.ID))
+	if stored.Job != "" {
+		a.page.Changed(status.KindJob, string(stored.Job))
+	}
+}
+
+func (a *agent) called(c edgeagent.Call) {
+	a.metrics.CallDone(c)
+	a.page.Changed(status.KindProvider, c.Provider)
+}
+
+func (a *agent) jobDone(outcome string, took time.Duration) {
+	a.metrics.JobDone(outcome, took)
+	a.page.Changed(status.KindJob, "")
+	a.page.Changed(status.KindAlarm, "") // its job's state is shown there
+}
