@@ -1,0 +1,95 @@
+/* A Modbus TCP server on libmodbus: an independent implementation to read from.
+ * usage: libmodbus-server PORT
+ * Every register is a function of its address. Lines on standard input change
+ * the image while it runs: "holding ADDRESS VALUE" and "coil ADDRESS VALUE". */
+#include <errno.h>
+#include <modbus.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+#include <unistd.h>
+
+enum { SIZE = 1000 };
+
+static void fill(modbus_mapping_t *m) {
+	for (int i = 0; i < SIZE; i++) {
+		m->tab_registers[i] = (uint16_t)(i * 7 + 1);
+		m->tab_input_registers[i] = (uint16_t)(i * 13 + 5);
+		m->tab_bits[i] = i % 3 == 0;
+		m->tab_input_bits[i] = i % 5 == 0;
+	}
+	modbus_set_float_abcd(12.5f, m->tab_registers + 100);
+	modbus_set_float_cdab(-3.25f, m->tab_registers + 102);
+	modbus_set_float_badc(1e6f, m->tab_registers + 104);
+	modbus_set_float_dcba(0.001f, m->tab_registers + 106);
+	m->tab_registers[500] = 0;
+}
+
+static int command(modbus_mapping_t *m) {
+	char area[16];
+	unsigned address, value;
+	if (scanf("%15s %u %u", area, &address, &value) != 3)
+		return -1;
+	if (address >= SIZE)
+		return 0;
+	if (strcmp(area, "holding") == 0)
+		m->tab_registers[address] = (uint16_t)value;
+	else if (strcmp(area, "coil") == 0)
+		m->tab_bits[address] = value != 0;
+	printf("ok\n");
+	fflush(stdout);
+	return 0;
+}
+
+static void serve(modbus_t *ctx, modbus_mapping_t *m, int fd, fd_set *all) {
+	uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
+	modbus_set_socket(ctx, fd);
+	int rc = modbus_receive(ctx, query);
+	if (rc > 0)
+		modbus_reply(ctx, query, rc, m);
+	else if (rc == -1) {
+		close(fd);
+		FD_CLR(fd, all);
+	}
+}
+
+int main(int argc, char **argv) {
+	if (argc != 2)
+		return 2;
+	setvbuf(stdin, NULL, _IONBF, 0);
+	modbus_t *ctx = modbus_new_tcp("127.0.0.1", atoi(argv[1]));
+	modbus_mapping_t *m = modbus_mapping_new(SIZE, SIZE, SIZE, SIZE);
+	if (ctx == NULL || m == NULL)
+		return 1;
+	fill(m);
+	int listener = modbus_tcp_listen(ctx, 8);
+	if (listener == -1) {
+		fprintf(stderr, "listen: %s\n", modbus_strerror(errno));
+		return 1;
+	}
+	fd_set all;
+	FD_ZERO(&all);
+	FD_SET(0, &all);
+	FD_SET(listener, &all);
+	int top = listener;
+	printf("ready\n");
+	fflush(stdout);
+	for (;;) {
+		fd_set ready = all;
+		if (select(top + 1, &ready, NULL, NULL, NULL) == -1)
+			return 1;
+		if (FD_ISSET(0, &ready) && command(m) == -1)
+			return 0;
+		if (FD_ISSET(listener, &ready)) {
+			int fd = listener;
+			modbus_tcp_accept(ctx, &fd);
+			fd = modbus_get_socket(ctx);
+			FD_SET(fd, &all);
+			top = fd > top ? fd : top;
+		}
+		for (int fd = 3; fd <= top; fd++)
+			if (fd != listener && FD_ISSET(fd, &ready) && FD_ISSET(fd, &all))
+				serve(ctx, m, fd, &all);
+	}
+}

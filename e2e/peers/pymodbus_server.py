@@ -1,0 +1,57 @@
+"""A Modbus TCP server on pymodbus: an independent implementation to read from.
+
+usage: pymodbus_server.py PORT
+Every register is a function of its address. Lines on standard input change the
+image while it runs: "holding ADDRESS VALUE" and "coil ADDRESS VALUE".
+"""
+import asyncio
+import struct
+import sys
+import threading
+
+from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
+from pymodbus.server import StartAsyncTcpServer
+
+SIZE = 1000
+
+
+def floats(values, address, number, order):
+    """Write a float32; order names the bytes of the big-endian value."""
+    raw = struct.pack(">f", number)
+    sent = bytes(raw["ABCD".index(letter)] for letter in order)
+    values[address], values[address + 1] = struct.unpack(">HH", sent)
+
+
+def image():
+    holding = [(i * 7 + 1) & 0xFFFF for i in range(SIZE)]
+    floats(holding, 100, 12.5, "ABCD")
+    floats(holding, 102, -3.25, "CDAB")
+    floats(holding, 104, 1e6, "BADC")
+    floats(holding, 106, 0.001, "DCBA")
+    holding[500] = 0
+    return ModbusSlaveContext(
+        hr=ModbusSequentialDataBlock(0, holding),
+        ir=ModbusSequentialDataBlock(0, [(i * 13 + 5) & 0xFFFF for i in range(SIZE)]),
+        co=ModbusSequentialDataBlock(0, [i % 3 == 0 for i in range(SIZE)]),
+        di=ModbusSequentialDataBlock(0, [i % 5 == 0 for i in range(SIZE)]),
+        zero_mode=True,
+    )
+
+
+def commands(store):
+    functions = {"holding": 3, "coil": 1}
+    for line in sys.stdin:
+        area, address, value = line.split()
+        store.setValues(functions[area], int(address), [int(value)])
+        print("ok", flush=True)
+
+
+async def main():
+    store = image()
+    threading.Thread(target=commands, args=(store,), daemon=True).start()
+    print("ready", flush=True)
+    await StartAsyncTcpServer(
+        context=ModbusServerContext(slaves=store, single=True), address=("127.0.0.1", int(sys.argv[1])))
+
+
+asyncio.run(main())
