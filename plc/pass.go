@@ -215,6 +215,16 @@ func (p *pass) deliverRefused(i int, now time.Time) {
 	p.deliver(i, s)
 }
 
+// deliverUnreadable says of the tags that no request may ask for why they have
+// no value; once for every time that the device comes up.
+func (p *pass) deliverUnreadable() {
+	for i := range p.d.tags {
+		if t := &p.d.tags[i]; !p.d.limits.readable(t) {
+			p.deliver(i, p.d.unread(t))
+		}
+	}
+}
+
 // take decodes the answer to r for all its tags.
 func (p *pass) take(r Request, payload []byte) {
 	now := time.Now()

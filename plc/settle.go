@@ -12,6 +12,9 @@ import (
 // be delivered. What was read before a failure is still delivered, before all
 // tags are marked: an alarm in it must not be lost.
 func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
+	if d.state != edgeagent.DevicePolling {
+		p.deliverUnreadable()
+	}
 	scan := p.scan(d, began, now)
 	d.took, d.sent = scan.Took, d.sent+uint64(p.sent)
 	d.quality = d.grades(p)
