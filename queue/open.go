@@ -38,6 +38,15 @@ func boltOptions(maxSize int64) *bbolt.Options {
 	}
 }
 
+func openBolt(path string, maxSize int64) (*bbolt.DB, error) {
+	b, err := bbolt.Open(path, 0o640, boltOptions(maxSize))
+	if err != nil {
+		return nil, err
+	}
+	b.AllocSize = allocSize // the default of 16 MiB is much for a small card
+	return b, nil
+}
+
 // openFile opens the file that is there, or begins a new one.
 func (db *DB) openFile(ctx context.Context, o Options) error {
 	_, err := os.Stat(o.Path)
@@ -103,13 +112,12 @@ func (db *DB) replace(o Options, damage error) error {
 // attach opens the file in place and fills memory from it.
 func (db *DB) attach(o Options) error {
 	err := guard(func() (err error) {
-		db.bolt, err = bbolt.Open(o.Path, 0o640, boltOptions(o.MaxSize))
+		db.bolt, err = openBolt(o.Path, o.MaxSize)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	db.bolt.AllocSize = allocSize
 	db.work = newWorking()
 	if err := guard(func() error { return errors.Join(db.load(), db.measure()) }); err != nil {
 		return errors.Join(err, db.bolt.Close())
@@ -124,7 +132,7 @@ func create(path string) error {
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	b, err := bbolt.Open(fresh, 0o640, boltOptions(0))
+	b, err := openBolt(fresh, 0)
 	if err != nil {
 		return err
 	}
