@@ -26,7 +26,7 @@ func parsePages(names ...string) map[string]*template.Template {
 		t := template.New(name).Funcs(template.FuncMap{
 			"size": size, "usd": usd, "number": number, "icon": func(s string) template.URL { return template.URL(s) },
 			"asset": assetPath, "short": short, "command": command, "level": levelWord,
-			"dict": dict,
+			"dict": dict, "count": count,
 		})
 		out[name] = template.Must(t.ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html"))
 	}

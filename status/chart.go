@@ -60,23 +60,25 @@ func (l lens) draw(p plot) *chart {
 	return c
 }
 
-// inside keeps the finite points of the window.
+// inside keeps the points of the window that can be drawn.
 func inside(all []Point, from, to time.Time) []Point {
 	var kept []Point
 	for _, p := range all {
-		if !p.At.Before(from) && !p.At.After(to) && finite(p.Min) && finite(p.Max) && finite(p.Last) {
+		if !p.At.Before(from) && !p.At.After(to) && drawable(p.Min) && drawable(p.Max) && drawable(p.Last) {
 			kept = append(kept, p)
 		}
 	}
 	return kept
 }
 
-func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+// drawable leaves out NaN, infinities and what would overflow a scale: four
+// registers read in the wrong byte order give such numbers.
+func drawable(f float64) bool { return math.Abs(f) <= 1e300 }
 
 func lowest(all []Point) float64 {
 	low := math.Inf(1)
 	for _, p := range all {
-		low = math.Min(low, p.Min)
+		low = min(low, p.Min, p.Last)
 	}
 	return low
 }
@@ -84,7 +86,7 @@ func lowest(all []Point) float64 {
 func highest(all []Point) float64 {
 	top := math.Inf(-1)
 	for _, p := range all {
-		top = math.Max(top, p.Max)
+		top = max(top, p.Max, p.Last)
 	}
 	return top
 }
@@ -95,7 +97,7 @@ func bounds(all []Point, limits []float64) (low, top float64) {
 	for _, limit := range limits {
 		low, top = math.Min(low, limit), math.Max(top, limit)
 	}
-	if !(top > low) || !finite(top-low) {
+	if top <= low {
 		pad := math.Max(math.Abs(low)*0.05, 0.5)
 		return low - pad, low + pad
 	}

@@ -305,7 +305,7 @@ func addReadings(p *plant, now time.Time) {
 		}
 		p.trends["filler.level"] = append(p.trends["filler.level"], Point{at, v - 1, v + 1, v})
 		if i < 150 || i > 200 {
-			p.trends["filler.flow"] = append(p.trends["filler.flow"], Point{at, 12, 12.4, 12.2 - float64(i)/100})
+			p.trends["filler.flow"] = append(p.trends["filler.flow"], Point{at, 11.9 - float64(i)/100, 12.3 - float64(i)/100, 12.2 - float64(i)/100})
 		}
 	}
 }

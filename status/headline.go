@@ -14,9 +14,12 @@ import (
 // Working without the cloud, the local model or an upstream is what the agent
 // was built for: it is degraded, a level below everything a person must act on.
 func Headline(s edgeagent.Status) edgeagent.Headline {
-	// The last error wins over the state: a file that could not be opened is a
-	// fault, however far the check came.
-	level, parts := edgeagent.LevelOK, []string(nil)
+	level, worst, rest := ladder(s)
+	return edgeagent.Headline{Level: level, Text: strings.Join(append(worst, rest...), " · ")}
+}
+
+// ladder returns the worst level, what makes it so, and what there is besides.
+func ladder(s edgeagent.Status) (level edgeagent.Level, worst, rest []string) {
 	for _, rung := range []struct {
 		level edgeagent.Level
 		parts []string
@@ -25,15 +28,16 @@ func Headline(s edgeagent.Status) edgeagent.Headline {
 		{edgeagent.LevelAttention, attentions(s)},
 		{edgeagent.LevelDegraded, degradations(s)},
 	} {
-		if len(rung.parts) > 0 && level == edgeagent.LevelOK {
-			level = rung.level
+		if len(worst) > 0 {
+			rest = append(rest, rung.parts...)
+		} else if len(rung.parts) > 0 {
+			level, worst = rung.level, rung.parts
 		}
-		parts = append(parts, rung.parts...)
 	}
-	if level == edgeagent.LevelOK {
-		parts = []string{quiet(s)}
+	if len(worst) == 0 {
+		return edgeagent.LevelOK, []string{quiet(s)}, nil
 	}
-	return edgeagent.Headline{Level: level, Text: strings.Join(parts, " · ")}
+	return level, worst, rest
 }
 
 func faults(s edgeagent.Status) []string {

@@ -151,7 +151,7 @@ func (g *gauges) put(kind, name string, value float64, labels ...string) {
 		fmt.Fprintf(g.w, "# HELP edgeagent_%s\n# TYPE edgeagent_%s %s\n", name, name, kind)
 		g.last = name
 	}
-	fmt.Fprintf(g.w, "%s %v\n", named(name, labels...), value)
+	fmt.Fprintf(g.w, "%s %s\n", named(name, labels...), strconv.FormatFloat(value, 'f', -1, 64))
 }
 
 func (g *gauges) write(src Source) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"edgeagent"
@@ -19,7 +20,9 @@ type frame struct {
 	Icon    string // the same as a picture
 	Status  edgeagent.Status
 	Clock   string
-	Opening bool // the data file is not open yet
+	Opening bool   // the data file is not open yet
+	Worst   string // of the headline: what makes the level
+	Rest    string // of the headline: what there is besides
 	Trouble string
 	Body    any
 }
@@ -28,6 +31,8 @@ func (s *Server) frame(page, title string) *frame {
 	st := s.snapshot()
 	l := lens{now: time.Now(), zone: s.opt.Location}
 	f := &frame{lens: l, Page: page, Title: title, Status: st, Clock: l.clock(), Opening: checking(st)}
+	_, worst, rest := ladder(st)
+	f.Worst, f.Rest = strings.Join(worst, " · "), strings.Join(rest, " · ")
 	f.Mark, f.Icon = mark(st.Headline.Level), icon(st.Headline.Level)
 	if n := st.Alarms.Unacked; n > 0 {
 		f.Mark += fmt.Sprint(n)
@@ -123,7 +128,11 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request) {
 		s.unread(f, r, "Alarms", err)
 	}
 	sortAlarms(open)
+	stopped := make(map[string]bool) // the alarm's card stands for the device
 	for i, a := range open {
+		if a.Code == edgeagent.CodeDeviceStopped {
+			stopped[a.Device] = true
+		}
 		if i == nowRows {
 			body.More = len(open) - nowRows
 			break
@@ -132,7 +141,7 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, d := range f.Status.Devices {
 		v := f.device(d)
-		if v.Abnormal || v.Down {
+		if (v.Abnormal || v.Down) && !stopped[d.Name] {
 			body.Devices = append(body.Devices, v)
 		}
 		if d.State == edgeagent.DevicePolling {

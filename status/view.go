@@ -80,7 +80,7 @@ func (s *Server) values(l lens, a edgeagent.Alarm, most int) []valueView {
 			break
 		}
 		device, tag, _ := strings.Cut(name, ".")
-		v := valueView{Name: name, At: a.Values[name].String()}
+		v := valueView{Name: name, At: valueText(a.Values[name])}
 		for _, r := range s.opt.Source.Readings(device) {
 			if r.Tag == tag {
 				v.At, v.Now = withUnit(v.At, r.EngUnit), nowText(r)
@@ -101,7 +101,7 @@ func nowText(r edgeagent.Reading) string {
 	if r.Quality == edgeagent.QualityBad {
 		return cmp.Or(r.Reason.String(), "no value")
 	}
-	text := cmp.Or(r.Text, withUnit(r.Value.String(), r.EngUnit))
+	text := cmp.Or(r.Text, withUnit(valueText(r.Value), r.EngUnit))
 	if r.Quality == edgeagent.QualityUncertain {
 		text += " (" + cmp.Or(r.Reason.String(), "uncertain") + ")"
 	}
