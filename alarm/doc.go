@@ -1,0 +1,11 @@
+// Package alarm turns scans into transitions of alarms.
+//
+// The engine is pure: it does no I/O, starts no goroutine and has no clock. It
+// is told what was read and what time it is, and answers with what changed; one
+// goroutine owns it. Everything that an alarm can do is in the table of
+// machine.go.
+//
+// Two rules stand above all others. Losing a value never clears an alarm: it
+// stays, marked, until somebody can see again that it is gone. And one activation
+// has one id: nothing, a restart least of all, raises it twice.
+package alarm

@@ -1,0 +1,118 @@
+package alarm
+
+import (
+	"slices"
+	"time"
+
+	"edgeagent"
+)
+
+// raiseAll raises what rose in this pass: by the time of the samples, then in
+// the order of the rules, but never an alarm before one that mutes it.
+func (p *pass) raiseAll() {
+	rising := p.rising
+	p.rising = nil
+	slices.SortStableFunc(rising, func(a, b *rule) int { return a.roseAt.Compare(b.roseAt) })
+	for len(rising) > 0 {
+		i := max(0, slices.IndexFunc(rising, func(r *rule) bool { return !mutedByAny(r, rising) }))
+		r := rising[i]
+		rising = slices.Delete(rising, i, i+1)
+		if r.muted = p.engine.muter(r) != ""; r.muted {
+			r.since = time.Time{}
+			continue
+		}
+		p.raise(r)
+	}
+}
+
+func mutedByAny(r *rule, others []*rule) bool {
+	return slices.ContainsFunc(others, func(o *rule) bool {
+		return o != r && o.Device == r.Device && slices.Contains(r.InhibitedBy, o.Code)
+	})
+}
+
+func (p *pass) raise(r *rule) {
+	a := edgeagent.Alarm{
+		Device: r.Device, Line: r.Line, Area: r.Area, Code: r.Code, Text: r.Text, Origin: edgeagent.OriginTag,
+		Priority: r.Priority, Values: r.values(), Observed: edgeagent.ObservedLive, Diagnose: r.Diagnose, Safety: r.Safety,
+	}
+	if a.Area == "" {
+		a.Area = p.engine.areas[r.Line]
+	}
+	if r.atStart {
+		a.Observed = edgeagent.ObservedAtStart
+	}
+	act, t := p.engine.begin(a, r, p.now)
+	r.open, r.since, r.atStart = act, time.Time{}, false
+	t.Evidence = p.view.Evidence(r.Device, r.context(), p.now)
+	p.out = append(p.out, t)
+}
+
+// begin opens a new activation. One that only waits to be seen gives way
+// before, see [pass.supersede].
+func (e *Engine) begin(a edgeagent.Alarm, r *rule, now time.Time) (*activation, edgeagent.Transition) {
+	a.ID, a.State = edgeagent.NewID(now), edgeagent.AlarmNormal
+	a.FirstOut = e.firstOut(a.Line, now)
+	k := keyOf(a)
+	if s, shelved := e.shelves[k]; shelved && now.Before(s.until) {
+		until := s.until
+		a.ShelvedUntil, a.ShelveReason, a.Diagnose = &until, s.reason, false
+	}
+	if a.Values == nil {
+		a.Values = map[string]edgeagent.Value{}
+	}
+	act := &activation{alarm: a, rule: r}
+	t, _ := advance(&act.alarm, rise, now) // normal has a row for it
+	e.open[a.ID], e.active[k] = act, act
+	return act, t
+}
+
+// firstOut books a raise of the line and reports whether the line was quiet
+// before it.
+func (e *Engine) firstOut(line string, now time.Time) bool {
+	last, rose := e.rose[line]
+	e.rose[line] = now
+	return !rose || now.Sub(last) > firstOutQuiet
+}
+
+// muter returns the code that keeps a rule from raising now, empty if none
+// does.
+func (e *Engine) muter(r *rule) string {
+	if e.isActive(stopKey(r.Device)) {
+		return edgeagent.CodeDeviceStopped
+	}
+	return e.inhibitor(r)
+}
+
+func (e *Engine) inhibitor(r *rule) string {
+	for _, code := range r.InhibitedBy {
+		if code != r.Code && e.isActive(key{origin: edgeagent.OriginTag, device: r.Device, code: code}) {
+			return code
+		}
+	}
+	return ""
+}
+
+func (e *Engine) isActive(k key) bool {
+	act := e.active[k]
+	return act != nil && act.alarm.State.Active()
+}
+
+// mute brings the rules of a device up to date with what mutes them now: open
+// alarms say by what they are suppressed, rules that got their voice back are
+// looked at again.
+func (p *pass) mute(device string) {
+	for _, r := range p.engine.byDevice[device] {
+		if act := r.open; act != nil {
+			if by := p.engine.inhibitor(r); by != act.alarm.SuppressedBy {
+				act.alarm.SuppressedBy = by
+				p.change(act, mark)
+			}
+			continue
+		}
+		if r.muted && p.engine.muter(r) == "" {
+			r.muted = false
+			p.enqueue(r)
+		}
+	}
+}

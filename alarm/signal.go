@@ -1,0 +1,140 @@
+package alarm
+
+import (
+	"fmt"
+	"time"
+
+	"edgeagent"
+)
+
+// rateOver is the least time that a rate is taken over: shorter ones are mostly
+// noise of the scan.
+const rateOver = time.Second
+
+// signal is one tag that conditions rest on, shared by all of them.
+type signal struct {
+	tag    edgeagent.Tag
+	env    map[string]any
+	name   string // in env
+	rate   string // in env; empty if nobody asks for it
+	usable bool
+	value  edgeagent.Value
+	at     time.Time // of the sample
+	fresh  time.Time // until then, without another sample
+
+	from      edgeagent.Value // where the rate is measured from
+	fromAt    time.Time
+	rateKnown bool
+}
+
+// signals holds the signals of all devices by DEVICE.TAG, and each device's
+// environment.
+type signals struct {
+	tags map[string][]edgeagent.Tag
+	env  map[string]map[string]any
+	all  map[string]*signal
+}
+
+func newSignals(tags []edgeagent.Tag) *signals {
+	p := &signals{tags: map[string][]edgeagent.Tag{}, env: map[string]map[string]any{}, all: map[string]*signal{}}
+	for _, t := range tags {
+		p.tags[t.Device] = append(p.tags[t.Device], t)
+	}
+	return p
+}
+
+// compile binds an expression to the signals of a device.
+func (p *signals) compile(device, expression string) (*condition, error) {
+	program, used, err := compile(expression, p.tags[device])
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", expression, err)
+	}
+	c := &condition{program: program, env: p.environment(device)}
+	for _, name := range used.tags {
+		c.signals = append(c.signals, p.signal(device, name))
+	}
+	for _, name := range used.rates {
+		s := p.signal(device, name)
+		s.rate = rateName + name
+		c.rates = append(c.rates, s)
+	}
+	return c, nil
+}
+
+func (p *signals) environment(device string) map[string]any {
+	if p.env[device] == nil {
+		p.env[device] = map[string]any{}
+	}
+	return p.env[device]
+}
+
+func (p *signals) signal(device, name string) *signal {
+	tag := p.tags[device][indexTag(p.tags[device], name)]
+	if s := p.all[tag.ID()]; s != nil {
+		return s
+	}
+	s := &signal{tag: tag, env: p.environment(device), name: valueName + name}
+	p.all[tag.ID()] = s
+	return s
+}
+
+// load takes over what the table knows of the tag, and reports whether a
+// condition may rest on it. The value is boxed only when it changes, so that an
+// evaluation of a quiet plant allocates nothing here.
+func (s *signal) load(v View, now time.Time) bool {
+	r, ok := v.Reading(s.tag.Device, s.tag.Name)
+	s.usable = ok && r.Usable() && s.fits(r.Value)
+	if !s.usable {
+		s.fromAt, s.rateKnown = time.Time{}, false // a rate over a hole is no rate
+		return false
+	}
+	sampled := now
+	if r.At != nil {
+		sampled = *r.At
+	}
+	if _, boxed := s.env[s.name]; !boxed || !r.Value.Equal(s.value) {
+		s.value = r.Value
+		s.env[s.name] = s.box(r.Value)
+	}
+	if s.rate != "" && !sampled.Equal(s.at) {
+		s.measure(sampled)
+	}
+	s.at = sampled
+	s.fresh = time.Time{}
+	if s.tag.StaleAfter > 0 {
+		s.fresh = sampled.Add(s.tag.StaleAfter + time.Millisecond)
+	}
+	return true
+}
+
+func (s *signal) fits(v edgeagent.Value) bool {
+	return (kindOf(s.tag) == text) == (v.Kind() == edgeagent.KindString)
+}
+
+// box converts to what the expression was compiled for.
+func (s *signal) box(v edgeagent.Value) any {
+	f, _ := v.Float64()
+	switch kindOf(s.tag) {
+	case truth:
+		return f != 0
+	case text:
+		return v.Any()
+	default:
+		return f
+	}
+}
+
+// measure computes the rate a second from the last point that is at least
+// rateOver ago; in between the rate stands.
+func (s *signal) measure(sampled time.Time) {
+	d := sampled.Sub(s.fromAt)
+	if !s.fromAt.IsZero() && d < rateOver && d >= 0 {
+		return
+	}
+	if !s.fromAt.IsZero() && d > 0 {
+		x, _ := s.from.Float64()
+		y, _ := s.value.Float64()
+		s.env[s.rate], s.rateKnown = (y-x)/d.Seconds(), true
+	}
+	s.from, s.fromAt = s.value, sampled
+}
