@@ -111,7 +111,7 @@ func (s *section) expressions(a Alarm, k scope) {
 			continue
 		}
 		if err := s.checks.Expr(e.text, k.tags); err != nil {
-			s.fail(e.key, "%s %s: %s", e.key, quote(e.text), err)
+			s.fail(e.key, "%s %s: %s", e.key, quote(e.text), oneLine(err))
 		}
 	}
 }

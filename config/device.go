@@ -192,13 +192,14 @@ type connected struct {
 }
 
 // claim books a device that contradicts an earlier one on the same connection.
-// A disabled device is not connected.
+// A disabled device may keep the unit of the one that took its place, but not
+// other keys of the connection: enabling it must not change its neighbours.
 func (c connections) claim(s *section, d Device) {
-	if d.Host == "" || !d.Enabled {
+	if d.Host == "" {
 		return
 	}
 	for _, other := range c[d.Host] {
-		if other.Unit == d.Unit {
+		if other.Unit == d.Unit && other.Enabled && d.Enabled {
 			s.fail("unit", "unit %d at %s is device %s in line %d already; give each its own unit, or put the tags into one device",
 				d.Unit, d.Host, quote(other.Name), other.line)
 		}

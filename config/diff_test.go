@@ -48,6 +48,16 @@ func TestDiff(t *testing.T) {
 		"secret":           {old: "OLD_SECRET", new: "NEW_SECRET", want: []string{"llm.provider.cloud.api_key_env: changed"}},
 		"secret elsewhere": {old: "api_key_env = \"OLD_SECRET\"", new: "api_key_file = \"NEW_SECRET\"", want: []string{"llm.provider.cloud.api_key_file: added", "llm.provider.cloud.api_key_env: removed"}},
 		"new table":        {old: "[agent]", new: "[log]\nlevel = \"warn\"\n[agent]", want: []string{`log.level: added "warn"`}},
+		"device removed": {
+			old:  beforeDiff[strings.Index(beforeDiff, "[[device]]"):strings.Index(beforeDiff, "[[llm.provider]]")],
+			want: []string{"device.filler: removed"},
+		},
+		"inline added":  {old: "scan = \"1s\"", new: "scan = \"1s\"\nnever_read = [\"holding:7\"]", want: []string{`device.filler.never_read: added ["holding:7"]`}},
+		"table removed": {old: "retry = { first = \"2s\", max = \"30s\" }\n", want: []string{`device.filler.retry.first: removed "2s"`, `device.filler.retry.max: removed "30s"`}},
+		"long value": {
+			old: "when = \"level\"", new: "when = \"" + strings.Repeat("level or ", 20) + "level\"",
+			want: []string{"device.filler.alarm.F212.when: \"level\" -> \"" + (strings.Repeat("level or ", 20))[:79] + "…"},
+		},
 		"device added": {
 			old: "[[llm.provider]]\nname = \"local\"", new: "[[device]]\nname = \"b\"\nurl = \"modbus-tcp://h\"\n[[llm.provider]]\nname = \"local\"",
 			want: []string{"device.b: added"},

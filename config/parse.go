@@ -180,7 +180,7 @@ func (b *builder) keyValue(t *table, n *unstable.Node) {
 		return
 	}
 	pos := b.valueStart(n)
-	v := b.value(n.Value(), pos, `"`+last.name+`" of `+t.title)
+	v := b.value(n.Value(), pos, quote(last.name)+" of "+t.title)
 	src := b.data[pos : b.base+int(n.Raw.Offset)+int(n.Raw.Length)]
 	t.set(&entry{key: last.name, pos: last.pos, value: v, src: strings.TrimSpace(string(src))})
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -96,6 +97,18 @@ func quote(s string) string {
 		s = string([]rune(s)[:most]) + "…"
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// oneLine returns the first line of an error that was made elsewhere: a compiler
+// draws the place of an error below it, which has no room here.
+func oneLine(err error) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, first)
 }
 
 // list writes "a, b or c".

@@ -171,11 +171,14 @@ func span(least, most float64) string {
 	case most >= endless && least <= -endless:
 		return "a finite number"
 	case most >= endless:
-		return fmt.Sprintf("%g or more", least)
+		return plain(least) + " or more"
 	default:
-		return fmt.Sprintf("%g to %g", least, most)
+		return plain(least) + " to " + plain(most)
 	}
 }
+
+// plain writes a number without an exponent.
+func plain(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 // duration returns a duration from least to most.
 func (s *section) duration(key string, def, least, most time.Duration) time.Duration {
