@@ -47,7 +47,10 @@ func (p *portion) stored(n, limit int) {
 
 // half returns the next part of the suspects to try.
 func (p *portion) half() []edgeagent.Outgoing {
-	return p.suspects[:max(len(p.suspects)/2, min(len(p.suspects), 1))]
+	if len(p.suspects) < 2 {
+		return p.suspects
+	}
+	return p.suspects[:min(len(p.suspects)/2, p.ceiling)]
 }
 
 // doubt takes a verdict back but keeps the suspects: whoever comes back after

@@ -1,6 +1,8 @@
 package upsync
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
 	"edgeagent"
@@ -34,7 +36,11 @@ func (u *Uploader) enter(to edgeagent.UpstreamState, r result) {
 	text := u.text
 	u.mu.Unlock()
 	if from != to {
-		u.o.Log.Info("upstream "+string(to), "upstream", u.o.Name, "was", from, "why", text)
+		level := slog.LevelInfo
+		if to == edgeagent.UpstreamPaused { // no outage: somebody has to look
+			level = slog.LevelWarn
+		}
+		u.o.Log.Log(context.Background(), level, "upstream changed its state", "upstream", u.o.Name, "from", from, "to", to, "why", text)
 	}
 	if to != edgeagent.UpstreamUp {
 		u.portion.doubt()

@@ -1,10 +1,10 @@
 package upsync
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -127,269 +127,6 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	}
 }
 
-func TestBacklogAfterAnOutageIsSpreadAndPaced(t *testing.T) {
-	tests := []struct {
-		name   string
-		outage time.Duration
-		want   []string // relative to the first accepted heartbeat
-	}{
-		{"a blink", 5 * time.Second, []string{"0s heartbeat", "0s alarm-1..alarm-100"}},
-		{"a minute", time.Minute, []string{"0s heartbeat", "5s alarm-1..alarm-10", "6s alarm-11..alarm-25", "7s alarm-26..alarm-45", "8s alarm-46..alarm-70", "9s alarm-71..alarm-100"}},
-		{"an hour", time.Hour, []string{"0s heartbeat", "1m0s heartbeat", "1m0s alarm-1..alarm-10", "1m1s alarm-11..alarm-25", "1m2s alarm-26..alarm-45", "1m3s alarm-46..alarm-70", "1m4s alarm-71..alarm-100"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, r := newStore(t), newReceiver()
-				start(t, s, r, nil)
-				pass(time.Second)
-				var cut atomic.Bool
-				cut.Store(true)
-				r.fails(func(int, []edgeagent.Outgoing) error {
-					if cut.Load() {
-						return errors.New("no route to host")
-					}
-					return nil
-				})
-				pass(59 * time.Second) // the heartbeat at 1m0s fails
-				s.add(edgeagent.StreamAlarm, 100)
-				pass(tt.outage - 100*time.Millisecond)
-				cut.Store(false)
-				r.mu.Lock()
-				tried := len(r.log)
-				r.mu.Unlock()
-				pass(3 * time.Minute)
-				equal(t, relative(t, r.history()[tried:])[:len(tt.want)], tt.want...)
-			})
-		})
-	}
-}
-
-// relative rewrites a history to times since its first entry.
-func relative(t *testing.T, log []string) []string {
-	t.Helper()
-	var zero time.Duration
-	out := make([]string, len(log))
-	for i, line := range log {
-		at, what, _ := strings.Cut(line, " ")
-		d, err := time.ParseDuration(at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i == 0 {
-			zero = d
-		}
-		out[i] = (d - zero).String() + " " + what
-	}
-	return out
-}
-
-// refuses makes a receiver that takes no batch with one of these events in it.
-func refuses(class Class, ids ...string) func(int, []edgeagent.Outgoing) error {
-	return func(_ int, batch []edgeagent.Outgoing) error {
-		for _, ev := range batch {
-			if slices.Contains(ids, ev.ID) {
-				return &Error{Class: class, Status: 422, Text: "422: no"}
-			}
-		}
-		return nil
-	}
-}
-
-func TestPoisonIsParkedAndNothingElse(t *testing.T) {
-	tests := []struct {
-		name   string
-		class  Class
-		poison []string
-	}{
-		{"one of 200", Unfit, []string{"alarm-137"}},
-		{"the first", Unfit, []string{"alarm-1"}},
-		{"the last", Unfit, []string{"event-100"}},
-		{"neighbours", Unfit, []string{"alarm-66", "alarm-67"}},
-		{"in every stream", Unfit, []string{"alarm-100", "diagnosis-1", "event-50"}},
-		{"too large alone", TooLarge, []string{"alarm-137"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, r := newStore(t), newReceiver()
-				r.before = refuses(tt.class, tt.poison...)
-				for _, stream := range edgeagent.Streams {
-					s.add(stream, 200)
-				}
-				u := start(t, s, r, nil)
-				pass(time.Second) // bisecting waits for nothing
-				slices.Sort(tt.poison)
-				equal(t, s.parkedNames(), tt.poison...)
-				if st := u.Status(); st.State != edgeagent.UpstreamUp || st.Backlog != 0 || st.Parked != len(tt.poison) {
-					t.Errorf("status = %+v", st)
-				}
-				if got, want := len(r.first), 600; got != want { // a gap for each parked one
-					t.Errorf("%d different events stored, want %d", got, want)
-				}
-				if most := 10 + 22*len(tt.poison); tt.class == Unfit && r.calls > most {
-					t.Errorf("%d requests to find %d of 600, want at most %d", r.calls, len(tt.poison), most)
-				}
-			})
-		})
-	}
-}
-
-func TestReceiverThatRefusesEverythingParksNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, r := newStore(t), newReceiver()
-		r.before = func(int, []edgeagent.Outgoing) error { return &Error{Class: Unfit, Status: 400, Text: "400"} }
-		s.add(edgeagent.StreamAlarm, 50)
-		u := start(t, s, r, nil)
-		pass(time.Minute)
-		if st := u.Status(); st.State != edgeagent.UpstreamPaused || st.Parked != 0 || st.Backlog != 50 || !strings.Contains(st.Error, "refuses everything") {
-			t.Errorf("status = %+v, want paused with nothing parked", st)
-		}
-	})
-}
-
-func TestReceiverThatNeverTookHeartbeatsStillParksPoison(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, r := newStore(t), newReceiver()
-		r.before = func(_ int, batch []edgeagent.Outgoing) error {
-			if batch[0].Type == edgeagent.EventHeartbeat || batch[len(batch)-1].ID == "alarm-8" {
-				return &Error{Class: Unfit, Status: 400, Text: "400"}
-			}
-			return nil
-		}
-		s.add(edgeagent.StreamAlarm, 8)
-		start(t, s, r, nil)
-		pass(time.Minute)
-		equal(t, s.parkedNames(), "alarm-8")
-	})
-}
-
-func TestLargeBatchesShrinkAndNothingIsParked(t *testing.T) {
-	tests := []struct {
-		name string
-		err  error
-	}{
-		{"413", &Error{Class: TooLarge, Status: 413, Text: "413"}},
-		{"too slow", &Error{Class: NoAnswer, Timeout: true, Text: "no answer"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, r := newStore(t), newReceiver()
-				r.before = func(_ int, batch []edgeagent.Outgoing) error {
-					if len(batch) > 30 {
-						return tt.err
-					}
-					return nil
-				}
-				s.add(edgeagent.StreamAlarm, 500)
-				u := start(t, s, r, nil)
-				pass(5 * time.Minute)
-				if st := u.Status(); st.State != edgeagent.UpstreamUp || st.Backlog != 0 || st.Parked != 0 {
-					t.Errorf("status = %+v, want up and drained", st)
-				}
-			})
-		})
-	}
-}
-
-func TestSlowReceiverGetsWhatItManages(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, r := newStore(t), newReceiver()
-		s.add(edgeagent.StreamAlarm, 400)
-		r.slow = func(n int) time.Duration { return time.Duration(n) * 200 * time.Millisecond } // 75 in 15 s
-		u := start(t, s, r, nil)
-		pass(10 * time.Minute)
-		if st := u.Status(); st.Backlog != 0 || st.Parked != 0 {
-			t.Errorf("status = %+v, want drained", st)
-		}
-	})
-}
-
-func TestResend(t *testing.T) {
-	alarm := edgeagent.StreamAlarm
-	lost := []slot{{ours, alarm, 3}, {ours, alarm, 4}}
-	ask := func(r edgeagent.Receipt) edgeagent.Receipt {
-		if r.Contig[alarm] == 2 {
-			r.Resend = []edgeagent.Range{{Stream: alarm, From: 3, To: 4}}
-		}
-		return r
-	}
-	t.Run("what upstream lost and asks for comes again", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, r := newStore(t), newReceiver()
-			r.after = func(_ int, receipt edgeagent.Receipt) (edgeagent.Receipt, error) { return ask(receipt), nil }
-			s.add(alarm, 5)
-			u := start(t, s, r, nil)
-			pass(time.Second)
-			r.lose(lost...)
-			s.add(alarm, 2)
-			pass(time.Second)
-			equal(t, r.history(), "0s heartbeat", "0s alarm-1..alarm-5", "1s alarm-6..alarm-7", "1s alarm-3..alarm-4")
-			if !r.has(alarm, 3) || !r.has(alarm, 4) || u.Status().Backlog != 0 {
-				t.Errorf("still missing; status %+v", u.Status())
-			}
-		})
-	})
-	t.Run("asked for by a heartbeat's receipt", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, r := newStore(t), newReceiver()
-			r.after = func(_ int, receipt edgeagent.Receipt) (edgeagent.Receipt, error) { return ask(receipt), nil }
-			s.add(alarm, 5)
-			start(t, s, r, nil)
-			pass(time.Second)
-			r.lose(lost...)
-			pass(time.Minute)
-			equal(t, r.history(), "0s heartbeat", "0s alarm-1..alarm-5", "1m0s heartbeat", "1m0s alarm-3..alarm-4")
-		})
-	})
-	t.Run("lost and not asked for is a fault", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, r := newStore(t), newReceiver()
-			s.add(alarm, 5)
-			u := start(t, s, r, nil)
-			pass(time.Second)
-			r.lose(lost...)
-			s.add(alarm, 2)
-			pass(time.Second)
-			if st := u.Status(); st.State != edgeagent.UpstreamPaused || st.Backlog != 2 || !strings.Contains(st.Error, "ends at alarm 2") {
-				t.Errorf("status = %+v, want paused with 2 waiting", st)
-			}
-		})
-	})
-	t.Run("one who asks for ever is served once a minute", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, r := newStore(t), newReceiver()
-			r.after = func(_ int, receipt edgeagent.Receipt) (edgeagent.Receipt, error) {
-				receipt.Resend = []edgeagent.Range{{Stream: alarm, From: 0, To: 1<<64 - 1}, {Stream: "nonsense", From: 9, To: 1}}
-				return receipt, nil
-			}
-			s.add(alarm, 5)
-			start(t, s, r, nil)
-			pass(2*time.Minute + time.Second)
-			if r.calls > 10 {
-				t.Errorf("%d requests in two minutes: %q", r.calls, r.history())
-			}
-		})
-	})
-	t.Run("what it asks for and then refuses is left out", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, r := newStore(t), newReceiver()
-			r.after = func(_ int, receipt edgeagent.Receipt) (edgeagent.Receipt, error) { return ask(receipt), nil }
-			s.add(alarm, 5)
-			u := start(t, s, r, nil)
-			pass(time.Second)
-			r.lose(lost...)
-			r.fails(refuses(Unfit, "alarm-3"))
-			s.add(alarm, 1)
-			pass(time.Second)
-			if st := u.Status(); st.Backlog != 0 || st.Parked != 0 || !r.has(alarm, 4) || r.has(alarm, 3) {
-				t.Errorf("status = %+v, alarm-4 stored %v", st, r.has(alarm, 4))
-			}
-		})
-	})
-}
-
 func TestNumbersThatNobodyHasDoNotStopTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Salvage lost alarms 1 to 3; the gap event that says so waits behind
@@ -480,4 +217,55 @@ func TestBareStatusIsEnoughWhereConfigured(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestHeartbeatSaysWhatComesNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStore(t), newReceiver()
+		s.add(edgeagent.StreamAlarm, 3)
+		var bodies [][]byte
+		r.before = func(_ int, batch []edgeagent.Outgoing) error {
+			if batch[0].Type == edgeagent.EventHeartbeat {
+				bodies = append(bodies, batch[0].Body)
+			}
+			return nil
+		}
+		start(t, s, r, func(u *Uploader) { u.o.HeartbeatData = func() any { return map[string]int{"alarms": 1} } })
+		pass(90 * time.Second)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		var ids []string
+		for i, body := range bodies {
+			var all map[string]json.RawMessage
+			var ev edgeagent.Event
+			if err := errors.Join(json.Unmarshal(body, &all), json.Unmarshal(body, &ev)); err != nil {
+				t.Fatal(err)
+			}
+			if all["sequence"] != nil || all["eastream"] != nil || ev.Source != "/plant-a/gw" || ev.Type != edgeagent.EventHeartbeat || ev.Epoch != ours || ev.SpecVersion != "1.0" {
+				t.Errorf("heartbeat = %s", body)
+			}
+			want := fmt.Sprintf(`{"next":{"alarm":4,"diagnosis":1,"event":1},"backlog":%d,"oldest_s":0,"parked":0,"agent":{"alarms":1}}`, 3-3*i)
+			if string(ev.Data) != want {
+				t.Errorf("data = %s, want %s", ev.Data, want)
+			}
+			ids = append(ids, ev.ID)
+		}
+		if len(ids) != 2 || ids[0] == ids[1] {
+			t.Errorf("ids = %q, want two different ones", ids)
+		}
+	})
+}
+
+func TestPersonOverridesRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStore(t), newReceiver()
+		r.before = func(int, []edgeagent.Outgoing) error {
+			return &Error{Class: Busy, Status: 503, RetryAfter: time.Hour, Text: "503"}
+		}
+		u := start(t, s, r, nil)
+		pass(10 * time.Minute)
+		u.ProbeNow()
+		pass(time.Minute)
+		equal(t, r.history(), "0s heartbeat", "10m0s heartbeat")
+	})
 }

@@ -1,0 +1,88 @@
+package upsync
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgeagent"
+)
+
+var lostAlarms = []slot{{ours, edgeagent.StreamAlarm, 3}, {ours, edgeagent.StreamAlarm, 4}}
+
+// asks makes a receiver ask for the alarms that it lost.
+func asks(_ int, r edgeagent.Receipt) (edgeagent.Receipt, error) {
+	if r.Contig[edgeagent.StreamAlarm] == 2 {
+		r.Resend = []edgeagent.Range{{Stream: edgeagent.StreamAlarm, From: 3, To: 4}}
+	}
+	return r, nil
+}
+
+// forgetful starts an uploader, has five alarms stored and two of them lost.
+func forgetful(t *testing.T, after func(int, edgeagent.Receipt) (edgeagent.Receipt, error)) (*store, *receiver, *Uploader) {
+	t.Helper()
+	s, r := newStore(t), newReceiver()
+	r.after = after
+	s.add(edgeagent.StreamAlarm, 5)
+	u := start(t, s, r, nil)
+	pass(time.Second)
+	r.lose(lostAlarms...)
+	return s, r, u
+}
+
+func TestWhatUpstreamLostAndAsksForComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r, u := forgetful(t, asks)
+		s.add(edgeagent.StreamAlarm, 2)
+		pass(time.Second)
+		equal(t, r.history(), "0s heartbeat", "0s alarm-1..alarm-5", "1s alarm-6..alarm-7", "1s alarm-3..alarm-4")
+		if !r.has(edgeagent.StreamAlarm, 3) || !r.has(edgeagent.StreamAlarm, 4) || u.Status().Backlog != 0 {
+			t.Errorf("still missing; status %+v", u.Status())
+		}
+	})
+}
+
+func TestHeartbeatsReceiptMayAskToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, r, _ := forgetful(t, asks)
+		pass(time.Minute)
+		equal(t, r.history(), "0s heartbeat", "0s alarm-1..alarm-5", "1m0s heartbeat", "1m0s alarm-3..alarm-4")
+	})
+}
+
+func TestLostAndNotAskedForIsAFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, u := forgetful(t, nil)
+		s.add(edgeagent.StreamAlarm, 2)
+		pass(time.Second)
+		if st := u.Status(); st.State != edgeagent.UpstreamPaused || st.Backlog != 2 || !strings.Contains(st.Error, "ends at alarm 2") {
+			t.Errorf("status = %+v, want paused with 2 waiting", st)
+		}
+	})
+}
+
+func TestOneWhoAsksForEverIsServedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, r, _ := forgetful(t, func(_ int, receipt edgeagent.Receipt) (edgeagent.Receipt, error) {
+			receipt.Resend = []edgeagent.Range{{Stream: edgeagent.StreamAlarm, From: 0, To: 1<<64 - 1}, {Stream: "nonsense", From: 9, To: 1}}
+			return receipt, nil
+		})
+		pass(2 * time.Minute)
+		if n := len(r.history()); n > 10 {
+			t.Errorf("%d requests in two minutes: %q", n, r.history())
+		}
+	})
+}
+
+func TestWhatItAsksForAndThenRefusesIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r, u := forgetful(t, asks)
+		r.fails(refuses(Unfit, "alarm-3"))
+		s.add(edgeagent.StreamAlarm, 1)
+		pass(time.Second)
+		if st := u.Status(); st.Backlog != 0 || st.Parked != 0 || !r.has(edgeagent.StreamAlarm, 4) || r.has(edgeagent.StreamAlarm, 3) {
+			t.Errorf("status = %+v, alarm-4 stored %v", st, r.has(edgeagent.StreamAlarm, 4))
+		}
+	})
+}
