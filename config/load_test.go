@@ -214,8 +214,8 @@ func TestSocketInRuntimeDirectory(t *testing.T) {
 	}
 }
 
-func TestTypedResult(t *testing.T) {
-	c := mustParse(t, minimal+`timezone = "Asia/Tokyo"
+// everyType is a device that uses what is easily read wrong.
+const everyType = minimal + `timezone = "Asia/Tokyo"
 [log]
 level = "warn"
 [queue]
@@ -251,7 +251,10 @@ never_read = ["holding:200-219", "40301"]
   code = "A"
   when = "word"
   text = { fr = "un", de = "eins" }
-`)
+`
+
+func TestTypedResult(t *testing.T) {
+	c := mustParse(t, everyType)
 	d := c.Devices[0]
 	want := Device{
 		Name: "d", Line: "d", URL: "modbus-tcp://PLC.local", Host: "plc.local:502", Unit: 7, Scan: 200 * time.Millisecond,
