@@ -7,12 +7,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"edgeagent"
 )
@@ -21,7 +19,7 @@ import (
 // all are safe from any goroutine. What is a state and no event is taken from
 // the [Source] when somebody asks.
 type Metrics struct {
-	set *metrics.Set
+	series *series
 }
 
 // Upper bounds in seconds. A PLC answers in milliseconds, a local model in
@@ -33,84 +31,67 @@ var (
 
 // NewMetrics returns metrics that start at zero.
 func NewMetrics() *Metrics {
-	metrics.ExposeMetadata(true)
-	m := &Metrics{set: metrics.NewSet()}
-	m.set.NewPrometheusHistogramExt("edgeagent_scan_seconds", fastBounds)
-	m.set.NewPrometheusHistogramExt("edgeagent_db_commit_seconds", fastBounds)
-	m.set.NewPrometheusHistogramExt("edgeagent_job_seconds", slowBounds)
-	m.set.NewCounter("edgeagent_db_commit_operations_total")
-	m.set.NewCounter("edgeagent_jobs_refused_total")
+	m := &Metrics{series: newSeries()}
+	m.series.declare("scan_seconds", fastBounds)
+	m.series.declare("db_commit_seconds", fastBounds)
+	m.series.declare("job_seconds", slowBounds)
+	m.series.declare("llm_seconds", slowBounds)
+	// Shown from the start: a rate needs the zero before the first event.
+	m.series.observe("scan_seconds", noValue)
+	m.series.observe("db_commit_seconds", noValue)
+	m.series.observe("job_seconds", noValue)
+	m.series.add("jobs_refused_total", 0)
+	m.series.add("db_commit_operations_total", 0)
 	return m
 }
 
 // ScanDone observes one pass over a device's tags.
 func (m *Metrics) ScanDone(_ string, took time.Duration, _ error) {
-	m.set.GetOrCreatePrometheusHistogramExt("edgeagent_scan_seconds", fastBounds).Update(took.Seconds())
+	m.series.observe("scan_seconds", took.Seconds())
 }
 
 // RequestDone counts one request to a device and, by class, how it failed.
 func (m *Metrics) RequestDone(device string, _ time.Duration, err error) {
-	m.set.GetOrCreateCounter(named("requests_total", "device", device)).Inc()
+	m.series.add("requests_total", 1, "device", device)
 	if err != nil {
-		m.set.GetOrCreateCounter(named("read_errors_total", "device", device, "class", errorClass(err))).Inc()
+		m.series.add("read_errors_total", 1, "device", device, "class", errorClass(err))
 	}
 }
 
 // CallDone counts one request to a provider, its tokens and its price.
 func (m *Metrics) CallDone(c edgeagent.Call) {
-	m.set.GetOrCreateCounter(named("llm_calls_total", "provider", c.Provider, "outcome", string(c.Outcome))).Inc()
-	m.set.GetOrCreatePrometheusHistogramExt(named("llm_seconds", "provider", c.Provider), slowBounds).
-		Update(float64(c.TookMS) / 1000)
-	m.set.GetOrCreateCounter(named("llm_tokens_total", "provider", c.Provider, "direction", "in")).AddInt64(int64(max(c.TokensIn, 0)))
-	m.set.GetOrCreateCounter(named("llm_tokens_total", "provider", c.Provider, "direction", "out")).AddInt64(int64(max(c.TokensOut, 0)))
-	m.set.GetOrCreateFloatCounter(named("llm_cost_usd_total", "provider", c.Provider)).Add(max(c.CostUSD, 0))
+	m.series.add("llm_calls_total", 1, "provider", c.Provider, "outcome", string(c.Outcome))
+	m.series.observe("llm_seconds", float64(c.TookMS)/1000, "provider", c.Provider)
+	m.series.add("llm_tokens_total", float64(c.TokensIn), "provider", c.Provider, "direction", "in")
+	m.series.add("llm_tokens_total", float64(c.TokensOut), "provider", c.Provider, "direction", "out")
+	m.series.add("llm_cost_usd_total", c.CostUSD, "provider", c.Provider)
 }
 
 // JobDone counts one attempt at a job by its outcome.
 func (m *Metrics) JobDone(outcome string, took time.Duration) {
-	m.set.GetOrCreateCounter(named("job_attempts_total", "outcome", outcome)).Inc()
-	m.set.GetOrCreatePrometheusHistogramExt("edgeagent_job_seconds", slowBounds).Update(took.Seconds())
+	m.series.add("job_attempts_total", 1, "outcome", outcome)
+	m.series.observe("job_seconds", took.Seconds())
 }
 
 // JobRefused counts a job that was not accepted because the data file is full.
-func (m *Metrics) JobRefused() { m.set.GetOrCreateCounter("edgeagent_jobs_refused_total").Inc() }
+func (m *Metrics) JobRefused() { m.series.add("jobs_refused_total", 1) }
 
 // CommitDone observes one commit of the data file and the operations in it.
 func (m *Metrics) CommitDone(took time.Duration, ops int) {
-	m.set.GetOrCreatePrometheusHistogramExt("edgeagent_db_commit_seconds", fastBounds).Update(took.Seconds())
-	m.set.GetOrCreateCounter("edgeagent_db_commit_operations_total").AddInt64(int64(max(ops, 0)))
+	m.series.observe("db_commit_seconds", took.Seconds())
+	m.series.add("db_commit_operations_total", float64(ops))
 }
 
 // AlarmRaised counts one alarm; an alarm of a line has no device.
 func (m *Metrics) AlarmRaised(device string) {
-	m.set.GetOrCreateCounter(named("alarms_raised_total", "device", device)).Inc()
+	m.series.add("alarms_raised_total", 1, "device", device)
 }
 
 // write writes everything in the Prometheus text format.
 func (m *Metrics) write(w io.Writer, src Source) {
-	m.set.WritePrometheus(w)
-	g := gauges{w: w, last: ""}
+	m.series.write(w)
+	g := gauges{w: w}
 	g.write(src)
-	metrics.WriteProcessMetrics(w)
-}
-
-// labelValue escapes what the text format wants escaped, and nothing else.
-var labelValue = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
-
-// named builds a series' name.
-func named(name string, labels ...string) string {
-	s := "edgeagent_" + name
-	for i := 0; i+1 < len(labels); i += 2 {
-		sep := ","
-		if i == 0 {
-			sep = "{"
-		}
-		s += sep + labels[i] + "=" + `"` + labelValue.Replace(labels[i+1]) + `"`
-	}
-	if len(labels) > 0 {
-		s += "}"
-	}
-	return s
 }
 
 // errorClass sorts an error of a request into a handful of words: a label must
@@ -148,10 +129,10 @@ type gauges struct {
 
 func (g *gauges) put(kind, name string, value float64, labels ...string) {
 	if g.last != name {
-		fmt.Fprintf(g.w, "# HELP edgeagent_%s\n# TYPE edgeagent_%s %s\n", name, name, kind)
+		fmt.Fprintf(g.w, "# TYPE edgeagent_%s %s\n", name, kind)
 		g.last = name
 	}
-	fmt.Fprintf(g.w, "%s %s\n", named(name, labels...), strconv.FormatFloat(value, 'f', -1, 64))
+	fmt.Fprintf(g.w, "%s %s\n", named(name, labels...), figure(value))
 }
 
 func (g *gauges) write(src Source) {
@@ -164,6 +145,7 @@ func (g *gauges) write(src Source) {
 	g.put("gauge", "db_bytes", float64(s.Storage.FileBytes))
 	g.put("gauge", "transitions_waiting", float64(s.Storage.Waiting))
 	g.put("gauge", "clock_synced", truth(s.Agent.ClockSynced))
+	g.process()
 	g.put("gauge", "build_info", 1, "version", s.Agent.Version)
 }
 
@@ -250,6 +232,27 @@ func (g *gauges) upstreams(all []edgeagent.UpstreamStatus) {
 	for _, u := range all {
 		g.put("counter", "sync_confirmed_total", float64(u.Confirmed), "upstream", u.Name)
 	}
+}
+
+// process writes what a fleet watches of the agent itself.
+func (g *gauges) process() {
+	g.put("gauge", "goroutines", float64(runtime.NumGoroutine()))
+	if rss, ok := residentBytes(); ok {
+		g.put("gauge", "resident_memory_bytes", rss)
+	}
+}
+
+// residentBytes reads the second figure of statm, in pages; only Linux has it.
+func residentBytes() (float64, bool) {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, false
+	}
+	var size, resident float64
+	if _, err := fmt.Sscan(string(data), &size, &resident); err != nil {
+		return 0, false
+	}
+	return resident * float64(os.Getpagesize()), true
 }
 
 func truth(b bool) float64 {
