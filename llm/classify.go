@@ -230,6 +230,7 @@ const maxMessage = 300
 // OneLine makes a server's words fit for a log line and a page: one line,
 // without control characters, at most 300 bytes.
 func OneLine(s string) string {
+	s = s[:min(len(s), 8*maxMessage)] // a body can be a megabyte
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	s = strings.Map(dropInvisible, strings.ToValidUTF8(s, "?"))
 	if len(s) <= maxMessage {

@@ -107,13 +107,17 @@ func messages(r llm.Request) []api.Message {
 }
 
 func (c *Client) chat(ctx context.Context, req *api.ChatRequest) (llm.Answer, error) {
-	base, err := url.Parse(c.o.BaseURL)
-	if err != nil || base.Host == "" {
-		return llm.Answer{}, unsent("base_url", cmp.Or(err, errors.New("want http://HOST:PORT")))
-	}
 	transport, err := c.transport()
 	if err != nil {
 		return llm.Answer{}, unsent("set up the connection", err)
+	}
+	return c.chatThrough(ctx, transport, req)
+}
+
+func (c *Client) chatThrough(ctx context.Context, transport http.RoundTripper, req *api.ChatRequest) (llm.Answer, error) {
+	base, err := url.Parse(c.o.BaseURL)
+	if err != nil || base.Host == "" {
+		return llm.Answer{}, unsent("base_url", cmp.Or(err, errors.New("want http://HOST:PORT")))
 	}
 	ctx, watch := llm.NewWatch(ctx, c.o.FirstToken, c.o.Stall)
 	defer watch.Stop()

@@ -1,0 +1,499 @@
+package openai
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+
+	"edgeagent"
+	"edgeagent/llm"
+	"edgeagent/llm/llmtest"
+)
+
+var question = llm.Request{
+	Prompt:          llm.Prompt{System: "rules", User: "case", Schema: json.RawMessage(`{"type":"object"}`), Tokens: 20},
+	MaxOutputTokens: 700, Temperature: 0.1,
+}
+
+func client(t *testing.T, o Options) *Client {
+	t.Helper()
+	o.Model = "cloud-1"
+	c := New(o)
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+func failure(t *testing.T, err error) *llm.Error {
+	t.Helper()
+	var e *llm.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error is %T %v, want *llm.Error", err, err)
+	}
+	return e
+}
+
+func sent(t *testing.T, a llmtest.Asked) map[string]any {
+	t.Helper()
+	var body map[string]any
+	if err := json.Unmarshal([]byte(a.Body), &body); err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func TestRequestOnTheWire(t *testing.T) {
+	s := llmtest.NewServer(t, llmtest.OpenAI, llmtest.OpenAI.Say(llmtest.Reply{Text: "{}"}))
+	c := client(t, Options{BaseURL: s.BaseURL() + "/", APIKey: func() (string, error) { return " sk-secret\n", nil }})
+	if _, err := c.Ask(t.Context(), question); err != nil {
+		t.Fatal(err)
+	}
+	asked := s.Asked()[0]
+	if got := asked.Header.Get("Authorization"); got != "Bearer sk-secret" {
+		t.Errorf("Authorization = %q", got)
+	}
+	if asked.Header.Get("Idempotency-Key") != "" {
+		t.Error("an Idempotency-Key lets net/http repeat a paid call by itself")
+	}
+	body := sent(t, asked)
+	options, _ := body["stream_options"].(map[string]any)
+	format, _ := body["response_format"].(map[string]any)
+	if body["stream"] != true || options["include_usage"] != true || format["type"] != "json_schema" || body["max_tokens"] != 700.0 || body["temperature"] != 0.1 {
+		t.Errorf("body = %v", body)
+	}
+}
+
+// A server that does not know a parameter says so once and is asked otherwise
+// from then on.
+func TestDialectIsLearned(t *testing.T) {
+	tests := []struct {
+		message string
+		check   func(map[string]any) bool
+	}{
+		{"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+			func(b map[string]any) bool { return b["max_tokens"] == nil && b["max_completion_tokens"] == 700.0 }},
+		{"Unrecognized request argument supplied: stream_options", func(b map[string]any) bool { return b["stream_options"] == nil }},
+		{"Unsupported value: 'temperature' does not support 0.1 with this model. Only the default (1) value is supported.",
+			func(b map[string]any) bool { return b["temperature"] == nil }},
+		{"Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+			func(b map[string]any) bool {
+				f, _ := b["response_format"].(map[string]any)
+				return f["type"] == "json_object"
+			}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.message, func(t *testing.T) {
+			s := llmtest.NewServer(t, llmtest.OpenAI, llmtest.OpenAI.Refuse(400, tt.message), llmtest.OpenAI.Say(llmtest.Reply{Text: "{}"}))
+			c := client(t, Options{BaseURL: s.BaseURL()})
+			_, err := c.Ask(t.Context(), question)
+			if e := failure(t, err); e.Retries == 0 || e.Breaker != llm.Excluded {
+				t.Fatalf("refusal = %+v, want one more try", e)
+			}
+			for range 2 {
+				if _, err := c.Ask(t.Context(), question); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, asked := range s.Asked()[1:] {
+				if body := sent(t, asked); !tt.check(body) {
+					t.Errorf("asked again with %v", body)
+				}
+			}
+		})
+	}
+}
+
+func TestDialectEndsWithoutAFormat(t *testing.T) {
+	s := llmtest.NewServer(t, llmtest.OpenAI, llmtest.OpenAI.Refuse(400, "response_format is not supported"))
+	c := client(t, Options{BaseURL: s.BaseURL()})
+	for range 2 {
+		_, err := c.Ask(t.Context(), question)
+		if e := failure(t, err); e.Retries == 0 {
+			t.Fatalf("refusal = %+v", e)
+		}
+	}
+	_, err := c.Ask(t.Context(), question)
+	if e := failure(t, err); e.Retries != 0 || sent(t, s.Asked()[2])["response_format"] != nil {
+		t.Errorf("third refusal = %+v: a server that refuses everything must not be asked for ever", e)
+	}
+}
+
+func TestMissingKeySendsNothing(t *testing.T) {
+	s := llmtest.NewServer(t, llmtest.OpenAI, llmtest.OpenAI.Say(llmtest.Reply{Text: "{}"}))
+	for name, key := range map[string]func() (string, error){
+		"unset":   func() (string, error) { return "", errors.New("environment variable OPENAI_API_KEY is not set") },
+		"empty":   func() (string, error) { return "", nil },
+		"newline": func() (string, error) { return " \n", nil },
+	} {
+		c := client(t, Options{BaseURL: s.BaseURL(), APIKey: key})
+		_, askErr := c.Ask(t.Context(), question)
+		for _, err := range []error{askErr, c.Probe(t.Context())} {
+			if e := failure(t, err); e.Class != edgeagent.CallAuth || !e.Unsent || e.Hold == 0 || e.Breaker != llm.Excluded {
+				t.Errorf("%s: %+v, want an unsent auth failure that holds", name, e)
+			}
+		}
+	}
+	if len(s.Asked())+s.Probes() != 0 {
+		t.Error("a request was sent without a key")
+	}
+}
+
+func TestKeyIsNeverInAMessage(t *testing.T) {
+	s := llmtest.NewServer(t, llmtest.OpenAI, llmtest.OpenAI.Refuse(401, "Incorrect API key provided: sk-very-secret. Find it at …"))
+	c := client(t, Options{BaseURL: s.BaseURL(), APIKey: func() (string, error) { return "sk-very-secret", nil }})
+	_, err := c.Ask(t.Context(), question)
+	if e := failure(t, err); strings.Contains(fmt.Sprintf("%+v %s %v", *e, e, e.Note()), "secret") || !strings.Contains(e.Error(), "[key]") {
+		t.Errorf("message %q", e.Error())
+	}
+}
+
+// Bodies as servers of this wire send them.
+func TestAnswersInManyShapes(t *testing.T) {
+	tests := []struct {
+		name, contentType, body string
+		text                    string
+		code                    string // of the failure, when there is one
+		class                   edgeagent.CallOutcome
+	}{
+		{name: "CRLF and comments", contentType: "text/event-stream",
+			body: ": PROCESSING\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\r\n\r\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\r\n\r\ndata: [DONE]\r\n\r\n", text: "hi"},
+		{name: "no space after data", body: "data:{\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata:[DONE]\n", text: "hi"},
+		{name: "finish without DONE", body: "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n", text: "hi"},
+		{name: "DONE without finish", body: "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\ndata: [DONE]\n\n", text: "hi"},
+		{name: "last line without newline", body: "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}", text: "hi"},
+		{name: "event names", body: "event: message\nid: 1\ndata: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n", text: "hi"},
+		{name: "other choices", body: "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"no\"}},{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n", text: "hi"},
+		{name: "null error", body: "data: {\"error\":null,\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n", text: "hi"},
+		{name: "null content", body: `{"choices":[{"message":{"content":"hi","refusal":null},"finish_reason":"stop"}],"usage":null}`, text: "hi"},
+		{name: "indented JSON with a wrong type", contentType: "text/plain", body: "\n  {\"choices\":[{\"message\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}", text: "hi"},
+		{name: "JSON in a stream's name", contentType: "text/event-stream", body: `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`, text: "hi"},
+		{name: "error object with 200", body: `{"error":{"message":"no credits","code":"insufficient_quota"}}`, code: "insufficient_quota", class: edgeagent.CallQuota},
+		{name: "error text with 200", body: `{"error":"overloaded"}`, class: edgeagent.CallTransient},
+		{name: "rate limit in the stream", body: "data: {\"error\":{\"message\":\"slow\",\"code\":429}}\n\n", class: edgeagent.CallThrottled},
+		{name: "only blank lines", body: "\n\n\n", code: "cut", class: edgeagent.CallTransient},
+		{name: "plain words", contentType: "text/plain", body: "OK", code: "cut", class: edgeagent.CallTransient},
+		{name: "an array", body: `[]`, code: "cut", class: edgeagent.CallTransient},
+		{name: "no choices", body: `{"choices":[]}`, code: "empty", class: edgeagent.CallOutput},
+		{name: "half an event", body: "data: {\"choices\":[{\"delta\":{\"conte\n\n", code: "cut", class: edgeagent.CallTransient},
+		{name: "tool call", body: `{"choices":[{"message":{"content":null,"tool_calls":[{}]},"finish_reason":"tool_calls"}]}`, code: "empty", class: edgeagent.CallOutput},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			contentType := tt.contentType
+			if contentType == "" {
+				contentType = "application/json"
+			}
+			s := llmtest.NewServer(t, llmtest.OpenAI, llmtest.Raw(200, contentType, tt.body))
+			a, err := client(t, Options{BaseURL: s.BaseURL()}).Ask(t.Context(), question)
+			if tt.class == "" {
+				if err != nil || a.Text != tt.text {
+					t.Errorf("text %q, %v, want %q", a.Text, err, tt.text)
+				}
+				return
+			}
+			if e := failure(t, err); e.Class != tt.class || tt.code != "" && e.Code != tt.code || !e.Billable {
+				t.Errorf("failure = %+v, want %s %s", e, tt.class, tt.code)
+			}
+		})
+	}
+}
+
+// A stream that stops after its usage was announced is booked by it.
+func TestCutAnswerKeepsWhatWasSaid(t *testing.T) {
+	s := llmtest.NewServer(t, llmtest.OpenAI, llmtest.OpenAI.Cut("half of it"))
+	_, err := client(t, Options{BaseURL: s.BaseURL()}).Ask(t.Context(), question)
+	if e := failure(t, err); e.Raw != "half of it" || !e.Billable || e.RequestID != "req-1" {
+		t.Errorf("failure = %+v", e)
+	}
+}
+
+// inMemory serves h to the client over pipes, so that virtual time passes.
+func inMemory(t *testing.T, c *Client, h http.HandlerFunc) {
+	t.Helper()
+	conns := make(chan net.Conn)
+	l := &pipeListener{conns: conns, done: make(chan struct{})}
+	read := func(w http.ResponseWriter, r *http.Request) { // else the server does not notice that the client has left
+		_, _ = io.Copy(io.Discard, r.Body)
+		h(w, r)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(read), ErrorLog: log.New(io.Discard, "", 0)}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = srv.Serve(l) })
+	transport := &http.Transport{ResponseHeaderTimeout: c.o.Header, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		conns <- far
+		return near, nil
+	}}
+	c.http = &http.Client{Transport: transport, CheckRedirect: llm.KeepRedirect}
+	t.Cleanup(func() { transport.CloseIdleConnections(); _ = srv.Close(); wg.Wait() })
+}
+
+type pipeListener struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+func TestSilenceIsNoticedInTime(t *testing.T) {
+	tests := []struct {
+		name string
+		step llmtest.Step
+		want time.Duration
+		code string
+	}{
+		{"no headers", llmtest.Hang(), 15 * time.Second, "timeout"},
+		{"headers, then nothing", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(200)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, 10 * time.Second, "stall"},
+		{"half an answer, then nothing", llmtest.OpenAI.Stall("half"), 10 * time.Second, "stall"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := client(t, Options{BaseURL: "http://model.test/v1"})
+				inMemory(t, c, http.HandlerFunc(tt.step))
+				start := time.Now()
+				_, err := c.Ask(t.Context(), question)
+				e := failure(t, err)
+				if took := time.Since(start); took != tt.want || e.Class != edgeagent.CallTransient || e.Code != tt.code || !e.Billable {
+					t.Errorf("after %v: %+v, want %v and %s", took, e, tt.want, tt.code)
+				}
+			})
+		})
+	}
+}
+
+func TestSlowButSteadyAnswerIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, Options{BaseURL: "http://model.test/v1"})
+		inMemory(t, c, func(w http.ResponseWriter, r *http.Request) {
+			for range 6 {
+				_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-time.After(9 * time.Second):
+				case <-r.Context().Done():
+				}
+			}
+			_, _ = io.WriteString(w, "data: [DONE]\n\n")
+		})
+		if a, err := c.Ask(t.Context(), question); err != nil || a.Text != "aaaaaa" {
+			t.Errorf("%q, %v", a.Text, err)
+		}
+	})
+}
+
+// quietTLS starts a TLS server that does not write to the test's log.
+func quietTLS(t *testing.T, conf *tls.Config) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(llmtest.Raw(200, "application/json", `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`)))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.TLS = conf
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func writePEM(t *testing.T, kind string, der []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestTrust(t *testing.T) {
+	s := quietTLS(t, nil)
+	ca := writePEM(t, "CERTIFICATE", s.Certificate().Raw)
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, url, ca string
+		says          string
+		unsent        bool
+	}{
+		{"pinned", s.URL, ca, "", false},
+		{"unknown authority", s.URL, "", "ca_file", false},
+		{"other name", strings.Replace(s.URL, "127.0.0.1", "localhost", 1), ca, "not trusted", false},
+		{"no such file", s.URL, ca + "x", "read ca_file", true},
+		{"no certificate in it", s.URL, empty, "no certificate in it", true},
+		{"plain server", "https" + strings.TrimPrefix(llmtest.NewServer(t, llmtest.OpenAI).URL, "http"), ca, "TLS is refused", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := client(t, Options{BaseURL: tt.url, CAFile: tt.ca}).Ask(t.Context(), question)
+			if tt.says == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			e := failure(t, err)
+			if e.Class != edgeagent.CallConfig || e.Hold == 0 || e.Retries != 0 || e.Unsent != tt.unsent || !strings.Contains(e.Error(), tt.says) {
+				t.Errorf("failure = %+v, want a held configuration error saying %q", e, tt.says)
+			}
+		})
+	}
+}
+
+func selfSigned(t *testing.T, from time.Time) ([]byte, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: from.Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der, key
+}
+
+// A box without a clock of its own starts in the past; the certificate is not
+// at fault then, and the message says so.
+func TestExpiredCertificateNamesTheClock(t *testing.T) {
+	der, key := selfSigned(t, time.Now().Add(time.Hour))
+	s := quietTLS(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	_, err := client(t, Options{BaseURL: s.URL, CAFile: writePEM(t, "CERTIFICATE", der)}).Ask(t.Context(), question)
+	if e := failure(t, err); e.Class != edgeagent.CallConfig || !strings.Contains(e.Error(), "the clock here says") {
+		t.Errorf("failure = %+v", e)
+	}
+}
+
+// A CA file that was mended is read without a restart.
+func TestMendedCAFileIsRead(t *testing.T) {
+	s := quietTLS(t, nil)
+	other, _ := selfSigned(t, time.Now().Add(-time.Minute))
+	path := writePEM(t, "CERTIFICATE", other)
+	c := client(t, Options{BaseURL: s.URL, CAFile: path})
+	_, err := c.Ask(t.Context(), question)
+	failure(t, err)
+	good, err := os.ReadFile(writePEM(t, "CERTIFICATE", s.Certificate().Raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Ask(t.Context(), question); err != nil {
+		t.Errorf("after the file was mended: %v", err)
+	}
+}
+
+func TestBadSettingsAreNotSent(t *testing.T) {
+	for name, o := range map[string]Options{
+		"base_url": {BaseURL: "http://[::1"},
+		"proxy":    {BaseURL: "http://127.0.0.1:1", Proxy: "not a proxy"},
+	} {
+		_, err := client(t, o).Ask(t.Context(), question)
+		if e := failure(t, err); !e.Unsent || e.Class != edgeagent.CallConfig || e.Hold == 0 {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
+func TestProxyIsUsed(t *testing.T) {
+	var asked string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.String()
+		_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`)
+	}))
+	defer proxy.Close()
+	c := client(t, Options{BaseURL: "http://model.invalid/v1", Proxy: proxy.URL})
+	if _, err := c.Ask(t.Context(), question); err != nil || asked != "http://model.invalid/v1/chat/completions" {
+		t.Errorf("the proxy was asked for %q, %v", asked, err)
+	}
+}
+
+func TestProbeOfAServerWithoutAList(t *testing.T) {
+	s := llmtest.NewServer(t, llmtest.OpenAI, llmtest.Hang())
+	c := client(t, Options{BaseURL: s.BaseURL()})
+	for _, status := range []int{404, 405} {
+		s.OnProbe(llmtest.OpenAI.Refuse(status, "no such path"))
+		if err := c.Probe(t.Context()); err != nil {
+			t.Errorf("%d: %v, want it to prove that an API is there", status, err)
+		}
+	}
+	s.OnProbe(llmtest.Raw(404, "text/html", "<html>not found</html>"))
+	if err := c.Probe(t.Context()); err == nil {
+		t.Error("a page was taken for an API")
+	}
+}
+
+func TestProbeEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, Options{BaseURL: "http://model.test/v1"})
+		inMemory(t, c, http.HandlerFunc(llmtest.Hang()))
+		start := time.Now()
+		e := failure(t, c.Probe(t.Context()))
+		if took := time.Since(start); took != 5*time.Second || e.Breaker != llm.Counted {
+			t.Errorf("after %v: %+v", took, e)
+		}
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	for _, s := range []string{
+		`{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`,
+		"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\ndata: [DONE]\n\n",
+		"data: {\"error\":{\"code\":429}}\n", "<html>", "[{", "data:\n\n", "\xff\xfe", `{"error":"x"}`, `{"error":{"code":"429"}}`,
+	} {
+		f.Add(200, []byte(s))
+		f.Add(500, []byte(s))
+	}
+	c := New(Options{BaseURL: "http://x", Model: "m"})
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status < 100 || status > 999 {
+			return
+		}
+		ctx, watch := llm.NewWatch(t.Context(), 0, time.Minute)
+		defer watch.Stop()
+		resp := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
+		a, fail := c.read(ctx, resp, watch, time.Now())
+		if fail == nil && strings.TrimSpace(a.Text) == "" {
+			t.Error("an empty answer was taken for one")
+		}
+		if fail != nil && (fail.Class == "" || fail.Class == edgeagent.CallOK || fail.Error() == "") {
+			t.Errorf("failure without a class or words: %+v", fail)
+		}
+	})
+}
