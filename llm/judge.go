@@ -177,12 +177,17 @@ func (j *judgement) finish(d edgeagent.Diagnosis) edgeagent.Diagnosis {
 	return d
 }
 
-// summary stands in for one that was missing or had to go.
+// summary stands in for one that was missing or had to go. The plant's own
+// words go through the filter too: here they would read as advice.
 func (j *judgement) summary(d edgeagent.Diagnosis) string {
 	first := j.c.First().Alarm
-	s := Clean(first.Name()+" "+first.Text, maxText)
+	s := plain(Clean(first.Name()+": "+first.Text, maxText))
 	if len(d.Causes) > 0 {
-		s += ": " + d.Causes[0].Cause
+		s = d.Causes[0].Cause
+	}
+	filter := screen{language: j.language}
+	if s = filter.prose(s, "summary"); s == "" {
+		return texts[j.language].noSummary
 	}
 	return s
 }

@@ -43,7 +43,7 @@ func extract(raw string) (map[string]json.RawMessage, *Fault) {
 	if len(raw) > maxAnswer {
 		return nil, &Fault{FaultNotJSON, fmt.Sprintf("The answer is longer than %d bytes. Answer with one short JSON object.", maxAnswer)}
 	}
-	text := strings.TrimSpace(strings.TrimPrefix(withoutThoughts(raw), "\ufeff"))
+	text := strings.Trim(withoutThoughts(raw), " \t\r\n\ufeff")
 	if text == "" {
 		return nil, &Fault{FaultEmpty, "The answer was empty. Answer with one JSON object."}
 	}
@@ -85,8 +85,8 @@ func firstObject(s string) (object map[string]json.RawMessage, rest string, faul
 		if err == nil && looksLikeAnswer(m) {
 			return m, s[at+int(dec.InputOffset()):], nil
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			fault = &Fault{FaultNotJSON, "The JSON object ended in the middle. Answer again, shorter, with one complete JSON object."}
+		if errors.Is(err, io.ErrUnexpectedEOF) { // whatever is whole within it is only a part
+			return nil, "", &Fault{FaultNotJSON, "The JSON object ended in the middle. Answer again, shorter, with one complete JSON object."}
 		}
 		at++
 	}

@@ -14,6 +14,7 @@ type sayings struct {
 	safety       string
 	safetyOnly   string // %s: the alarm
 	unstructured string // %s: the alarm
+	noSummary    string
 	removed      string // %s: where, %s: the words
 	removedOn    string // %s: where, %s: the safety function
 }
@@ -23,6 +24,7 @@ var texts = map[string]sayings{
 		safety:       "This concerns a safety function. Do not work around it. Follow the lockout procedure; only people qualified for it may work on it.",
 		safetyOnly:   "%s concerns a safety function: no advice of a model is shown. Follow the safety text.",
 		unstructured: "The answer for %s could not be read; it is shown as it came.",
+		noSummary:    "The answer had no summary that can be shown.",
 		removed:      "%s removed: it would defeat a safety function (%s)",
 		removedOn:    "%s removed: it concerns the safety function %s, on which no model advises",
 	},
@@ -30,6 +32,7 @@ var texts = map[string]sayings{
 		safety:       "Dies betrifft eine Sicherheitsfunktion. Umgehen Sie sie nicht. Halten Sie das Freischaltverfahren ein; nur dafür befähigte Personen dürfen daran arbeiten.",
 		safetyOnly:   "%s betrifft eine Sicherheitsfunktion: Ratschläge eines Modells werden nicht gezeigt. Beachten Sie den Sicherheitshinweis.",
 		unstructured: "Die Antwort zu %s war nicht lesbar; sie steht hier, wie sie kam.",
+		noSummary:    "Die Antwort hatte keine Zusammenfassung, die gezeigt werden kann.",
 		removed:      "%s entfernt: es würde eine Sicherheitsfunktion außer Kraft setzen (%s)",
 		removedOn:    "%s entfernt: es betrifft die Sicherheitsfunktion %s, zu der kein Modell rät",
 	},

@@ -52,15 +52,31 @@ func trimAll(in []string) []string {
 
 var sentenceEnd = regexp.MustCompile(`[.!?;](?:\s+|$)|\n+`)
 
+// longSentence is where a text without full stops is split all the same, in
+// bytes: what is done with a sentence may cost the square of its length.
+const longSentence = 500
+
 // sentences splits a text after its full stops, each piece with its own.
 func sentences(s string) []string {
 	var out []string
 	from := 0
 	for _, end := range sentenceEnd.FindAllStringIndex(s, -1) {
-		out = appendText(out, s[from:end[1]])
+		out = appendPieces(out, s[from:end[1]])
 		from = end[1]
 	}
-	return appendText(out, s[from:])
+	return appendPieces(out, s[from:])
+}
+
+func appendPieces(out []string, s string) []string {
+	for len(s) > longSentence {
+		piece := clip(s, longSentence)
+		if i := strings.LastIndexByte(piece, ' '); i > 0 {
+			piece = piece[:i]
+		}
+		out = appendText(out, piece)
+		s = s[len(piece):]
+	}
+	return appendText(out, s)
 }
 
 func appendText(out []string, s string) []string {
