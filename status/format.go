@@ -41,6 +41,15 @@ func (l lens) stampPtr(t *time.Time) stamp {
 	return l.stamp(*t)
 }
 
+// due is a time that is to come: once it has passed, it is any moment now.
+func (l lens) due(t *time.Time) stamp {
+	s := l.stampPtr(t)
+	if s.Set() && !t.After(l.now) {
+		s.Ago = "any moment"
+	}
+	return s
+}
+
 // abs leaves the date out today.
 func (l lens) abs(t time.Time) string {
 	if t.YearDay() == l.now.In(l.zone).YearDay() && t.Year() == l.now.In(l.zone).Year() {

@@ -382,6 +382,10 @@ func TestWords(t *testing.T) {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
+	past, soon := at.Add(-time.Second), at.Add(8*time.Second)
+	if got := l.due(&past).Ago + ", " + l.due(&soon).Ago; got != "any moment, in 8 s" || l.due(nil).Set() {
+		t.Errorf("due: %q", got)
+	}
 	if got := l.stamp(at.Add(-48 * time.Hour)).Abs; got != "20 Nov 12:00:00" {
 		t.Errorf("another day needs its date: %q", got)
 	}

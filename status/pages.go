@@ -361,10 +361,10 @@ func (s *Server) systemPage(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, p := range st.Providers {
 		body.Providers = append(body.Providers, providerView{p, f.stampPtr(p.LastOKAt), f.stampPtr(p.HoldUntil),
-			f.stampPtr(p.NextProbe), available(p), held(p)})
+			f.due(p.NextProbe), available(p), held(p)})
 	}
 	for _, u := range st.Upstreams {
-		v := upstreamView{UpstreamStatus: u, StateSince: f.stampPtr(u.Since), NextTry: f.stampPtr(u.NextTryAt)}
+		v := upstreamView{UpstreamStatus: u, StateSince: f.stampPtr(u.Since), NextTry: f.due(u.NextTryAt)}
 		if u.Backlog > 0 {
 			v.Oldest = seconds(u.OldestS)
 		}

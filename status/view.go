@@ -178,7 +178,7 @@ type logView struct {
 }
 
 func (l lens) device(d edgeagent.DeviceStatus) deviceView {
-	v := deviceView{DeviceStatus: d, StateSince: l.stampPtr(d.Since), LastOK: l.stampPtr(d.LastOKAt), NextTry: l.stampPtr(d.NextTryAt),
+	v := deviceView{DeviceStatus: d, StateSince: l.stampPtr(d.Since), LastOK: l.stampPtr(d.LastOKAt), NextTry: l.due(d.NextTryAt),
 		LinkWord: linkWord(d), Bars: scanBars(d.Recent)}
 	v.WeAre = l.weAre(d)
 	v.Abnormal = d.State == edgeagent.DeviceStopped || d.State == edgeagent.DeviceRetrying
@@ -291,7 +291,7 @@ type callView struct {
 }
 
 func (l lens) job(j edgeagent.Job) jobView {
-	v := jobView{Job: j, Created: l.stamp(j.CreatedAt), Finished: l.stampPtr(j.FinishedAt), NextTry: l.stampPtr(j.NextTryAt)}
+	v := jobView{Job: j, Created: l.stamp(j.CreatedAt), Finished: l.stampPtr(j.FinishedAt), NextTry: l.due(j.NextTryAt)}
 	if len(j.Alarms) > 0 {
 		v.First = j.Alarms[0]
 	}

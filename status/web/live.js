@@ -4,7 +4,7 @@
 // by what the browser believes of its connection.
 const quietAfter = 10_000; // no event for so long: the page says so
 const atMost = 1_000;      // between two readings of the page
-const reopen = 10_000;     // after the server had no stream to give
+const reopen = 6_000;      // after the server had no stream to give
 
 const live = document.getElementById("live");
 const stale = document.getElementById("stale");
@@ -18,8 +18,8 @@ function heard(clock) {
   if (clock) lastClock = clock;
   if (!stale.hidden) document.title = document.title.replace(/^NOT UPDATING · /, "");
   stale.hidden = true;
-  live.textContent = "live";
-  live.dataset.state = "live";
+  live.textContent = source ? "live" : "every few seconds,";
+  live.dataset.state = source ? "live" : "static";
 }
 
 function watch() {
