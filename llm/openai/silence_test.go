@@ -1,0 +1,223 @@
+package openai
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgeagent"
+	"edgeagent/llm"
+	"edgeagent/llm/llmtest"
+)
+
+// inMemory serves h to the client over pipes, so that virtual time passes.
+func inMemory(t *testing.T, c *Client, h http.HandlerFunc) {
+	t.Helper()
+	conns := make(chan net.Conn)
+	l := &pipeListener{conns: conns, done: make(chan struct{})}
+	read := func(w http.ResponseWriter, r *http.Request) { // else the server does not notice that the client has left
+		_, _ = io.Copy(io.Discard, r.Body)
+		h(w, r)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(read), ErrorLog: log.New(io.Discard, "", 0)}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = srv.Serve(l) })
+	transport := &http.Transport{ResponseHeaderTimeout: c.o.Header, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		conns <- far
+		return near, nil
+	}}
+	c.http = &http.Client{Transport: transport, CheckRedirect: llm.KeepRedirect}
+	t.Cleanup(func() { transport.CloseIdleConnections(); _ = srv.Close(); wg.Wait() })
+}
+
+type pipeListener struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+func TestSilenceIsNoticedInTime(t *testing.T) {
+	tests := []struct {
+		name string
+		step llmtest.Step
+		want time.Duration
+		code string
+	}{
+		{"no headers", llmtest.Hang(), 15 * time.Second, "timeout"},
+		{"headers, then nothing", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(200)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, 10 * time.Second, "stall"},
+		{"half an answer, then nothing", llmtest.OpenAI.Stall("half"), 10 * time.Second, "stall"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := client(t, Options{BaseURL: "http://model.test/v1"})
+				inMemory(t, c, http.HandlerFunc(tt.step))
+				start := time.Now()
+				_, err := c.Ask(t.Context(), question)
+				e := failure(t, err)
+				if took := time.Since(start); took != tt.want || e.Class != edgeagent.CallTransient || e.Code != tt.code || !e.Billable {
+					t.Errorf("after %v: %+v, want %v and %s", took, e, tt.want, tt.code)
+				}
+			})
+		})
+	}
+}
+
+func TestSlowButSteadyAnswerIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, Options{BaseURL: "http://model.test/v1"})
+		inMemory(t, c, func(w http.ResponseWriter, r *http.Request) {
+			for range 6 {
+				_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-time.After(9 * time.Second):
+				case <-r.Context().Done():
+				}
+			}
+			_, _ = io.WriteString(w, "data: [DONE]\n\n")
+		})
+		if a, err := c.Ask(t.Context(), question); err != nil || a.Text != "aaaaaa" {
+			t.Errorf("%q, %v", a.Text, err)
+		}
+	})
+}
+
+func TestProbeEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, Options{BaseURL: "http://model.test/v1"})
+		inMemory(t, c, http.HandlerFunc(llmtest.Hang()))
+		start := time.Now()
+		e := failure(t, c.Probe(t.Context()))
+		if took := time.Since(start); took != 5*time.Second || e.Breaker != llm.Counted {
+			t.Errorf("after %v: %+v", took, e)
+		}
+	})
+}
+
+// tunnel is a connection through a VPN: once it is dropped, what is written is
+// lost without a word.
+type tunnel struct {
+	net.Conn
+	dropped *atomic.Bool
+}
+
+func (c tunnel) Write(p []byte) (int, error) {
+	if c.dropped.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// overTunnels serves HTTP/2 over connections that drop returns can kill
+// silently; later ones are new.
+func overTunnels(t *testing.T, c *Client, h http.Handler) (drop func()) {
+	t.Helper()
+	der, key := selfSigned(t, time.Now().Add(-time.Minute))
+	transport, err := llm.NewTransport(llm.TransportOptions{HeaderTimeout: c.o.Header, CAFile: writePEM(t, "CERTIFICATE", der)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := make(chan net.Conn)
+	var mu sync.Mutex
+	var flags []*atomic.Bool
+	transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		flag := new(atomic.Bool)
+		mu.Lock()
+		flags = append(flags, flag)
+		mu.Unlock()
+		conns <- tunnel{far, flag}
+		return tunnel{near, flag}, nil
+	}
+	srv := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}}
+	l := &pipeListener{conns: conns, done: make(chan struct{})}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = srv.ServeTLS(l, "", "") })
+	c.http = &http.Client{Transport: transport}
+	t.Cleanup(func() { transport.CloseIdleConnections(); _ = srv.Close(); wg.Wait() })
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, f := range flags {
+			f.Store(true)
+		}
+	}
+}
+
+// A pooled HTTP/2 connection that died with the VPN must not keep the cloud
+// away: by Go's defaults it is used again and again for a quarter of an hour.
+func TestDeadPooledConnectionIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var protocols []string
+		c := client(t, Options{BaseURL: "https://127.0.0.1/v1"})
+		drop := overTunnels(t, c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			protocols = append(protocols, r.Proto)
+			llmtest.OpenAI.Say(llmtest.Reply{Text: "{}"})(w, r)
+		}))
+		if _, err := c.Ask(t.Context(), question); err != nil {
+			t.Fatal(err)
+		}
+		drop()
+		start := time.Now()
+		_, err := c.Ask(t.Context(), question)
+		if e, took := failure(t, err), time.Since(start); took != 8*time.Second || e.Class != edgeagent.CallTransient || e.Retries != 1 || !e.Billable {
+			t.Errorf("after %v: %+v, want the ping's 5s and 3s", took, e)
+		}
+		start = time.Now()
+		if _, err := c.Ask(t.Context(), question); err != nil || time.Since(start) != 0 {
+			t.Errorf("the next request took %v: %v, want a fresh connection at once", time.Since(start), err)
+		}
+		if len(protocols) != 2 || protocols[0] != "HTTP/2.0" || protocols[1] != "HTTP/2.0" {
+			t.Errorf("server saw %v, want two requests by HTTP/2", protocols)
+		}
+	})
+}
+
+// The same while an answer is being streamed.
+func TestBlackHoleMidStreamIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, Options{BaseURL: "https://127.0.0.1/v1"})
+		half := make(chan struct{})
+		drop := overTunnels(t, c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			llmtest.OpenAI.Leave("half")(w, r)
+			close(half)
+			<-r.Context().Done()
+		}))
+		go func() {
+			<-half
+			synctest.Wait()
+			drop()
+		}()
+		start := time.Now()
+		_, err := c.Ask(t.Context(), question)
+		if e, took := failure(t, err), time.Since(start); took != 8*time.Second || e.Raw != "half" || e.Breaker != llm.Counted {
+			t.Errorf("after %v: %+v, want the ping's 5s and 3s", took, e)
+		}
+	})
+}
