@@ -183,9 +183,7 @@ func (b *batch) write(tx *bbolt.Tx) error {
 		if bucket == nil {
 			return fmt.Errorf("bucket %s is missing: %w", name[:1], errDamaged)
 		}
-		if name[0] == bucketOutbox {
-			bucket.FillPercent = 0.9 // only ever grows at its end
-		}
+		bucket.FillPercent = 0.9 // keys rise with time: pages are split at their end
 		if err := writeOne(bucket, []byte(name[1:]), b.puts[name]); err != nil {
 			return fmt.Errorf("write %s/%q: %w", name[:1], name[1:], err)
 		}

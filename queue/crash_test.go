@@ -21,10 +21,14 @@ const (
 	killSeed   = 20261122
 	roleLife   = "life"
 	roleHolder = "holder"
+	roleCheck  = "check"
 )
 
 // playRole is what a child does: it works on a data file until it is killed.
 func playRole(role string) int {
+	if role == roleCheck {
+		return check(os.Getenv("QUEUE_TEST_FILE"))
+	}
 	o := options(os.Getenv("QUEUE_TEST_FILE"))
 	o.BootID = os.Getenv("QUEUE_TEST_BOOT")
 	db, err := queue.Open(context.Background(), o)
@@ -45,6 +49,14 @@ func playRole(role string) int {
 	}
 	until(func() error { return sendSome(db, say) })
 	return 1
+}
+
+func check(path string) int {
+	if err := queue.CheckFile(path); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // acknowledger prints what was committed, one write a line: the parent must not

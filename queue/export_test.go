@@ -1,6 +1,14 @@
 package queue
 
-import "go.etcd.io/bbolt"
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
 
 // FutureSchema makes a file look like one of a later version.
 func FutureSchema(tx *bbolt.Tx) error {
@@ -9,4 +17,50 @@ func FutureSchema(tx *bbolt.Tx) error {
 	}
 	rec := encodeRecord(bucketMeta, keySchema, 0, []byte("2"))
 	return tx.Bucket([]byte{bucketMeta}).Put([]byte(keySchema), rec)
+}
+
+// Hold keeps the committer busy until release is closed; held is closed when it is.
+func (db *DB) Hold(ctx context.Context, held, release chan struct{}) error {
+	return db.do(ctx, "hold", func(*batch) error {
+		close(held)
+		<-release
+		return nil
+	})
+}
+
+// Limit sets the largest size of the file, in bytes; 0 is none.
+func (db *DB) Limit(ctx context.Context, size int) error {
+	return db.do(ctx, "limit", func(b *batch) error {
+		b.db.bolt.MaxSize = size
+		return nil
+	})
+}
+
+// Break makes later commits fail, and not for want of space.
+func (db *DB) Break(ctx context.Context) error {
+	return db.do(ctx, "break", func(b *batch) error {
+		return b.db.bolt.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte{bucketMeta}) })
+	})
+}
+
+// Damage flips a byte of every body of an object, in the open file.
+func (db *DB) Damage(ctx context.Context, id edgeagent.ID) error {
+	return db.do(ctx, "damage", func(b *batch) error {
+		return b.db.bolt.Update(func(tx *bbolt.Tx) error {
+			bucket := tx.Bucket([]byte{bucketBodies})
+			c := bucket.Cursor()
+			var keys, values [][]byte
+			for k, v := c.Seek([]byte(id)); strings.HasPrefix(string(k), string(id)); k, v = c.Next() {
+				v = bytes.Clone(v)
+				v[len(v)-1] ^= 1
+				keys, values = append(keys, bytes.Clone(k)), append(values, v)
+			}
+			for i := range keys {
+				if err := bucket.Put(keys[i], values[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
 }
