@@ -99,7 +99,7 @@ func (p *pass) settle() {
 func (p *pass) look(r *rule) {
 	if !p.load(r) {
 		r.since = time.Time{}
-		if r.open != nil {
+		if r.open != nil && !r.held() {
 			p.markLost(r, true)
 		}
 		return
@@ -123,6 +123,9 @@ func (p *pass) load(r *rule) bool {
 	for _, s := range r.signals {
 		if !s.load(p.view, p.now) {
 			usable = false
+			if s.held {
+				r.freshUntil = earlier(r.freshUntil, s.fresh)
+			}
 			continue
 		}
 		r.freshUntil = earlier(r.freshUntil, s.fresh)
@@ -134,6 +137,12 @@ func (p *pass) load(r *rule) bool {
 		r.freshUntil = p.now.Add(time.Second) // the view still stands by a value that old: ask again
 	}
 	return usable
+}
+
+// held reports whether every value that is missing is merely unanswered for a
+// moment: one lost packet on a card-backed agent must not cost two commits.
+func (r *rule) held() bool {
+	return !slices.ContainsFunc(r.signals, func(s *signal) bool { return !s.usable && !s.held })
 }
 
 // evaluate computes both conditions. They are not known before a rate has been

@@ -74,6 +74,25 @@ func TestLosingAValueNeverClears(t *testing.T) {
 	}
 }
 
+func TestOneLostPacketIsNotALostValue(t *testing.T) {
+	p := start(t, high())
+	p.scan("level", 70.0)
+	p.scan("level", 90.0)
+	unanswered := func() []edgeagent.Transition {
+		r := p.values["filler.level"]
+		r.Quality, r.Reason = edgeagent.QualityUncertain, edgeagent.NewNote(edgeagent.ReasonNoAnswer, "timeout")
+		p.values["filler.level"] = r
+		return p.keep(p.engine.Apply(edgeagent.Scan{Device: "filler", Samples: []edgeagent.Sample{{Tag: "level"}}}, p, p.now))
+	}
+	p.wait(time.Second)
+	p.expect(unanswered(), "")
+	p.expect(p.wait(time.Second), "")
+	p.expect(p.scan("level", 90.0), "")
+	p.expect(unanswered(), "")
+	p.expect(p.wait(3*time.Second), "")
+	p.expect(p.wait(time.Second), "marked filler/F212 lost")
+}
+
 func TestLostValueThatComesBackClearedIsOneTransition(t *testing.T) {
 	p := start(t, high())
 	p.scan("level", 70.0)

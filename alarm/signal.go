@@ -18,6 +18,7 @@ type signal struct {
 	name   string // in env
 	rate   string // in env; empty if nobody asks for it
 	usable bool
+	held   bool // not usable, but merely unanswered for less than stale_after
 	value  edgeagent.Value
 	at     time.Time // of the sample
 	fresh  time.Time // until then, without another sample
@@ -83,14 +84,19 @@ func (p *signals) signal(device, name string) *signal {
 // evaluation of a quiet plant allocates nothing here.
 func (s *signal) load(v View, now time.Time) bool {
 	r, ok := v.Reading(s.tag.Device, s.tag.Name)
-	s.usable = ok && r.Usable() && s.fits(r.Value)
-	if !s.usable {
-		s.fromAt, s.rateKnown = time.Time{}, false // a rate over a hole is no rate
-		return false
-	}
 	sampled := now
 	if r.At != nil {
 		sampled = *r.At
+	}
+	s.fresh = time.Time{}
+	if s.tag.StaleAfter > 0 {
+		s.fresh = sampled.Add(s.tag.StaleAfter + time.Millisecond)
+	}
+	s.usable, s.held = ok && r.Usable() && s.fits(r.Value), false
+	if !s.usable {
+		s.fromAt, s.rateKnown = time.Time{}, false // a rate over a hole is no rate
+		s.held = r.Quality == edgeagent.QualityUncertain && r.Reason.Is(edgeagent.ReasonNoAnswer) && now.Before(s.fresh)
+		return false
 	}
 	if _, boxed := s.env[s.name]; !boxed || !r.Value.Equal(s.value) {
 		s.value = r.Value
@@ -100,10 +106,6 @@ func (s *signal) load(v View, now time.Time) bool {
 		s.measure(sampled)
 	}
 	s.at = sampled
-	s.fresh = time.Time{}
-	if s.tag.StaleAfter > 0 {
-		s.fresh = sampled.Add(s.tag.StaleAfter + time.Millisecond)
-	}
 	return true
 }
 
