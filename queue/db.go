@@ -144,7 +144,8 @@ func (db *DB) Failed() <-chan struct{} { return db.failed }
 func (db *DB) Epoch() edgeagent.ID { return db.view.Load().epoch }
 
 // JobsReady returns a channel that receives when there may be a job to lease. It
-// holds one wake-up, and is for one reader.
+// holds one wake-up; a lease that leaves jobs behind that are ready wakes the
+// next reader. It says nothing when time alone makes a job ready: see [DB.NextReady].
 func (db *DB) JobsReady() <-chan struct{} { return db.jobs }
 
 // subscribers are woken by new events.

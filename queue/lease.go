@@ -39,6 +39,7 @@ func (b *batch) leaseFirst() (*edgeagent.Lease, error) {
 		mark := len(b.undo)
 		l, err := b.lease(j)
 		if err == nil {
+			_, b.jobsWoken = b.w.front(b.now) // the next worker looks after the next job
 			return &l, nil
 		}
 		if !errors.Is(err, errDamaged) {

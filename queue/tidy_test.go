@@ -1,0 +1,80 @@
+package queue_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgeagent"
+)
+
+func TestFinishedJobsAndClosedAlarmsGoAfterTheirTime(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := options(path)
+		o.Retain = 24 * time.Hour
+		db := open(t, o)
+		down := func(up edgeagent.Transition) edgeagent.Transition {
+			now := time.Now()
+			up.Kind, up.At, up.Evidence = edgeagent.TransitionCleared, now, nil
+			up.Alarm.State, up.Alarm.ClearedAt, up.Alarm.Revision = edgeagent.AlarmNormal, &now, 2
+			return up
+		}
+		done, open, waiting := raise("L", "DONE", 1), raise("M", "OPEN", 2), raise("N", "WAITING", 3)
+		answered := record(t, db, done)[0]
+		if err := db.Complete(t.Context(), lease(t, db), answer("x")); err != nil {
+			t.Fatal(err)
+		}
+		kept := record(t, db, open, waiting)
+		record(t, db, down(done), down(waiting))
+
+		time.Sleep(23 * time.Hour)
+		record(t, db, raise("Z", "TICK", 4))
+		if _, err := db.Job(answered.Job); err != nil {
+			t.Errorf("job = %v before its time is over", err)
+		}
+		time.Sleep(2 * time.Hour)
+		record(t, db, raise("Z", "TICK", 4))
+		_, jobErr := db.Job(answered.Job)
+		_, alarmErr := db.Alarm(answered.ID)
+		_, evidenceErr := db.Evidence(answered.ID)
+		for name, err := range map[string]error{"job": jobErr, "alarm": alarmErr, "evidence": evidenceErr} {
+			if !errors.Is(err, edgeagent.ErrNotFound) {
+				t.Errorf("%s = %v, want it gone", name, err)
+			}
+		}
+		for _, a := range kept {
+			if _, err := db.Alarm(a.ID); err != nil {
+				t.Errorf("alarm %s is open or waits for its diagnosis, and reads %v", a.Code, err)
+			}
+			if j, err := db.Job(a.Job); err != nil || j.State != edgeagent.JobPending {
+				t.Errorf("job of %s reads %s, %v", a.Code, j.State, err)
+			}
+		}
+		if c := db.JobCounts(); c.Completed != 0 {
+			t.Errorf("counts = %+v, want no completed one left", c)
+		}
+		if next := record(t, db, raise("L", "DONE", 1))[0]; next.LastTime != nil {
+			t.Errorf("last time = %+v, want none: it is gone", next.LastTime)
+		}
+	})
+}
+
+func TestALeaseWakesTheNextWorker(t *testing.T) {
+	db := open(t, options(dataFile(t)))
+	record(t, db, raise("L", "A", 1), raise("M", "A", 1))
+	<-db.JobsReady()
+	lease(t, db)
+	select {
+	case <-db.JobsReady():
+	default:
+		t.Error("a second job is ready and nobody was woken")
+	}
+	lease(t, db)
+	select {
+	case <-db.JobsReady():
+		t.Error("woken for nothing")
+	default:
+	}
+}
