@@ -11,13 +11,13 @@ const maxGaps = 8
 // gap is a time in which nothing was read from a device.
 type gap struct{ from, to time.Duration }
 
-// sees books a value of the device; a pause longer than the shortest
-// stale_after of its tags was a gap.
+// sees books a value of the device; a pause longer than its
+// patience was a gap.
 func (d *deviceTags) sees(off time.Duration) {
 	switch {
 	case d.firstAt == 0:
 		d.firstAt = off
-	case off-d.lastAt > d.patience():
+	case off-d.lastAt > d.patience:
 		d.gaps = append(d.gaps, gap{d.lastAt, off})
 		if len(d.gaps) > maxGaps {
 			d.gaps = d.gaps[1:]
@@ -26,15 +26,15 @@ func (d *deviceTags) sees(off time.Duration) {
 	d.lastAt = max(d.lastAt, off)
 }
 
-// patience is the shortest stale_after of the device's tags, at least a second.
-func (d *deviceTags) patience() time.Duration {
-	least := time.Duration(0)
+// learnPatience sets it to the shortest stale_after of the device's tags.
+func (d *deviceTags) learnPatience() {
+	d.patience = 0
 	for _, e := range d.entries {
-		if s := e.def.StaleAfter; s > 0 && (least == 0 || s < least) {
-			least = s
+		if s := e.def.StaleAfter; s > 0 && (d.patience == 0 || s < d.patience) {
+			d.patience = s
 		}
 	}
-	return max(least, time.Second)
+	d.patience = max(d.patience, time.Second)
 }
 
 // describe lists the gaps that reach into the window from..to, in words; the one
@@ -49,7 +49,7 @@ func (d *deviceTags) describe(from, to time.Duration, wall func(time.Duration) t
 	if d.firstAt == 0 {
 		return append(out, d.name+": never read since the agent started")
 	}
-	if to-d.lastAt > d.patience() {
+	if to-d.lastAt > d.patience {
 		out = append(out, fmt.Sprintf("%s: nothing read since %s", d.name, clock(wall(d.lastAt))))
 	}
 	return out

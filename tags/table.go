@@ -29,6 +29,7 @@ type deviceTags struct {
 	stoppedAt  time.Time     // zero while it is being read
 	firstAt    time.Duration // offset of the first value; 0 before any
 	lastAt     time.Duration // of the last
+	patience   time.Duration // a longer pause is a gap; at least a second
 	gaps       []gap
 }
 
@@ -77,6 +78,9 @@ func (t *Table) Configure(all []edgeagent.Tag, lines map[string]string) {
 		}
 		d.entries = append(d.entries, e)
 		d.byName[def.Name] = e
+	}
+	for _, d := range t.order {
+		d.learnPatience()
 	}
 }
 

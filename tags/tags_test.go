@@ -264,7 +264,7 @@ func TestReadersAndWriterTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for range 200 {
+			for range 60 {
 				_ = tb.Readings("")
 				_ = tb.Counts("filler")
 				_ = tb.Evidence("filler", []string{"level"}, time.Now())
@@ -272,14 +272,14 @@ func TestReadersAndWriterTogether(t *testing.T) {
 			}
 		})
 	}
-	for i := range 200 {
+	for i := range 101 {
 		put(tb, "filler", "level", edgeagent.Float(float64(i)))
 		if i%50 == 0 {
 			tb.Configure([]edgeagent.Tag{tag("filler", "level")}, lines)
 		}
 	}
 	wg.Wait()
-	want(t, reading(t, tb, "filler", "level"), edgeagent.QualityGood, "", edgeagent.Float(199))
+	want(t, reading(t, tb, "filler", "level"), edgeagent.QualityGood, "", edgeagent.Float(100))
 }
 
 func TestMemoryPerTag(t *testing.T) {
