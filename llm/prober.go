@@ -25,14 +25,15 @@ func (r *Router) Run(ctx context.Context) error {
 
 func (t *tier) watch(ctx context.Context) {
 	t.suspected()
-	timer := time.NewTimer(time.Hour)
+	timer := time.NewTimer(idleCheck)
 	defer timer.Stop()
+	down := false
 	for ctx.Err() == nil {
 		timer.Reset(t.untilProbe())
 		select {
 		case <-ctx.Done():
 		case to := <-t.changes:
-			t.changed(to)
+			down = t.changed(to, down)
 		case <-t.kick:
 		case <-timer.C:
 			t.probeIfDue(ctx)
@@ -56,18 +57,24 @@ func (t *tier) untilProbe() time.Duration {
 	return max(at.Sub(now), 0)
 }
 
-func (t *tier) changed(to gobreaker.State) {
+// changed follows the breaker and returns whether the provider is down now. A
+// long outage is said once, not at every probe that fails.
+func (t *tier) changed(to gobreaker.State, down bool) bool {
 	switch to {
 	case gobreaker.StateOpen:
-		t.log.Warn("breaker open", "for", t.o.BreakerOpenFor, "error", t.status(time.Now()).Error)
 		// A pooled connection that died with the way would fail every probe.
 		if c, ok := t.o.Provider.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
 		}
+		if !down {
+			t.log.Warn("breaker open", "probe_every", t.o.BreakerOpenFor, "error", t.status(time.Now()).Error)
+		}
+		return true
 	case gobreaker.StateClosed:
 		t.log.Info("breaker closed")
+		return false
 	default:
-		t.log.Debug("breaker half-open")
+		return down
 	}
 }
 
