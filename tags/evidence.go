@@ -12,7 +12,8 @@ import (
 const (
 	maxMoved = 8                // others that are named in evidence
 	recently = 30 * time.Second // what moved in this time before an alarm moved "before it"
-	noise    = 0.05             // movement of less than this share of a tag's range is none
+	noise    = 0.05             // movement of less than this share of what a tag did is none
+	trifle   = 0.01             // nor is one of less than this share of its configured range
 )
 
 // Evidence describes the named tags (of device, or DEVICE.TAG) as they were up
@@ -139,7 +140,9 @@ func (v *view) feature(d *deviceTags, e *entry) edgeagent.Feature {
 	if low, high, ok := e.history.extremes(v.from, v.to); ok {
 		f.Min, f.Max = &low, &high
 	}
-	f.Mean, f.SlopePerMin = mean(ps), slope(ps, v.to-fineReach)
+	if e.base.Kind() != edgeagent.KindBool { // half a bit says nothing
+		f.Mean, f.SlopePerMin = mean(ps), slope(ps, v.to-fineReach)
+	}
 	f.Moved = v.movement(e)
 	return f
 }
@@ -198,7 +201,18 @@ func (v *view) movement(e *entry) float64 {
 	}
 	drift := drift(before, v.to-before[len(before)-1].off)
 	out := max(greatest-high-max(drift, 0), low-least-max(-drift, 0))
+	if out < trifle*configuredRange(e.def) {
+		return 0
+	}
 	return min(max(out/span, 0), 1)
+}
+
+// configuredRange is the width of the tag's limits, 0 without both.
+func configuredRange(t edgeagent.Tag) float64 {
+	if t.Min == nil || t.Max == nil {
+		return 0
+	}
+	return *t.Max - *t.Min
 }
 
 func band(ps []point) (low, high float64) {

@@ -136,7 +136,7 @@ func TestTextsAndBitsHaveChanges(t *testing.T) {
 		if fs[0].Changes != 2 || fs[0].Min != nil || fs[0].Mean != nil {
 			t.Errorf("text %+v, want 2 changes and no numbers", fs[0])
 		}
-		if fs[1].Changes != 2 || *fs[1].Min != 0 || *fs[1].Max != 1 {
+		if fs[1].Changes != 2 || *fs[1].Min != 0 || *fs[1].Max != 1 || fs[1].Mean != nil || fs[1].SlopePerMin != nil {
 			t.Errorf("bit %+v, want 2 changes from 0 to 1", fs[1])
 		}
 		time.Sleep(20 * time.Minute)
@@ -158,6 +158,21 @@ func TestEvidenceOfManyNamesEightAndCountsTheRest(t *testing.T) {
 			t.Errorf("moved %q, omitted %d", got, ev.Omitted)
 		}
 	})
+}
+
+func TestMovementThatIsATrifleOfTheRangeIsNone(t *testing.T) {
+	for limit, moved := range map[float64]int{500: 0, 50: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			low, high := 0.0, limit
+			def := tag("filler", "heat")
+			def.Min, def.Max = &low, &high
+			tb := New([]edgeagent.Tag{def}, lines)
+			play(tb, "filler", "heat", 120*time.Second, time.Second, func(s float64) float64 { return 20 + max(0, s-100)/10 })
+			if ev := tb.Evidence("filler", nil, time.Now()); len(ev.Moved) != moved || ev.Omitted != 1-moved {
+				t.Errorf("2 of %v: %d moved, want %d", limit, len(ev.Moved), moved)
+			}
+		})
+	}
 }
 
 func TestEvidenceOfUnknownNames(t *testing.T) {
