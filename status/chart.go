@@ -39,6 +39,8 @@ func (l lens) draw(p plot) *chart {
 	if len(p.points) == 0 || !p.to.After(p.from) {
 		return nil
 	}
+	p.from = begin(p)
+	p.limits = near(p.points, p.limits)
 	low, top := bounds(p.points, p.limits)
 	c := &chart{W: p.w, H: p.h, Low: number(low), Top: number(top),
 		From: l.abs(p.from.In(l.zone)), To: l.abs(p.to.In(l.zone))}
@@ -74,6 +76,32 @@ func inside(all []Point, from, to time.Time) []Point {
 // drawable leaves out NaN, infinities and what would overflow a scale: four
 // registers read in the wrong byte order give such numbers.
 func drawable(f float64) bool { return math.Abs(f) <= 1e300 }
+
+// begin leaves out the time before the first point, where nothing is known:
+// after a restart the picture would be an empty frame with a tick at its end.
+func begin(p plot) time.Time {
+	first := p.points[0].At
+	if late := p.to.Add(-time.Minute); first.After(late) {
+		first = late
+	}
+	if first.Before(p.from) {
+		return p.from
+	}
+	return first
+}
+
+// near keeps the limits that the curve comes close to. A sensor's whole range
+// would press a curve that matters into a flat line.
+func near(all []Point, limits []float64) []float64 {
+	low, top := bounds(all, nil)
+	var kept []float64
+	for _, limit := range limits {
+		if limit >= low-2*(top-low) && limit <= top+2*(top-low) {
+			kept = append(kept, limit)
+		}
+	}
+	return kept
+}
 
 func lowest(all []Point) float64 {
 	low := math.Inf(1)

@@ -46,6 +46,9 @@ func (s *Server) alarmPage(w http.ResponseWriter, r *http.Request) {
 		body.Hint = f.diagnosis(*a.Hint)
 	}
 	s.addJob(f, r, body)
+	if body.Answer != nil && body.Answer.By.Kind == "runbook" {
+		body.Hint = nil // the answer is the same passage, read again
+	}
 	s.addEvidence(f.lens, body)
 	f.Body = body
 	s.show(w, r, http.StatusOK, "alarm", f)
@@ -94,7 +97,10 @@ func (s *Server) feature(l lens, e edgeagent.Feature, raised time.Time) featureV
 		v.Shown = withUnit(valueText(e.Value), e.EngUnit)
 	}
 	v.Low, v.High, v.Average = optional(e.Min, e.EngUnit), optional(e.Max, e.EngUnit), optional(e.Mean, e.EngUnit)
-	if e.SlopePerMin != nil && *e.SlopePerMin != 0 {
+	if e.Value.Kind() == edgeagent.KindBool {
+		// Of a bit only the changes say something.
+		v.Low, v.High, v.Average, v.Limits = "", "", "", ""
+	} else if e.SlopePerMin != nil && *e.SlopePerMin != 0 {
 		v.Rise = withUnit(signed(*e.SlopePerMin), e.EngUnit) + " a minute"
 	}
 	var limits []float64

@@ -104,6 +104,14 @@ func twoUnits(a int, unitA string, b int, unitB string) string {
 
 func seconds(s float64) string { return words(time.Duration(s * float64(time.Second))) }
 
+// age is of a value: tenths of a second matter, thousandths do not.
+func age(s float64) string {
+	if s < 1 {
+		return strconv.FormatFloat(max(s, 0), 'f', 1, 64) + " s"
+	}
+	return seconds(s)
+}
+
 func millis(ms int64) string { return words(time.Duration(ms) * time.Millisecond) }
 
 // size writes bytes in binary units, as the configuration does.

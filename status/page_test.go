@@ -80,7 +80,7 @@ func TestPagesSay(t *testing.T) {
 		{"a stopped device never reads as a stopped machine", "/devices", nil,
 			[]string{"NOT BEING READ since", "machine state unknown", "i/o timeout", "edgeagent devices resume capper"}, []string{">stopped<", "STOPPED"}},
 		{"a bad value is no number", "/devices/filler", nil,
-			[]string{"<s><bdi>93.5 bar</bdi></s>", "exception 2, illegal data address", "42B7 A000", "holding:100 = 40101 = wire 0x0064"}, nil},
+			[]string{"<s><bdi>93.5 bar</bdi></s>", "exception 2, illegal data address", "42B7 A000", "40101 = wire 0x0064"}, nil},
 		{"the alarm's page", "/alarms/" + string(idPressure), nil,
 			[]string{"advisory: does not operate the machine", "Lock out the filler", "local model qwen2.5:1.5b", "cloud: breaker open", "LVL SENS",
 				"bridge the door switch: would defeat a guard", "4 of 5 citations found", "The first hint", `aria-label="trend of filler.level`,
@@ -347,6 +347,12 @@ func TestChart(t *testing.T) {
 	}
 	if c.Low != "0" || c.Top != "100" || c.Mark != "50" || c.Line[0] != "0,48 8.3,29.6" || c.Limits[0] != "11.2" {
 		t.Errorf("%+v", c)
+	}
+	if c := draw(p(-20, 79), p(-10, 79.5)); len(c.Limits) != 1 || c.From != "11:59:00" {
+		t.Errorf("a limit close by is drawn, a window is a minute at least: %+v", c)
+	}
+	if c := draw(p(-20, 1), p(-10, 2)); len(c.Limits) != 0 || c.Top != "2" {
+		t.Errorf("a limit far away flattens the curve: %+v", c)
 	}
 	flat := draw(p(-10, 80))
 	if strings.Contains(strings.Join(flat.Line, " "), "NaN") || flat.Low == flat.Top {

@@ -252,10 +252,10 @@ func (s *Server) tag(l lens, r edgeagent.Reading) tagView {
 		v.LastGoodText = withUnit(valueText(*r.LastGood), r.EngUnit)
 	}
 	if r.At != nil {
-		v.Age = seconds(r.AgeS)
+		v.Age = age(r.AgeS)
 	}
 	if a, err := edgeagent.ParseAddress(r.Address, true); err == nil {
-		v.Wire = a.Notations()
+		v.Wire = strings.TrimPrefix(a.Notations(), r.Address+" = ")
 	}
 	from := l.now.Add(-10 * time.Minute)
 	v.Spark = l.draw(plot{points: s.opt.Source.Trend(r.Device, r.Tag, from), from: from, to: l.now,
