@@ -368,7 +368,7 @@ func checkBudgeted(t *testing.T, m map[string]any, tags int) {
 
 func TestBudgetKeepsWhatMattersLongest(t *testing.T) {
 	gone := map[string]int{} // part -> largest budget at which it was gone
-	for limit := 3000; limit >= 650; limit -= 10 {
+	for limit := 3000; limit >= 650; limit -= 50 {
 		m := caseJSON(t, BuildPrompt(bigCase(200), fillerPassages(), PromptOptions{MaxTokens: limit}))
 		for _, part := range []string{"related", "moved_before", "passages"} {
 			if len(m[part].([]any)) == 0 && gone[part] == 0 {

@@ -1,7 +1,6 @@
 package runbook
 
 import (
-	"cmp"
 	"math"
 	"regexp"
 	"slices"
@@ -55,19 +54,23 @@ func newIndex(docs [][]string) index {
 }
 
 // idf is how much a term says: more, the fewer texts have it. A term that no
-// text has counts too, else one shared word would be all of what is known.
+// text has says as much as one that a single text has, else one shared word
+// would be all of what is known.
 func (x index) idf(term string) float64 {
-	n, have := float64(len(x.length)), float64(len(x.postings[term]))
+	n, have := float64(len(x.length)), float64(max(1, len(x.postings[term])))
 	return math.Log(1 + (n-have+0.5)/(have+0.5))
 }
 
+// maxHits is how many texts a search returns.
+const maxHits = 16
+
 // search returns the texts that hold enough of the query, best first; equals in
-// the order of the book.
+// the order of the book. Scores lie in slices, not maps: a word like "sensor"
+// is in thousands of texts.
 func (x index) search(query []string) []hit {
-	query = distinct(query)
-	scores, held := map[int]float64{}, map[int]float64{}
+	scores, held := make([]float64, len(x.length)), make([]float64, len(x.length))
 	var total float64
-	for _, t := range query {
+	for _, t := range distinct(query) {
 		idf := x.idf(t)
 		total += idf
 		for _, p := range x.postings[t] {
@@ -76,16 +79,28 @@ func (x index) search(query []string) []hit {
 			held[p.doc] += idf
 		}
 	}
-	var out []hit
+	var best []hit
 	for doc, score := range scores {
-		if held[doc] >= minShare*total {
-			out = append(out, hit{doc, score})
+		if score > 0 && held[doc] >= minShare*total {
+			best = keep(best, hit{doc, score})
 		}
 	}
-	slices.SortFunc(out, func(a, b hit) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.doc, b.doc))
+	return best
+}
+
+// keep inserts a hit behind those that are as good, within maxHits.
+func keep(best []hit, h hit) []hit {
+	if len(best) == maxHits && h.score <= best[maxHits-1].score {
+		return best
+	}
+	at, _ := slices.BinarySearchFunc(best, h.score, func(a hit, score float64) int {
+		if a.score >= score {
+			return -1
+		}
+		return 1
 	})
-	return out
+	best = slices.Insert(best, at, h)
+	return best[:min(len(best), maxHits)]
 }
 
 func distinct(in []string) []string {

@@ -126,7 +126,8 @@ func (b *Book) placeOf(a edgeagent.Alarm, c edgeagent.Case) place {
 // maxQuery bounds the words that are searched for.
 const maxQuery = 40
 
-// similarTo returns entries that share words with the alarm, best first.
+// similarTo returns entries that share words with the alarm, best first. The
+// same code on another machine is more alike than any words can be.
 func (b *Book) similarTo(c edgeagent.Case) []*entry {
 	first := c.First()
 	query := words(strings.Join([]string{first.Alarm.Code, clipped(first.Alarm.Text), clipped(first.Alarm.SourceText)}, " "))
@@ -139,9 +140,11 @@ func (b *Book) similarTo(c edgeagent.Case) []*entry {
 			}
 		}
 	}
-	var out []*entry
+	out := slices.Clone(b.byCode[normalCode(first.Alarm.Code)])
 	for _, h := range b.index.search(query[:min(len(query), maxQuery)]) {
-		out = append(out, b.entries[h.doc])
+		if e := b.entries[h.doc]; !slices.Contains(e.codes, normalCode(first.Alarm.Code)) {
+			out = append(out, e)
+		}
 	}
 	return out
 }
@@ -299,6 +302,8 @@ func (w *writer) finish() edgeagent.Diagnosis {
 		d.Grounded.Checked += len(c.Evidence) + len(c.Sources)
 	}
 	d.Grounded.Held = d.Grounded.Checked
+	llm.Screen(d) // names and old feedback are words of the plant, not of the book
+	d.Filtered = compact(d.Filtered)
 	return *d
 }
 

@@ -3,6 +3,7 @@ package runbook
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -50,22 +51,27 @@ func (w *writer) movement(f edgeagent.Feature, ev *edgeagent.Evidence) string {
 	text := f.Tag + " " + w.value(f)
 	var in []string
 	number := f.Value.Kind() != edgeagent.KindBool && f.Text == ""
-	if number && f.Min != nil && f.Max != nil && *f.Min != *f.Max {
+	if number && finite(f.Min, f.Max) && *f.Min != *f.Max {
 		in = append(in, fmt.Sprintf(w.s.from, w.s.with(*f.Min, f.EngUnit), w.s.with(*f.Max, f.EngUnit)))
 	}
-	if number && f.SlopePerMin != nil && *f.SlopePerMin != 0 {
+	if number && finite(f.SlopePerMin) && *f.SlopePerMin != 0 {
 		in = append(in, fmt.Sprintf(w.s.slope, signed(w.s.with(*f.SlopePerMin, f.EngUnit))))
 	}
 	if !number && f.Changes > 0 && f.LastChange != nil {
 		in = append(in, fmt.Sprintf(w.s.changed, f.Changes, w.s.number(max(ev.At.Sub(*f.LastChange).Seconds(), 0))))
 	}
-	if number && f.LimitLow != nil && f.LimitHigh != nil {
+	if number && finite(f.LimitLow, f.LimitHigh) {
 		in = append(in, fmt.Sprintf(w.s.limit, w.s.with(*f.LimitLow, f.EngUnit), w.s.with(*f.LimitHigh, f.EngUnit)))
 	}
 	if len(in) == 0 {
 		return text
 	}
 	return text + " (" + strings.Join(in, ", ") + ")"
+}
+
+// finite reports whether all numbers are there and can be written.
+func finite(numbers ...*float64) bool {
+	return !slices.ContainsFunc(numbers, func(n *float64) bool { return n == nil || math.IsNaN(*n) || math.IsInf(*n, 0) })
 }
 
 func signed(s string) string {
