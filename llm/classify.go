@@ -127,6 +127,7 @@ var transportRows = []transportRow{
 	{code: "first_token", is: endedBy(ErrFirstToken), class: edgeagent.CallTransient, policy: once, billable: true, message: text("no word within the first token's time: the model hangs or is too slow for this box")},
 	{code: "aborted", is: cancelled, class: edgeagent.CallAborted, policy: Policy{Breaker: Excluded}, billable: true, message: text("given up by the agent")},
 	{code: "certificate", is: badCertificate, class: edgeagent.CallConfig, policy: Policy{Hold: HoldCertificate}, message: certificateHint},
+	{code: "client_cert", is: failedOn(errClientCert), class: edgeagent.CallConfig, policy: Policy{Hold: HoldCertificate}, message: func(err error) string { return OneLine(cause(err)) }},
 	{code: "tls", is: badTLS, class: edgeagent.CallConfig, policy: Policy{Hold: HoldCertificate}, message: prefixed("TLS is refused, check base_url, ca_file and proxy")},
 	{code: "dns", is: as[*net.DNSError], class: edgeagent.CallUnreachable, policy: once, message: prefixed("the name cannot be resolved")},
 	{code: "dial", is: dialing, class: edgeagent.CallUnreachable, policy: once, message: prefixed("cannot be reached")},
@@ -143,6 +144,10 @@ func prefixed(s string) func(error) string {
 
 func endedBy(target error) func(context.Context, error) bool {
 	return func(ctx context.Context, _ error) bool { return errors.Is(context.Cause(ctx), target) }
+}
+
+func failedOn(target error) func(context.Context, error) bool {
+	return func(_ context.Context, err error) bool { return errors.Is(err, target) }
 }
 
 func cancelled(ctx context.Context, err error) bool {

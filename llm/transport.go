@@ -24,6 +24,9 @@ const (
 	http2PingReply = 3 * time.Second
 )
 
+// errClientCert is wrapped by a handshake that failed on our own files.
+var errClientCert = errors.New("read client_cert_file and client_key_file")
+
 // MaxBody is how much of an answer is read, in bytes.
 const MaxBody = 1 << 20
 
@@ -83,7 +86,7 @@ func tlsConfig(o TransportOptions) (*tls.Config, error) {
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			cert, err := tls.LoadX509KeyPair(o.ClientCertFile, o.ClientKeyFile)
 			if err != nil {
-				return nil, fmt.Errorf("read client_cert_file: %w", err)
+				return nil, fmt.Errorf("%w: %w", errClientCert, err)
 			}
 			return &cert, nil
 		}

@@ -124,3 +124,28 @@ func TestMendedCAFileIsRead(t *testing.T) {
 		t.Errorf("after the file was mended: %v", err)
 	}
 }
+
+// A server that wants to know its clients gets the certificate, read anew for
+// each connection; a file that is not there is said, and nothing is sent.
+func TestClientCertificate(t *testing.T) {
+	der, key := selfSigned(t, time.Now().Add(-time.Minute))
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, keyFile := writePEM(t, "CERTIFICATE", der), writePEM(t, "PRIVATE KEY", pkcs8)
+	s := quietTLS(t, &tls.Config{ClientAuth: tls.RequireAnyClientCert})
+	ca := writePEM(t, "CERTIFICATE", s.Certificate().Raw)
+	if _, err := client(t, Options{BaseURL: s.URL, CAFile: ca, ClientCertFile: cert, ClientKeyFile: keyFile}).Ask(t.Context(), question); err != nil {
+		t.Errorf("with a certificate: %v", err)
+	}
+	for name, o := range map[string]Options{
+		"none":         {BaseURL: s.URL, CAFile: ca},
+		"no such file": {BaseURL: s.URL, CAFile: ca, ClientCertFile: cert + "x", ClientKeyFile: keyFile},
+	} {
+		_, err := client(t, o).Ask(t.Context(), question)
+		if e := failure(t, err); e.Class != edgeagent.CallConfig || e.Hold == 0 || name != "none" && !strings.Contains(e.Error(), "client_cert_file") {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
