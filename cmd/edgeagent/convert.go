@@ -96,7 +96,7 @@ func plainTags(cfg *config.Config) ([]edgeagent.Tag, map[string]string) {
 	for _, d := range cfg.Devices {
 		lines[d.Name] = d.Line
 		for _, t := range d.Tags {
-			tags = append(tags, t.Tag)
+			tags = append(tags, t.Seen())
 		}
 	}
 	return tags, lines

@@ -28,10 +28,9 @@ func (s source) Status() edgeagent.Status {
 		Devices: s.devices(), Providers: s.providers(), Upstreams: s.upstreams(),
 		Storage: edgeagent.StorageStatus{State: edgeagent.StorageChecking, MaxBytes: cfg.Queue.MaxSize},
 	}
-	if db := s.db.Load(); db != nil {
+	if s.conns.Load() != nil { // everything is up: the pointers are stored in this order
+		db := s.db.Load()
 		st.Agent.Epoch, st.Alarms, st.Jobs, st.Spend, st.Storage = db.Epoch(), db.AlarmCounts(), db.JobCounts(), db.Spend(), db.Storage()
-	}
-	if s.conns.Load() != nil {
 		waiting, fault := s.rec.Waiting()
 		st.Storage.Waiting = waiting
 		if fault != nil && st.Storage.Error == "" {

@@ -42,12 +42,13 @@ func (w *wing) stop() {
 	w.done.Wait()
 }
 
-// supervise starts a part again when it ends before its time: one fault must
-// not cost a gateway a part of itself until somebody restarts it.
+// supervise starts a part again when it fails before its time: one fault must
+// not cost a gateway a part of itself until somebody restarts it. A part that
+// ends without an error has nothing to do.
 func supervise(ctx context.Context, log *slog.Logger, p runner) {
 	for ctx.Err() == nil {
 		err := p.run(ctx)
-		if ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return
 		}
 		log.Error("part ended before its time, starting it again", "part", p.name, "error", err)
