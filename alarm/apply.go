@@ -241,14 +241,25 @@ func (p *pass) change(act *activation, ev event) {
 func (p *pass) endShelves() {
 	e := p.engine
 	for _, act := range e.byAge() {
-		k := keyOf(act.alarm)
-		if s, shelved := e.shelves[k]; shelved && !p.now.Before(s.until) {
-			delete(e.shelves, k)
+		if until := e.shelvedUntil(act); !until.IsZero() && !p.now.Before(until) {
 			act.alarm.ShelvedUntil, act.alarm.ShelveReason = nil, ""
 			p.change(act, unshelve)
 		}
 	}
 	maps.DeleteFunc(e.shelves, func(_ key, s shelf) bool { return !p.now.Before(s.until) })
+}
+
+// shelvedUntil is zero for an alarm that is not shelved. The shelf knows the
+// moment on the monotonic clock; alarms from outside may share one, and lose it
+// when another of their name is shown again.
+func (e *Engine) shelvedUntil(act *activation) time.Time {
+	if act.alarm.ShelvedUntil == nil {
+		return time.Time{}
+	}
+	if s, ok := e.shelves[keyOf(act.alarm)]; ok {
+		return s.until
+	}
+	return *act.alarm.ShelvedUntil
 }
 
 func (e *Engine) byAge() []*activation {

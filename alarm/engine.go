@@ -56,7 +56,7 @@ type Engine struct {
 	lines    map[string]string // device -> line
 	areas    map[string]string // line -> area
 	open     map[edgeagent.ID]*activation
-	active   map[key]*activation // at most one that is not normal
+	active   map[key]*activation // at most one of a name; those from outside are not in it
 	shelves  map[key]shelf
 	stopped  map[string]time.Time // device -> when this engine learned of its stop
 	rose     map[string]time.Time // line -> last raise
@@ -129,7 +129,7 @@ func (e *Engine) Restore(open []edgeagent.Alarm) []edgeagent.Transition {
 func (e *Engine) adopt(a edgeagent.Alarm) *activation {
 	k := keyOf(a)
 	act := &activation{alarm: a, rule: e.byKey[k]}
-	e.open[a.ID], e.active[k] = act, act
+	e.enter(act)
 	if act.rule != nil {
 		act.rule.open, act.rule.restored = act, true
 		act.rule.freshUntil = e.options.At.Add(settling)
@@ -201,8 +201,8 @@ func (e *Engine) Next() (time.Time, bool) {
 			at = earlier(at, d)
 		}
 	}
-	for _, s := range e.shelves {
-		at = earlier(at, s.until)
+	for _, act := range e.open {
+		at = earlier(at, e.shelvedUntil(act))
 	}
 	return at, !at.IsZero()
 }

@@ -422,6 +422,26 @@ func TestShelve(t *testing.T) {
 	}
 }
 
+func TestShelvesOfOneNameEndTogether(t *testing.T) {
+	p := start(t)
+	var ids []edgeagent.ID
+	for range 3 {
+		ids = append(ids, p.engine.Outside(edgeagent.Alarm{Line: "L9", Code: "X"}, nil, p.now).Alarm.ID)
+	}
+	for _, id := range ids {
+		if _, err := p.engine.Shelve(id, "anna", "x", time.Hour, p.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.engine.Unshelve(ids[0], "anna", p.now); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(p.wait(2*time.Hour), "unshelved L9/X, unshelved L9/X")
+	if _, ok := p.engine.Next(); ok {
+		t.Error("ticks are wanted after every shelf has ended")
+	}
+}
+
 func TestPeopleComeTooLateOrAskTheImpossible(t *testing.T) {
 	p := start(t, high())
 	id := p.scan("level", 90.0)[0].Alarm.ID
@@ -467,14 +487,17 @@ func TestOutside(t *testing.T) {
 		t.Errorf("raised as %+v", tr)
 	}
 	again := p.engine.Outside(edgeagent.Alarm{Line: "L9", Code: "X"}, nil, p.now)
-	if again.Kind != edgeagent.TransitionMarked || again.Alarm.ID != a.ID {
-		t.Errorf("the same alarm again: %+v", again)
+	if again.Kind != edgeagent.TransitionRaised || again.Alarm.ID == a.ID || again.Alarm.FirstOut {
+		t.Errorf("the same name again: %+v", again)
 	}
 	if other := p.engine.Outside(edgeagent.Alarm{Device: "filler", Code: "X"}, nil, p.now); other.Kind != edgeagent.TransitionRaised ||
 		other.Alarm.Line != "L1" || other.Alarm.Area != "A" || other.Alarm.Values == nil {
 		t.Errorf("of another device: %+v", other)
 	}
-	p.restart()
+	p.expect(p.restart(), "")
+	if n := len(p.engine.Open()); n != 3 {
+		t.Errorf("%d open after a restart, want 3", n)
+	}
 	cleared, err := p.engine.ClearOutside(a.ID, "anna", p.now)
 	if err != nil || cleared.Alarm.State != edgeagent.AlarmNormal || cleared.By != "anna" || cleared.Alarm.Observed != edgeagent.ObservedLive {
 		t.Errorf("cleared as %+v, %v", cleared, err)

@@ -107,6 +107,7 @@ func advance(a *edgeagent.Alarm, ev event, now time.Time) (edgeagent.Transition,
 		a.ClearedAt = &at
 	case edgeagent.TransitionAcked:
 		a.AckedAt = &at
+	default: // has no time of its own
 	}
 	a.State = s.to
 	a.Revision++

@@ -81,8 +81,9 @@ func (e *Engine) Unshelve(id edgeagent.ID, by string, now time.Time) (edgeagent.
 }
 
 // Outside raises an alarm that another system reports; of a it takes device,
-// line, code, texts, priority, hint and whether it wants a diagnosis. The same alarm while it
-// is still active is the same activation: it gets the new values and is marked.
+// line, code, texts, priority, hint and whether it wants a diagnosis. Every call
+// is a new activation: which calls are the same one said twice is known by their
+// idempotency keys, not here.
 func (e *Engine) Outside(a edgeagent.Alarm, values map[string]edgeagent.Value, now time.Time) edgeagent.Transition {
 	a.Origin, a.Values = edgeagent.OriginOutside, values
 	if a.Line == "" {
@@ -90,13 +91,6 @@ func (e *Engine) Outside(a edgeagent.Alarm, values map[string]edgeagent.Value, n
 	}
 	if a.Area == "" {
 		a.Area = e.areas[a.Line]
-	}
-	if act := e.active[keyOf(a)]; act != nil {
-		if values != nil {
-			act.alarm.Values = values
-		}
-		t, _ := e.change(act, mark, now) // an outside alarm in the table is active
-		return t
 	}
 	a.Observed, a.Revision, a.Removed = edgeagent.ObservedLive, 0, false
 	a.ClearedAt, a.AckedAt, a.AckedBy, a.ValueLostSince = nil, nil, "", nil

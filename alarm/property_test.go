@@ -33,6 +33,7 @@ func (w *witness) see(p *plant, ts []edgeagent.Transition) {
 			w.raised(p, a)
 		case edgeagent.TransitionCleared:
 			w.cleared(p, a)
+		default:
 		}
 	}
 }

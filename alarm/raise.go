@@ -63,8 +63,17 @@ func (e *Engine) begin(a edgeagent.Alarm, r *rule, now time.Time) (*activation, 
 	}
 	act := &activation{alarm: a, rule: r}
 	t, _ := advance(&act.alarm, rise, now) // normal has a row for it
-	e.open[a.ID], e.active[k] = act, act
+	e.enter(act)
 	return act, t
+}
+
+// enter makes an alarm one of the open ones. From outside there may be several
+// of one name.
+func (e *Engine) enter(act *activation) {
+	e.open[act.alarm.ID] = act
+	if act.alarm.Origin != edgeagent.OriginOutside {
+		e.active[keyOf(act.alarm)] = act
+	}
 }
 
 // firstOut books a raise of the line and reports whether the line was quiet

@@ -199,8 +199,8 @@ func (v *view) movement(e *entry) float64 {
 	if span <= e.def.Deadband || span == 0 {
 		return 0
 	}
-	drift := drift(before, v.to-before[len(before)-1].off)
-	out := max(greatest-high-max(drift, 0), low-least-max(-drift, 0))
+	expected := drift(before, v.to-before[len(before)-1].off)
+	out := max(greatest-high-max(expected, 0), low-least-max(-expected, 0))
 	if out < trifle*configuredRange(e.def) {
 		return 0
 	}

@@ -49,7 +49,7 @@ var (
 // to a unit that is not there is answered with exception 11, as a gateway does.
 // Nothing is accepted before Run.
 func Listen(addr string, units map[uint8]*Device) (*Server, error) {
-	ln, err := net.Listen("tcp", addr)
+	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr) // binding does not wait
 	if err != nil {
 		return nil, fmt.Errorf("open simulated PLC on %s: %w", addr, err)
 	}
