@@ -41,7 +41,7 @@ func (s *Server) alarmPage(w http.ResponseWriter, r *http.Request) {
 	}
 	f := s.frame("alarms", "Alarm "+a.Code)
 	body := &alarmBody{alarmView: f.alarm(a), Evidence: evidence}
-	body.Values = s.values(f.lens, a, 8)
+	body.Values = f.values(a, 8)
 	if a.Hint != nil {
 		body.Hint = f.diagnosis(*a.Hint)
 	}

@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// lens is the moment and the zone in which a page is drawn.
+// lens is the moment and the zone in which a page is drawn, and the plant as
+// it is then.
 type lens struct {
-	now  time.Time
-	zone *time.Location
+	now   time.Time
+	zone  *time.Location
+	plant *board
 }
 
 // stamp is one time as a page shows it: in words, with the absolute one behind

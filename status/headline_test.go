@@ -12,95 +12,99 @@ func device(name string, state edgeagent.DeviceState, link edgeagent.Link) edgea
 	return edgeagent.DeviceStatus{Name: name, State: state, Link: link}
 }
 
-func TestHeadline(t *testing.T) {
-	at := time.Date(2026, 11, 22, 11, 2, 0, 0, time.FixedZone("", 3600))
-	polling := device("filler", edgeagent.DevicePolling, edgeagent.LinkUp)
-	stopped := device("capper", edgeagent.DeviceStopped, edgeagent.LinkDown)
-	cloud := edgeagent.ProviderStatus{Name: "cloud", Kind: "openai", Breaker: "closed"}
-	cloudOpen := edgeagent.ProviderStatus{Name: "cloud", Kind: "openai", Breaker: "open", LastOKAt: &at}
-	local := edgeagent.ProviderStatus{Name: "local", Kind: "ollama", Breaker: "closed"}
-	localHeld := edgeagent.ProviderStatus{Name: "local", Kind: "ollama", Breaker: "closed", Hold: "model missing"}
-	runbook := edgeagent.ProviderStatus{Name: "runbook", Kind: "runbook"}
+// What the headline is put together from.
+var (
+	since1102 = time.Date(2026, 11, 22, 11, 2, 0, 0, time.FixedZone("", 3600))
+	polling   = device("filler", edgeagent.DevicePolling, edgeagent.LinkUp)
+	stopped   = device("capper", edgeagent.DeviceStopped, edgeagent.LinkDown)
+	cloud     = edgeagent.ProviderStatus{Name: "cloud", Kind: "openai", Breaker: "closed"}
+	cloudOpen = edgeagent.ProviderStatus{Name: "cloud", Kind: "openai", Breaker: "open", LastOKAt: &since1102}
+	local     = edgeagent.ProviderStatus{Name: "local", Kind: "ollama", Breaker: "closed"}
+	localHeld = edgeagent.ProviderStatus{Name: "local", Kind: "ollama", Breaker: "closed", Hold: "model missing"}
+	runbook   = edgeagent.ProviderStatus{Name: "runbook", Kind: "runbook"}
+)
 
-	tests := []struct {
-		name  string
-		alter func(*edgeagent.Status)
-		level edgeagent.Level
-		text  string
-	}{
-		{"quiet", func(*edgeagent.Status) {}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
-		{"no devices", func(s *edgeagent.Status) { s.Devices = nil }, "ok", "All quiet: no devices configured, no active alarms"},
-		{"start", func(s *edgeagent.Status) {
-			s.Devices = append(s.Devices, device("b", edgeagent.DeviceConnecting, edgeagent.LinkDown))
-		}, "ok", "All quiet: 1 of 2 devices reading, 1 device connecting, no active alarms"},
-		{"disabled does not count", func(s *edgeagent.Status) {
-			s.Devices = append(s.Devices, device("b", edgeagent.DeviceDisabled, ""))
-		}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
-		{"acknowledged and active is not quiet", func(s *edgeagent.Status) { s.Alarms.Active = 1 },
-			"ok", "1 acknowledged alarm still active, 1 of 1 device reading"},
-		{"unacknowledged", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 2} },
-			"attention", "2 alarms to acknowledge"},
-		{"flood", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 20, Unacked: 20, Flood: true} },
-			"attention", "Alarm flood: more than 10 in 10 minutes · 20 alarms to acknowledge"},
-		{"stopped is never stopped alone", func(s *edgeagent.Status) { s.Devices = append(s.Devices, stopped) },
-			"attention", "1 device not being read"},
-		{"retrying is no alarm yet", func(s *edgeagent.Status) {
-			s.Devices[0] = device("filler", edgeagent.DeviceRetrying, edgeagent.LinkDown)
-		}, "degraded", "1 device not answering, being retried"},
-		{"frozen", func(s *edgeagent.Status) { s.Devices[0].Link = edgeagent.LinkFrozen },
-			"attention", "filler answers, but its heartbeat stands still"},
-		{"without the cloud", func(s *edgeagent.Status) {
-			s.Providers = []edgeagent.ProviderStatus{cloudOpen, local, runbook}
-		}, "degraded", "Working without the cloud since 11:02: the local model answers"},
-		{"half-open is still without", func(s *edgeagent.Status) {
-			half := cloudOpen
-			half.Breaker = "half-open"
-			s.Providers = []edgeagent.ProviderStatus{half, runbook}
-		}, "degraded", "Working without the cloud since 11:02: the runbook answers"},
-		{"one of two clouds is enough", func(s *edgeagent.Status) {
-			s.Providers = []edgeagent.ProviderStatus{cloudOpen, cloud, runbook}
-		}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
-		{"nothing but the runbook", func(s *edgeagent.Status) {
-			s.Providers = []edgeagent.ProviderStatus{cloudOpen, localHeld, runbook}
-		}, "degraded", "Working without the cloud since 11:02 · Working without the local model (model missing): the runbook answers"},
-		{"runbook alone is what was asked for", func(s *edgeagent.Status) { s.Providers = []edgeagent.ProviderStatus{runbook} },
-			"ok", "All quiet: 1 of 1 device reading, no active alarms"},
-		{"upstream down", func(s *edgeagent.Status) {
-			s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamDown, Since: &at, Backlog: 17}}
-		}, "degraded", "Upstream historian offline since 11:02, 17 events waiting"},
-		{"upstream paused says why", func(s *edgeagent.Status) {
-			s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamPaused, Error: "answered 302", Backlog: 1}}
-		}, "degraded", "Upstream historian paused: answered 302, 1 event waiting"},
-		{"parked", func(s *edgeagent.Status) {
-			s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamUp, Parked: 1}}
-		}, "degraded", "Upstream historian refused 1 event"},
-		{"off is off", func(s *edgeagent.Status) {
-			s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamOff}}
-		}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
-		{"budget spent", func(s *edgeagent.Status) { s.Spend = edgeagent.SpendStatus{TodayUSD: 2, DailyCapUSD: 2} },
-			"degraded", "Today's budget is spent: answers are local until midnight"},
-		{"no cap is no budget", func(s *edgeagent.Status) { s.Spend = edgeagent.SpendStatus{TodayUSD: 2} },
-			"ok", "All quiet: 1 of 1 device reading, no active alarms"},
-		{"checking", func(s *edgeagent.Status) { s.Storage.State = edgeagent.StorageChecking },
-			"degraded", "Checking the data file: alarms and jobs show when it is open"},
-		{"salvaged", func(s *edgeagent.Status) { s.Storage.State = edgeagent.StorageSalvaged },
-			"attention", "Data file was damaged and had to be replaced"},
-		{"full", func(s *edgeagent.Status) {
-			s.Storage.State, s.Storage.Error = edgeagent.StorageFull, "no space left on device"
-		},
-			"fault", "Data file full: new alarms are refused: no space left on device"},
-		{"a check that failed is a fault, not a check", func(s *edgeagent.Status) {
-			s.Storage.State, s.Storage.Error = edgeagent.StorageChecking, "written by a newer version"
-		}, "fault", "Data file in trouble: written by a newer version"},
-		{"configuration refused", func(s *edgeagent.Status) { s.Agent.ConfigError = "config.toml:14:1: unknown key" },
-			"fault", "Configuration refused, the last accepted one runs: config.toml:14:1: unknown key"},
-		{"worst first, nothing hidden", func(s *edgeagent.Status) {
-			s.Agent.ConfigError = "x"
-			s.Alarms = edgeagent.AlarmCounts{Active: 1, Unacked: 1}
-			s.Providers = []edgeagent.ProviderStatus{cloudOpen, runbook}
-		}, "fault", "Configuration refused, the last accepted one runs: x · 1 alarm to acknowledge · Working without the cloud since 11:02: the runbook answers"},
-	}
-	for _, tt := range tests {
+var headlineTests = []struct {
+	name  string
+	alter func(*edgeagent.Status)
+	level edgeagent.Level
+	text  string
+}{
+	{"quiet", func(*edgeagent.Status) {}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"no devices", func(s *edgeagent.Status) { s.Devices = nil }, "ok", "All quiet: no devices configured, no active alarms"},
+	{"start", func(s *edgeagent.Status) {
+		s.Devices = append(s.Devices, device("b", edgeagent.DeviceConnecting, edgeagent.LinkDown))
+	}, "ok", "All quiet: 1 of 2 devices reading, 1 device connecting, no active alarms"},
+	{"disabled does not count", func(s *edgeagent.Status) {
+		s.Devices = append(s.Devices, device("b", edgeagent.DeviceDisabled, ""))
+	}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"acknowledged and active is not quiet", func(s *edgeagent.Status) { s.Alarms.Active = 1 },
+		"ok", "1 acknowledged alarm still active, 1 of 1 device reading"},
+	{"unacknowledged", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 2} },
+		"attention", "2 alarms to acknowledge"},
+	{"flood", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 20, Unacked: 20, Flood: true} },
+		"attention", "Alarm flood: more than 10 in 10 minutes · 20 alarms to acknowledge"},
+	{"stopped is never stopped alone", func(s *edgeagent.Status) { s.Devices = append(s.Devices, stopped) },
+		"attention", "1 device not being read"},
+	{"retrying is no alarm yet", func(s *edgeagent.Status) {
+		s.Devices[0] = device("filler", edgeagent.DeviceRetrying, edgeagent.LinkDown)
+	}, "degraded", "1 device not answering, being retried"},
+	{"frozen", func(s *edgeagent.Status) { s.Devices[0].Link = edgeagent.LinkFrozen },
+		"attention", "filler answers, but its heartbeat stands still"},
+	{"without the cloud", func(s *edgeagent.Status) {
+		s.Providers = []edgeagent.ProviderStatus{cloudOpen, local, runbook}
+	}, "degraded", "Working without the cloud since 11:02: the local model answers"},
+	{"half-open is still without", func(s *edgeagent.Status) {
+		half := cloudOpen
+		half.Breaker = "half-open"
+		s.Providers = []edgeagent.ProviderStatus{half, runbook}
+	}, "degraded", "Working without the cloud since 11:02: the runbook answers"},
+	{"one of two clouds is enough", func(s *edgeagent.Status) {
+		s.Providers = []edgeagent.ProviderStatus{cloudOpen, cloud, runbook}
+	}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"nothing but the runbook", func(s *edgeagent.Status) {
+		s.Providers = []edgeagent.ProviderStatus{cloudOpen, localHeld, runbook}
+	}, "degraded", "Working without the cloud since 11:02 · Working without the local model (model missing): the runbook answers"},
+	{"runbook alone is what was asked for", func(s *edgeagent.Status) { s.Providers = []edgeagent.ProviderStatus{runbook} },
+		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"upstream down", func(s *edgeagent.Status) {
+		s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamDown, Since: &since1102, Backlog: 17}}
+	}, "degraded", "Upstream historian offline since 11:02, 17 events waiting"},
+	{"upstream paused says why", func(s *edgeagent.Status) {
+		s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamPaused, Error: "answered 302", Backlog: 1}}
+	}, "degraded", "Upstream historian paused: answered 302, 1 event waiting"},
+	{"parked", func(s *edgeagent.Status) {
+		s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamUp, Parked: 1}}
+	}, "degraded", "Upstream historian refused 1 event"},
+	{"off is off", func(s *edgeagent.Status) {
+		s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamOff}}
+	}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"budget spent", func(s *edgeagent.Status) { s.Spend = edgeagent.SpendStatus{TodayUSD: 2, DailyCapUSD: 2} },
+		"degraded", "Today's budget is spent: answers are local until midnight"},
+	{"no cap is no budget", func(s *edgeagent.Status) { s.Spend = edgeagent.SpendStatus{TodayUSD: 2} },
+		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"checking", func(s *edgeagent.Status) { s.Storage.State = edgeagent.StorageChecking },
+		"degraded", "Checking the data file: alarms and jobs show when it is open"},
+	{"salvaged", func(s *edgeagent.Status) { s.Storage.State = edgeagent.StorageSalvaged },
+		"attention", "Data file was damaged and had to be replaced"},
+	{"full", func(s *edgeagent.Status) {
+		s.Storage.State, s.Storage.Error = edgeagent.StorageFull, "no space left on device"
+	},
+		"fault", "Data file full: new alarms are refused: no space left on device"},
+	{"a check that failed is a fault, not a check", func(s *edgeagent.Status) {
+		s.Storage.State, s.Storage.Error = edgeagent.StorageChecking, "written by a newer version"
+	}, "fault", "Data file in trouble: written by a newer version"},
+	{"configuration refused", func(s *edgeagent.Status) { s.Agent.ConfigError = "config.toml:14:1: unknown key" },
+		"fault", "Configuration refused, the last accepted one runs: config.toml:14:1: unknown key"},
+	{"worst first, nothing hidden", func(s *edgeagent.Status) {
+		s.Agent.ConfigError = "x"
+		s.Alarms = edgeagent.AlarmCounts{Active: 1, Unacked: 1}
+		s.Providers = []edgeagent.ProviderStatus{cloudOpen, runbook}
+	}, "fault", "Configuration refused, the last accepted one runs: x · 1 alarm to acknowledge · Working without the cloud since 11:02: the runbook answers"},
+}
+
+func TestHeadline(t *testing.T) {
+	for _, tt := range headlineTests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := edgeagent.Status{Devices: []edgeagent.DeviceStatus{polling}, Storage: edgeagent.StorageStatus{State: edgeagent.StorageOK}}
 			tt.alter(&s)

@@ -70,46 +70,47 @@ func firstDifference(got, want string) string {
 
 // What people must be able to rely on at three in the morning, apart from how
 // it is laid out.
+var pagesSay = []struct {
+	name, path string
+	alter      func(*plant)
+	says       []string
+	never      []string
+}{
+	{"a stopped device never reads as a stopped machine", "/devices", nil,
+		[]string{"NOT BEING READ since", "machine state unknown", "i/o timeout", "edgeagent devices resume capper"}, []string{">stopped<", "STOPPED"}},
+	{"a bad value is no number", "/devices/filler", nil,
+		[]string{"<s><bdi>93.5 bar</bdi></s>", "exception 2, illegal data address", "42B7 A000", "40101 = wire 0x0064"}, nil},
+	{"the alarm's page", "/alarms/" + string(idPressure), nil,
+		[]string{"advisory: does not operate the machine", "Lock out the filler", "local model qwen2.5:1.5b", "cloud: breaker open", "LVL SENS",
+			"bridge the door switch: would defeat a guard", "4 of 5 citations found", "The first hint", `aria-label="trend of filler.level`,
+			"edgeagent alarms ack " + string(idPressure), "rinsed the probe", "history begins only"}, []string{"%</b> likely", "<form", "<button"}},
+	{"waiting for an answer there is the hint", "/alarms/" + string(idPressure), func(p *plant) {
+		j := p.jobs[idJob]
+		j.State, j.Diagnosis = edgeagent.JobPending, nil
+		p.jobs[idJob] = j
+	}, []string{"A diagnosis is on its way", "Foam on the level probe after a product change", "First hint"}, nil},
+	{"an unreadable answer is shown whole", "/alarms/" + string(idPressure), func(p *plant) {
+		j := p.jobs[idJob]
+		d := edgeagent.Diagnosis{Unstructured: "I think\nthe   probe", By: edgeagent.Provenance{Kind: "openai", Model: "m"}}
+		j.Diagnosis = &d
+		p.jobs[idJob] = j
+	}, []string{"<pre class=\"raw\"><bdi>I think\nthe   probe</bdi></pre>", "read it as an opinion", "cloud model m"}, nil},
+	{"a lost value is marked", "/alarms", func(p *plant) {
+		a := p.alarms[idPressure]
+		a.ValueLostSince = &a.RaisedAt
+		p.alarms[idPressure] = a
+	}, []string{"value lost"}, nil},
+	{"a failed job", "/jobs/" + string(idFailed), nil,
+		[]string{"model qwen2.5:1.5b not found", "edgeagent jobs retry " + string(idFailed), "no longer kept", "1 cut off by a restart"}, nil},
+	{"a refused configuration", "/system", func(p *plant) { p.status.Agent.ConfigError = "config.toml:14:1: unknown key" },
+		[]string{"config.toml:14:1: unknown key", "The last accepted configuration runs"}, nil},
+	{"an unsynchronised clock", "/system", func(p *plant) { p.status.Agent.ClockSynced = false }, []string{"not synchronised"}, nil},
+	{"a device is not said twice", "/", func(*plant) {}, []string{"Capper is not being read any more", "edgeagent devices resume capper"},
+		[]string{`href="/devices/capper"`}},
+}
+
 func TestPagesSay(t *testing.T) {
-	tests := []struct {
-		name, path string
-		alter      func(*plant)
-		says       []string
-		never      []string
-	}{
-		{"a stopped device never reads as a stopped machine", "/devices", nil,
-			[]string{"NOT BEING READ since", "machine state unknown", "i/o timeout", "edgeagent devices resume capper"}, []string{">stopped<", "STOPPED"}},
-		{"a bad value is no number", "/devices/filler", nil,
-			[]string{"<s><bdi>93.5 bar</bdi></s>", "exception 2, illegal data address", "42B7 A000", "40101 = wire 0x0064"}, nil},
-		{"the alarm's page", "/alarms/" + string(idPressure), nil,
-			[]string{"advisory: does not operate the machine", "Lock out the filler", "local model qwen2.5:1.5b", "cloud: breaker open", "LVL SENS",
-				"bridge the door switch: would defeat a guard", "4 of 5 citations found", "The first hint", `aria-label="trend of filler.level`,
-				"edgeagent alarms ack " + string(idPressure), "rinsed the probe", "history begins only"}, []string{"%</b> likely", "<form", "<button"}},
-		{"waiting for an answer there is the hint", "/alarms/" + string(idPressure), func(p *plant) {
-			j := p.jobs[idJob]
-			j.State, j.Diagnosis = edgeagent.JobPending, nil
-			p.jobs[idJob] = j
-		}, []string{"A diagnosis is on its way", "Foam on the level probe after a product change", "First hint"}, nil},
-		{"an unreadable answer is shown whole", "/alarms/" + string(idPressure), func(p *plant) {
-			j := p.jobs[idJob]
-			d := edgeagent.Diagnosis{Unstructured: "I think\nthe   probe", By: edgeagent.Provenance{Kind: "openai", Model: "m"}}
-			j.Diagnosis = &d
-			p.jobs[idJob] = j
-		}, []string{"<pre class=\"raw\"><bdi>I think\nthe   probe</bdi></pre>", "read it as an opinion", "cloud model m"}, nil},
-		{"a lost value is marked", "/alarms", func(p *plant) {
-			a := p.alarms[idPressure]
-			a.ValueLostSince = &a.RaisedAt
-			p.alarms[idPressure] = a
-		}, []string{"value lost"}, nil},
-		{"a failed job", "/jobs/" + string(idFailed), nil,
-			[]string{"model qwen2.5:1.5b not found", "edgeagent jobs retry " + string(idFailed), "no longer kept", "1 cut off by a restart"}, nil},
-		{"a refused configuration", "/system", func(p *plant) { p.status.Agent.ConfigError = "config.toml:14:1: unknown key" },
-			[]string{"config.toml:14:1: unknown key", "The last accepted configuration runs"}, nil},
-		{"an unsynchronised clock", "/system", func(p *plant) { p.status.Agent.ClockSynced = false }, []string{"not synchronised"}, nil},
-		{"a device is not said twice", "/", func(*plant) {}, []string{"Capper is not being read any more", "edgeagent devices resume capper"},
-			[]string{`href="/devices/capper"`}},
-	}
-	for _, tt := range tests {
+	for _, tt := range pagesSay {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPlant(time.Now())
 			if tt.alter != nil {

@@ -29,7 +29,8 @@ type frame struct {
 
 func (s *Server) frame(page, title string) *frame {
 	st := s.snapshot()
-	l := lens{now: time.Now(), zone: s.opt.Location}
+	l := lens{now: time.Now(), zone: s.opt.Location,
+		plant: &board{plant: s.opt.Source, devices: make(map[string]map[string]edgeagent.Reading)}}
 	f := &frame{lens: l, Page: page, Title: title, Status: st, Clock: l.clock(), Opening: checking(st)}
 	_, worst, rest := ladder(st)
 	f.Worst, f.Rest = strings.Join(worst, " · "), strings.Join(rest, " · ")
@@ -137,7 +138,9 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request) {
 			body.More = len(open) - nowRows
 			break
 		}
-		body.Alarms = append(body.Alarms, s.advised(f.lens, a, 1))
+		v := s.advised(f.lens, a, 1)
+		s.sparks(f.lens, &v)
+		body.Alarms = append(body.Alarms, v)
 	}
 	for _, d := range f.Status.Devices {
 		v := f.device(d)
@@ -156,7 +159,7 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request) {
 // the runbook's hint.
 func (s *Server) advised(l lens, a edgeagent.Alarm, values int) alarmView {
 	v := l.alarm(a)
-	v.Values = s.values(l, a, values)
+	v.Values = l.values(a, values)
 	if a.Job == "" {
 		return v
 	}

@@ -141,7 +141,11 @@ func decodeMessage(err error) string {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return "the body ends in the middle of a JSON document"
 	}
-	return "the body is not JSON: " + strings.TrimPrefix(err.Error(), "json: ")
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return "the body is not JSON: " + strings.TrimPrefix(err.Error(), "json: ")
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
 }
 
 // compress gzips what a handler writes, for readers that take it. It is for

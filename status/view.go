@@ -73,25 +73,55 @@ func sortAlarms(all []edgeagent.Alarm) {
 }
 
 // values shows what the alarm was raised with, and where it went since.
-func (s *Server) values(l lens, a edgeagent.Alarm, most int) []valueView {
+func (l lens) values(a edgeagent.Alarm, most int) []valueView {
 	var out []valueView
 	for _, name := range slices.Sorted(maps.Keys(a.Values)) {
 		if len(out) == most {
 			break
 		}
-		device, tag, _ := strings.Cut(name, ".")
 		v := valueView{Name: name, At: valueText(a.Values[name])}
-		for _, r := range s.opt.Source.Readings(device) {
-			if r.Tag == tag {
-				v.At, v.Now = withUnit(v.At, r.EngUnit), nowText(r)
-			}
+		if r, ok := l.plant.reading(name); ok {
+			v.At, v.Now = withUnit(v.At, r.EngUnit), nowText(r)
 		}
-		from := l.now.Add(-10 * time.Minute)
-		v.Spark = l.draw(plot{points: s.opt.Source.Trend(device, tag, from), from: from, to: l.now,
-			mark: a.RaisedAt, w: 160, h: 36, name: name, gap: time.Minute})
 		out = append(out, v)
 	}
 	return out
+}
+
+// sparks draws the last minutes of an alarm's values.
+func (s *Server) sparks(l lens, v *alarmView) {
+	from := l.now.Add(-sparkTime)
+	for i := range v.Values {
+		value := &v.Values[i]
+		device, tag, _ := strings.Cut(value.Name, ".")
+		value.Spark = l.draw(plot{points: s.opt.Source.Trend(device, tag, from), from: from, to: l.now,
+			mark: v.RaisedAt, w: 160, h: 36, name: value.Name, gap: time.Minute})
+	}
+}
+
+// sparkTime is how far back a small trend goes.
+const sparkTime = 10 * time.Minute
+
+// board is what is known of the tags while one page is drawn: each device is
+// read once, however many alarms it has.
+type board struct {
+	plant   Plant
+	devices map[string]map[string]edgeagent.Reading
+}
+
+// reading finds a tag by DEVICE.TAG.
+func (b *board) reading(name string) (edgeagent.Reading, bool) {
+	device, tag, _ := strings.Cut(name, ".")
+	known, ok := b.devices[device]
+	if !ok {
+		known = make(map[string]edgeagent.Reading)
+		for _, r := range b.plant.Readings(device) {
+			known[r.Tag] = r
+		}
+		b.devices[device] = known
+	}
+	r, ok := known[tag]
+	return r, ok
 }
 
 func withUnit(text, unit string) string { return strings.TrimSpace(text + " " + unit) }
@@ -257,7 +287,7 @@ func (s *Server) tag(l lens, r edgeagent.Reading) tagView {
 	if a, err := edgeagent.ParseAddress(r.Address, true); err == nil {
 		v.Wire = strings.TrimPrefix(a.Notations(), r.Address+" = ")
 	}
-	from := l.now.Add(-10 * time.Minute)
+	from := l.now.Add(-sparkTime)
 	v.Spark = l.draw(plot{points: s.opt.Source.Trend(r.Device, r.Tag, from), from: from, to: l.now,
 		w: 120, h: 28, name: r.Tag, eng: r.EngUnit, gap: time.Minute})
 	return v
