@@ -54,11 +54,9 @@ func NewConnection(d Driver, devices []DeviceSpec, o Options) *Connection {
 
 // Run reads until ctx ends, then closes the driver and returns nil.
 func (c *Connection) Run(ctx context.Context) error {
-	var saving sync.WaitGroup
-	defer saving.Wait()
 	if c.saver != nil {
 		c.restore()
-		saving.Go(func() { c.saver.run(ctx) })
+		defer c.startSaving(ctx)()
 	}
 	for c.rest(ctx) {
 		if d := c.nextDue(time.Now()); d != nil {
@@ -66,6 +64,18 @@ func (c *Connection) Run(ctx context.Context) error {
 		}
 	}
 	return c.end()
+}
+
+// startSaving returns the function that ends it: after the last scan, so that
+// what came of that is saved, too.
+func (c *Connection) startSaving(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var saving sync.WaitGroup
+	saving.Go(func() { c.saver.run(ctx) })
+	return func() {
+		cancel()
+		saving.Wait()
+	}
 }
 
 // end closes the driver once nobody uses it any more.

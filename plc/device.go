@@ -151,7 +151,7 @@ func (d *device) wait(now time.Time, cause error) {
 	d.attempt++
 	wait := d.spec.Retry.Jittered(d.attempt)
 	d.next = now.Add(wait)
-	note := edgeagent.NewNote(edgeagent.ReasonNoAnswer, "no answer: "+cause.Error(),
+	note := edgeagent.NewNote(edgeagent.ReasonNoAnswer, "not read: "+cause.Error(),
 		"attempt", strconv.Itoa(d.attempt), "next_try_in_s", strconv.FormatFloat(wait.Seconds(), 'f', -1, 64))
 	d.mark, d.grade = note, edgeagent.QualityUncertain
 	d.note(now, "retrying", note)
@@ -160,7 +160,7 @@ func (d *device) wait(now time.Time, cause error) {
 func (d *device) stop(now time.Time, cause error) {
 	d.attempt++
 	d.reason = edgeagent.NewNote(edgeagent.ReasonDeviceStopped,
-		fmt.Sprintf("not being read: %d attempts in a row failed, the last with: %v", d.attempt, cause),
+		fmt.Sprintf("%d attempts failed, the last with: %v", d.attempt, cause),
 		"attempts", strconv.Itoa(d.attempt), "error", cause.Error())
 	d.standing, d.resumer = true, ""
 	d.next = now.Add(d.spec.ResumeEvery)
@@ -247,6 +247,8 @@ func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
 		d.state = edgeagent.DeviceStopped
 		d.next = resumeGrid(m.Since, d.spec.ResumeEvery, now)
 		d.mark, d.grade = d.reason, edgeagent.QualityBad
+		// Told again: a power cut may have come before the alarm was stored.
+		d.events = append(d.events, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventStopped, At: m.Since, Reason: d.reason})
 	case m.State == edgeagent.DeviceRetrying && m.Attempt > 0:
 		d.state = edgeagent.DeviceRetrying
 		d.next = now.Add(restOf(m.Since, d.spec.Retry.Wait(m.Attempt), now))

@@ -207,7 +207,7 @@ func (r *rig) deliver(s edgeagent.Scan) {
 // until lets time pass to so long after the start.
 func (r *rig) until(d time.Duration) {
 	r.t.Helper()
-	time.Sleep(time.Until(r.start.Add(d)))
+	<-time.After(time.Until(r.start.Add(d)))
 	synctest.Wait()
 }
 

@@ -31,8 +31,9 @@ func TestRestartNeitherResumesNorForgetsAStop(t *testing.T) {
 			t.Fatal(err)
 		}
 		again.until(time.Hour + time.Second)
-		if got := again.events("filler"); !slices.Equal(got, []edgeagent.DeviceEventKind{edgeagent.DeviceEventResumed}) {
-			t.Errorf("events = %v, want the resume alone", got)
+		want := []edgeagent.DeviceEventKind{edgeagent.DeviceEventStopped, edgeagent.DeviceEventResumed}
+		if got := again.events("filler"); !slices.Equal(got, want) {
+			t.Errorf("events = %v, want the stop told again, for the alarm may not have been stored, and the resume", got)
 		}
 	})
 }
@@ -143,6 +144,27 @@ func TestStateOfTheLastMomentIsSavedAtTheEnd(t *testing.T) {
 		r.stop()
 		if kept, _ := memory.LoadDevice("filler"); kept.Attempt != 1 {
 			t.Errorf("kept %+v, want the first failure", kept)
+		}
+	})
+}
+
+func TestRestartAfterAResumeThatWasNotAnsweredStillEndsTheAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		first := run(t, &fakeDriver{answer: dead, took: 500 * time.Millisecond}, memory, filler())
+		first.until(2 * time.Minute)
+		if err := first.conn.Resume("filler", "ann", ""); err != nil {
+			t.Fatal(err)
+		}
+		first.until(2*time.Minute + 100*time.Millisecond) // in the middle of the first attempt
+		first.stop()
+		if kept, _ := memory.LoadDevice("filler"); kept.State == edgeagent.DeviceStopped {
+			t.Fatalf("kept %+v: the restart would undo what ann did", kept)
+		}
+		again := run(t, &fakeDriver{}, memory, filler())
+		again.until(time.Second)
+		if got := again.events("filler"); !slices.Equal(got, []edgeagent.DeviceEventKind{edgeagent.DeviceEventResumed}) {
+			t.Errorf("events = %v, want the resume", got)
 		}
 	})
 }

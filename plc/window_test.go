@@ -195,7 +195,7 @@ func TestDeadUnitCostsOthersOneTimeoutPerItsRetrySlot(t *testing.T) {
 			if unit != 2 {
 				return nil
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			return errDead
 		})
 		r := run(t, f, nil, filler(), filler().named("capper", 2))
@@ -210,6 +210,33 @@ func TestDeadUnitCostsOthersOneTimeoutPerItsRetrySlot(t *testing.T) {
 		// 601 slots in ten minutes, and six timeouts of one second that may each cost one.
 		if n := len(r.seconds(1)); n < 601-6 {
 			t.Errorf("healthy unit was read %d times in 601 slots, want at most 6 missed", n)
+		}
+	})
+}
+
+// TestPowerCutOfEverythingHealsByItself: gateway, PLC and switch go down
+// together; first nobody is there, then the gateway without its units, then all.
+func TestPowerCutOfEverythingHealsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.ResumeEvery = 5 * time.Minute
+		r := run(t, &fakeDriver{}, newFakeMemory(), spec, spec.named("capper", 2))
+		r.until(10 * time.Second)
+		r.driver.set(unreachable)
+		r.until(64 * time.Hour) // a weekend
+		r.driver.set(refusing(11, 100))
+		r.until(64*time.Hour + 6*time.Minute)
+		r.driver.set(nil)
+		r.driver.takeCalls()
+		r.until(64*time.Hour + 12*time.Minute)
+		for _, device := range []string{"filler", "capper"} {
+			if s := r.status(device); s.State != edgeagent.DevicePolling || s.Link != edgeagent.LinkUp {
+				t.Errorf("%s is %s and %s, want polling and up", device, s.State, s.Link)
+			}
+			want := []edgeagent.DeviceEventKind{edgeagent.DeviceEventStopped, edgeagent.DeviceEventResumed}
+			if got := r.events(device); !slices.Equal(got, want) {
+				t.Errorf("%s: events = %v, want one stop and one resume over the weekend", device, got)
+			}
 		}
 	})
 }
