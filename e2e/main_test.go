@@ -15,9 +15,9 @@ import (
 
 // root is the repository, edgeagentBin the agent under test.
 var (
-	root   string
+	root         string
 	edgeagentBin string
-	seed   = flag.Int64("seed", 20261122, "of everything random")
+	seed         = flag.Int64("seed", 20261122, "of everything random")
 )
 
 // full says that an issue's full numbers are wanted, not the small ones of CI.

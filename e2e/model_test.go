@@ -25,12 +25,12 @@ type model struct {
 }
 
 type question struct {
-	at   time.Time
-	body string
+	at        time.Time
+	job, body string
 }
 
 // goodAnswer is a diagnosis that cites nothing, so that it fits every case.
-const goodAnswer = `{"summary":"The sensor is dirty.","causes":[{"cause":"dirty sensor","likelihood":"likely","evidence":[],"sources":[]}],` +
+const goodAnswer = `{"evidence":[],"summary":"The sensor is dirty.","causes":[{"cause":"dirty sensor","likelihood":"likely","evidence":[],"sources":[]}],` +
 	`"checks":["Clean the sensor.","Check its alignment."],"urgency":"shift","missing":[],"insufficient_evidence":false}`
 
 func newOpenAI(t *testing.T, l net.Listener) *model {
@@ -58,14 +58,10 @@ func serveUntilDone(t *testing.T, l net.Listener, h http.Handler) {
 	t.Cleanup(func() { server.Close() })
 }
 
-func (m *model) probe(w http.ResponseWriter, r *http.Request) {
+func (m *model) probe(w http.ResponseWriter, _ *http.Request) {
 	m.mu.Lock()
 	m.probes++
-	script := m.script
 	m.mu.Unlock()
-	if script != nil && script(w, r, nil) {
-		return
-	}
 	fmt.Fprint(w, `{"object":"list","data":[]}`)
 }
 
@@ -77,7 +73,8 @@ func (m *model) ask(answer func(http.ResponseWriter, string)) http.HandlerFunc {
 		}
 		m.mu.Lock()
 		if !strings.Contains(string(body), `"num_predict":1,`) && !strings.Contains(string(body), `"num_predict":1}`) {
-			m.asked = append(m.asked, question{time.Now(), string(body)})
+			job, _, _ := strings.Cut(r.Header.Get("X-Client-Request-Id"), "/")
+			m.asked = append(m.asked, question{time.Now(), job, string(body)})
 		} else {
 			m.probes++
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -36,6 +37,7 @@ func (x actions) Raise(ctx context.Context, o status.OutsideAlarm, key, bodyHash
 	stored, err := x.loop.Load().change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) {
 		t := e.Outside(a, o.Values, now)
 		t.By, t.Key, t.KeyHash = o.By, key, bodyHash
+		t.Evidence = x.table.Evidence(x.witness(a), nil, now)
 		return t, nil
 	})
 	return stored, true, err
@@ -75,6 +77,20 @@ func (x actions) outsideAlarm(o status.OutsideAlarm) (edgeagent.Alarm, error) {
 	return a, nil
 }
 
+// witness is the device whose line tells what moved before an outside alarm:
+// its own, or any of the line.
+func (x actions) witness(a edgeagent.Alarm) string {
+	if a.Device != "" {
+		return a.Device
+	}
+	for _, d := range x.cfg.Load().Devices {
+		if d.Line == a.Line {
+			return d.Name
+		}
+	}
+	return ""
+}
+
 func (x actions) lineOf(device string) (string, bool) {
 	for _, d := range x.cfg.Load().Devices {
 		if d.Name == device {
@@ -98,11 +114,12 @@ func (x actions) Acknowledge(ctx context.Context, id edgeagent.ID, by string) (e
 
 // Shelve hides an alarm for a limited time.
 func (x actions) Shelve(ctx context.Context, id edgeagent.ID, by, reason string, d time.Duration) (edgeagent.Alarm, error) {
-	if most := x.cfg.Load().Alarms.MaxShelve; d > most {
-		return edgeagent.Alarm{}, fmt.Errorf("%w: shelving for %v is longer than max_shelve, %v", status.ErrInvalid, d, most)
-	}
 	return x.change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) {
-		return e.Shelve(id, by, reason, d, now)
+		t, err := e.Shelve(id, by, reason, d, now)
+		if errors.Is(err, alarm.ErrShelve) {
+			err = fmt.Errorf("%w: %w", status.ErrInvalid, err)
+		}
+		return t, err
 	})
 }
 

@@ -98,7 +98,7 @@ func (a *agent) restartPlant(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	all, lines := plainTags(cfg)
-	engine, err := newEngine(cfg, all)
+	engine, err := newEngine(cfg, all, lines)
 	if err != nil {
 		return err
 	}

@@ -249,7 +249,7 @@ func (a *agent) start(ctx context.Context) (*wing, error) {
 	a.loadRunbook(cfg)
 	all, lines := plainTags(cfg)
 	a.table = tags.New(all, lines)
-	engine, err := newEngine(cfg, all)
+	engine, err := newEngine(cfg, all, lines)
 	if err != nil {
 		return nil, err
 	}
@@ -265,8 +265,8 @@ func (a *agent) start(ctx context.Context) (*wing, error) {
 	return recording, nil
 }
 
-func newEngine(cfg *config.Config, all []edgeagent.Tag) (*alarm.Engine, error) {
-	e, err := alarm.New(alarmRules(cfg), all, alarm.Options{Lines: areas(cfg), MaxShelve: cfg.Alarms.MaxShelve})
+func newEngine(cfg *config.Config, all []edgeagent.Tag, lines map[string]string) (*alarm.Engine, error) {
+	e, err := alarm.New(alarmRules(cfg), all, alarm.Options{Lines: areas(cfg), Devices: lines, MaxShelve: cfg.Alarms.MaxShelve})
 	if err != nil {
 		return nil, fmt.Errorf("build the alarms: %w", err)
 	}

@@ -12,6 +12,18 @@
 
 enum { SIZE = 1000 };
 
+/* Debian's libmodbus 3.1.6 swaps bytes in modbus_set_float_*: write the wire
+ * order by hand. order names the bytes of the big-endian value. */
+static void put_float(uint16_t *at, float f, const char *order) {
+	uint32_t bits;
+	memcpy(&bits, &f, sizeof bits);
+	uint8_t sent[4];
+	for (int i = 0; i < 4; i++)
+		sent[i] = (uint8_t)(bits >> (8 * (3 - (order[i] - 'A'))));
+	at[0] = (uint16_t)(sent[0] << 8 | sent[1]);
+	at[1] = (uint16_t)(sent[2] << 8 | sent[3]);
+}
+
 static void fill(modbus_mapping_t *m) {
 	for (int i = 0; i < SIZE; i++) {
 		m->tab_registers[i] = (uint16_t)(i * 7 + 1);
@@ -19,10 +31,10 @@ static void fill(modbus_mapping_t *m) {
 		m->tab_bits[i] = i % 3 == 0;
 		m->tab_input_bits[i] = i % 5 == 0;
 	}
-	modbus_set_float_abcd(12.5f, m->tab_registers + 100);
-	modbus_set_float_cdab(-3.25f, m->tab_registers + 102);
-	modbus_set_float_badc(1e6f, m->tab_registers + 104);
-	modbus_set_float_dcba(0.001f, m->tab_registers + 106);
+	put_float(m->tab_registers + 100, 12.5f, "ABCD");
+	put_float(m->tab_registers + 102, -3.25f, "CDAB");
+	put_float(m->tab_registers + 104, 1e6f, "BADC");
+	put_float(m->tab_registers + 106, 0.001f, "DCBA");
 	m->tab_registers[500] = 0;
 }
 
