@@ -1,6 +1,7 @@
 package upsync
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -128,6 +129,46 @@ func TestSlowReceiverGetsWhatItManages(t *testing.T) {
 		pass(10 * time.Minute)
 		if st := u.Status(); st.Backlog != 0 || st.Parked != 0 {
 			t.Errorf("status = %+v, want drained", st)
+		}
+	})
+}
+
+func TestVerdictDoesNotOutliveAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// alarm-1 is refused alone; then the receiver is gone, and mended when it
+		// is back.
+		s, r := newStore(t), newReceiver()
+		s.add(edgeagent.StreamAlarm, 1)
+		r.before = func(call int, _ []edgeagent.Outgoing) error {
+			switch call {
+			case 2:
+				return &Error{Class: Unfit, Status: 422, Text: "422"}
+			case 3:
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		u := start(t, s, r, nil)
+		pass(time.Minute)
+		if st := u.Status(); st.Backlog != 0 || st.Parked != 0 {
+			t.Errorf("status = %+v, want delivered, not parked", st)
+		}
+	})
+}
+
+func TestParkedInAnEarlierLifeIsNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// The gap event of alarm-2 still waits behind the alarms.
+		s, r := newStore(t), newReceiver()
+		s.add(edgeagent.StreamAlarm, 4)
+		why := edgeagent.NewNote("refused_upstream", "422")
+		s.parked[slot{ours, edgeagent.StreamAlarm, 2}] = why
+		s.append(edgeagent.StreamEvent, edgeagent.EventGap, edgeagent.Gap{Epoch: ours, Stream: edgeagent.StreamAlarm, From: 2, To: 2, Reason: why})
+		u := start(t, s, r, func(u *Uploader) { u.o.Batch = 1 })
+		pass(time.Second)
+		equal(t, r.history(), "0s heartbeat", "0s alarm-1", "0s alarm-3", "0s alarm-4", "0s event-1")
+		if st := u.Status(); st.State != edgeagent.UpstreamUp || st.Backlog != 0 {
+			t.Errorf("status = %+v", st)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package upsync
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -102,10 +103,10 @@ func (s *store) Pending(_ string, n, size int) ([]edgeagent.Outgoing, error) {
 	return atMost(s.waiting(), n, size), nil
 }
 
-func (s *store) Confirm(_ context.Context, _ string, r edgeagent.Receipt) error {
+func (s *store) Confirm(ctx context.Context, _ string, r edgeagent.Receipt) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.pop(); err != nil {
+	if err := errors.Join(s.pop(), ctx.Err()); err != nil {
 		return err
 	}
 	s.confirms++

@@ -1,6 +1,7 @@
 package upsync
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -184,6 +185,11 @@ func TestPokeAndProbeNow(t *testing.T) {
 		if st := u.Status(); st.State != edgeagent.UpstreamPaused || st.Error != "401" || st.NextTryAt == nil {
 			t.Errorf("status = %+v", st)
 		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.idle != 4 {
+			t.Errorf("old connections were dropped %d times on 4 pokes", r.idle)
+		}
 	})
 }
 
@@ -267,5 +273,25 @@ func TestPersonOverridesRetryAfter(t *testing.T) {
 		u.ProbeNow()
 		pass(time.Minute)
 		equal(t, r.history(), "0s heartbeat", "10m0s heartbeat")
+	})
+}
+
+func TestReceiptInHandIsBookedWhileStopping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStore(t), newReceiver()
+		s.has = r.has
+		s.add(edgeagent.StreamAlarm, 3)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r.after = func(call int, receipt edgeagent.Receipt) (edgeagent.Receipt, error) {
+			if call == 2 {
+				cancel()
+			}
+			return receipt, nil
+		}
+		u := New(Options{Name: "historian", Destination: r, Outbox: s, Book: s, Source: "/plant-a/gw", Receipt: "body"})
+		if err := u.Run(ctx); err != nil || u.Status().Backlog != 0 {
+			t.Errorf("Run = %v with %d waiting", err, u.Status().Backlog)
+		}
 	})
 }
