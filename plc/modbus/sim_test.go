@@ -47,12 +47,17 @@ func holds(area edgeagent.Area, address uint16) uint16 {
 	return v
 }
 
+// image holds every register and the first 2048 bits.
 func image() *sim.Device {
 	d := sim.NewDevice()
-	for a := range 1 << 16 {
-		a := uint16(a)
-		d.SetHolding(a, holds(edgeagent.AreaHolding, a))
-		d.SetInput(a, holds(edgeagent.AreaInput, a))
+	for area, set := range map[edgeagent.Area]func(uint16, ...uint16){edgeagent.AreaHolding: d.SetHolding, edgeagent.AreaInput: d.SetInput} {
+		words := make([]uint16, 1<<16)
+		for a := range words {
+			words[a] = holds(area, uint16(a))
+		}
+		set(0, words...)
+	}
+	for a := range uint16(2048) {
 		d.SetCoil(a, holds(edgeagent.AreaCoil, a) == 1)
 		d.SetDiscrete(a, holds(edgeagent.AreaDiscrete, a) == 1)
 	}
