@@ -284,60 +284,61 @@ func TestShutdownDoesNotWaitForADeadDisk(t *testing.T) {
 	})
 }
 
+var ends = []struct {
+	name    string
+	brain   brain
+	fail    map[string][]error
+	history []string
+	outcome string
+	note    string
+	logged  string
+}{
+	{
+		name: "error costs an attempt",
+		brain: func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) {
+			return edgeagent.Outcome{}, errors.New("nobody home")
+		},
+		history: []string{"0s retry A"}, outcome: OutcomeRetry, note: "nobody home",
+	},
+	{
+		name:    "nothing and no error costs an attempt",
+		brain:   func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) { return edgeagent.Outcome{}, nil },
+		history: []string{"0s retry A"}, outcome: OutcomeRetry, note: "no provider gave an answer",
+	},
+	{
+		name:    "panic is caught and costs an attempt",
+		brain:   func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) { panic(strings.Repeat("x", 4096)) },
+		history: []string{"0s retry A"}, outcome: OutcomePanic, note: "diagnosis crashed: xxx", logged: "worker_test.go",
+	},
+	{
+		name:    "overdue is stopped and costs an attempt",
+		brain:   takes(time.Hour),
+		history: []string{"1m0s retry A"}, outcome: OutcomeDeadline, note: "stopped after 1m0s",
+	},
+	{
+		name: "overdue and deaf is left behind",
+		brain: func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) {
+			time.Sleep(2 * time.Minute)
+			return answered(), nil
+		},
+		history: []string{"1m5s retry A"}, outcome: OutcomeDeadline, note: "stopped after 1m0s",
+	},
+	{
+		name:    "lease lost drops the answer",
+		brain:   takes(0),
+		fail:    map[string][]error{"complete": {edgeagent.ErrLeaseLost}},
+		outcome: OutcomeLost, logged: "no longer ours",
+	},
+	{
+		name:    "a paid answer waits for the disk",
+		brain:   takes(0),
+		fail:    map[string][]error{"complete": {errors.New("no space left"), errors.New("no space left"), errors.New("no space left")}},
+		history: []string{"7s complete A"}, outcome: OutcomeCompleted, logged: "no space left",
+	},
+}
+
 func TestEndsOfAnAttempt(t *testing.T) {
-	tests := []struct {
-		name    string
-		brain   brain
-		fail    map[string][]error
-		history []string
-		outcome string
-		note    string
-		logged  string
-	}{
-		{
-			name: "error costs an attempt",
-			brain: func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) {
-				return edgeagent.Outcome{}, errors.New("nobody home")
-			},
-			history: []string{"0s retry A"}, outcome: OutcomeRetry, note: "nobody home",
-		},
-		{
-			name:    "nothing and no error costs an attempt",
-			brain:   func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) { return edgeagent.Outcome{}, nil },
-			history: []string{"0s retry A"}, outcome: OutcomeRetry, note: "no provider gave an answer",
-		},
-		{
-			name:    "panic is caught and costs an attempt",
-			brain:   func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) { panic(strings.Repeat("x", 4096)) },
-			history: []string{"0s retry A"}, outcome: OutcomePanic, note: "diagnosis crashed: xxx", logged: "worker_test.go",
-		},
-		{
-			name:    "overdue is stopped and costs an attempt",
-			brain:   takes(time.Hour),
-			history: []string{"1m0s retry A"}, outcome: OutcomeDeadline, note: "stopped after 1m0s",
-		},
-		{
-			name: "overdue and deaf is left behind",
-			brain: func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) {
-				time.Sleep(2 * time.Minute)
-				return answered(), nil
-			},
-			history: []string{"1m5s retry A"}, outcome: OutcomeDeadline, note: "stopped after 1m0s",
-		},
-		{
-			name:    "lease lost drops the answer",
-			brain:   takes(0),
-			fail:    map[string][]error{"complete": {edgeagent.ErrLeaseLost}},
-			outcome: OutcomeLost, logged: "no longer ours",
-		},
-		{
-			name:    "a paid answer waits for the disk",
-			brain:   takes(0),
-			fail:    map[string][]error{"complete": {errors.New("no space left"), errors.New("no space left"), errors.New("no space left")}},
-			history: []string{"7s complete A"}, outcome: OutcomeCompleted, logged: "no space left",
-		},
-	}
-	for _, tt := range tests {
+	for _, tt := range ends {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newShelf("A")
@@ -401,4 +402,25 @@ func TestLeaseErrorIsLoggedOnceAndOutlived(t *testing.T) {
 			t.Errorf("logged %d times, want once: %s", n, log.String())
 		}
 	})
+}
+
+// late is a shelf whose lease comes back after the stop: its commit was under way.
+type late struct{ *shelf }
+
+func (l late) Lease(ctx context.Context) (*edgeagent.Lease, error) {
+	<-ctx.Done()
+	return l.shelf.Lease(context.WithoutCancel(ctx))
+}
+
+func TestLeaseThatComesWithTheStopIsNotLeftRunning(t *testing.T) {
+	for _, grace := range []time.Duration{0, 10 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			l := late{newShelf("A")}
+			_, err := rig(t, Options{Jobs: l, Ready: l, Diagnoser: takes(time.Hour), Grace: grace}, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, l.history(), (time.Minute+grace).String()+" release A")
+		})
+	}
 }
