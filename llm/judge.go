@@ -126,7 +126,7 @@ func newJudgement(c edgeagent.Case, passages []Passage, language string) *judgem
 	language = languageOf(language, c.Language)
 	return &judgement{
 		c: c, passages: passages, facts: newFacts(c, passages), language: language,
-		screen: screen{language: language}, cited: map[string]bool{},
+		screen: screen{language: language, strict: true}, cited: map[string]bool{},
 	}
 }
 

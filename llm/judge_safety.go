@@ -16,6 +16,7 @@ type sayings struct {
 	unstructured string // %s: the alarm
 	noSummary    string
 	removed      string // %s: where, %s: the words
+	doubtful     string // %s: where, %s: the safety function
 	removedOn    string // %s: where, %s: the safety function
 }
 
@@ -26,6 +27,7 @@ var texts = map[string]sayings{
 		unstructured: "The answer for %s could not be read; it is shown as it came.",
 		noSummary:    "The answer had no summary that can be shown.",
 		removed:      "%s removed: it would defeat a safety function (%s)",
+		doubtful:     "%s removed: it works on a safety function (%s) in a way that is not plainly harmless",
 		removedOn:    "%s removed: it concerns the safety function %s, on which no model advises",
 	},
 	"de": {
@@ -34,6 +36,7 @@ var texts = map[string]sayings{
 		unstructured: "Die Antwort zu %s war nicht lesbar; sie steht hier, wie sie kam.",
 		noSummary:    "Die Antwort hatte keine Zusammenfassung, die gezeigt werden kann.",
 		removed:      "%s entfernt: es würde eine Sicherheitsfunktion außer Kraft setzen (%s)",
+		doubtful:     "%s entfernt: es greift in eine Sicherheitsfunktion ein (%s), nicht offensichtlich harmlos",
 		removedOn:    "%s entfernt: es betrifft die Sicherheitsfunktion %s, zu der kein Modell rät",
 	},
 }
@@ -118,8 +121,8 @@ func (j *judgement) safetyOnly(d edgeagent.Diagnosis, a answer) edgeagent.Diagno
 }
 
 // Screen removes from a diagnosis what would defeat a safety function and names
-// it in Filtered. Judge and Drop have done so; it is for diagnoses that come
-// from elsewhere, the runbook's too.
+// it in Filtered. Judge and Drop have done so, and stricter; it is for what
+// people wrote, the runbook above all.
 func Screen(d *edgeagent.Diagnosis) {
 	s := screen{language: languageOf(d.Language)}
 	d.Summary = s.prose(d.Summary, "summary")
@@ -141,6 +144,7 @@ func Screen(d *edgeagent.Diagnosis) {
 // texts of one diagnosis in order: "locate the light curtain", "bridge it".
 type screen struct {
 	language string
+	strict   bool // a model wrote it: a check on a safety function must be plainly harmless
 	carried  bool // the sentence before named a safety function
 	safety   bool // something was removed
 	removed  []string
@@ -166,8 +170,37 @@ func (s *screen) check(text, where string) bool {
 			s.remove(fmt.Sprintf(s.words().removed, where, found))
 			return false
 		}
+		if found := doubtful(sentence); s.strict && found != "" {
+			s.remove(fmt.Sprintf(s.words().doubtful, where, found))
+			return false
+		}
 	}
 	return true
+}
+
+// doubtful returns the safety function that a check is about when it asks for
+// nothing that is plainly harmless. No list knows all ways to defeat a safety
+// function; a check has to look like inspection, cleaning, closing or a call
+// for help, or it goes.
+func doubtful(sentence string) string {
+	text := normal(sentence)
+	if !hasStem(text) {
+		return ""
+	}
+	text = harmless.ReplaceAllString(text, " , ")
+	at := safetyObject.FindStringIndex(text)
+	if at == nil || forbidden.MatchString(text) || locked.MatchString(text) {
+		return ""
+	}
+	if begin, end := clause(text, at[0], at[1]); negator.MatchString(text[begin:end]) {
+		return ""
+	}
+	for _, m := range plainWork.FindAllStringIndex(text, -1) {
+		if !strings.HasSuffix(text[:m[0]], "to ") { // "…, to see whether it runs" is the reason, not the work
+			return ""
+		}
+	}
+	return text[at[0]:at[1]]
 }
 
 // prose returns a text without the sentences that advise the forbidden. A

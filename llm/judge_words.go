@@ -91,15 +91,17 @@ var (
 	onCondition  = words(`with`, `when`, `while`, `after`, `once`, `by`, `before`, `then`, `until`, `you`, `mit`, `wenn`, `nachdem`, `indem`, `dann`, `durch`, `bis`)
 	wanting      = words(`must`, `should`, `shall`, `can`, `may`, `could`, `need(?:s|ed)?`, `ha(?:s|ve) to`, `to be`, `make sure`, `ensure`, `verify`, `confirm`, `until`, `once`, `so that`, `muss`, `muessen`, `soll\w*`, `kann`, `koennen`, `darf`, `sicherstellen`, `sobald`, `bis`, `damit`)
 	describing   = words(`was`, `were`, `is`, `are`, `been`, `had`, `has`, `got`, `being`, `wurde\w*`, `ist`, `war\w*`, `sind`, `worden`, `hat`)
-	locked       = words(`lock(?:ed|ing)? ?out`, `locked`, `loto`, `de ?energi[sz]ed?`, `isolat(?:e|ed|ing|ion)`, `spannungsfrei\w*`, `freischalt\w*`, `freigeschaltet\w*`, `gegen wiedereinschalten`)
-	pronoun      = words(`it`, `its`, `them`, `this`, `that`, `these`, `those`, `ihn`, `ihm`, `diesen?`, `dieses`, `dessen`, `deren`)
-	participle   = regexp.MustCompile(`(?:ed|den|rode|brueckt|gebrueckt|iert|umgangen|geschlossen|gelegt|listet|hebelt|schaltet|klemmt|klebt|zogen|baut|getrennt|entfernt)$`)
-	nounForm     = regexp.MustCompile(`^(?:jumpers?|bridges?|by ?pass(?:es)?|bruecken?|(?:draht|kabel)bruecken?|ueberbrueckung(?:en)?|manipulation(?:en)?|umgehung(?:en)?)$`)
+	locked       = words(`lock(?:ed|ing)? (?:it |them |the \w+ )?out`, `lock ?out`, `locked`, `loto`, `de ?energi[sz]ed?`, `isolat(?:e|ed|ing|ion)`, `spannungsfrei\w*`, `freischalt\w*`, `freigeschaltet\w*`, `gegen wiedereinschalten`)
+	plainWork    = words(`check(?:s|ing)?`, `inspect`, `verify`, `look`, `confirm`, `see`, `ensure`, `make sure`, `clean`, `wipe`, `close`, `reset`, `release`, `acknowledge`, `measure`, `read`, `note`, `compare`, `replace`, `tighten`, `call`, `ask`, `report`, `inform`, `tell`, `lock(?:ed)? out`, `lock ?out`, `isolate`, `wait`, `watch`, `observe`, `listen`, `test`, `examine`, `record`, `align`, `repair`, `restore`, `contact`, `wear`, `keep`, `use original`, `unlock`,
+		`(?:ueber)?pruef\w*`, `kontrollier\w*`, `reinig\w*`, `wisch\w*`, `schliess\w*`, `geschlossen\w*`, `quittier\w*`, `entriegel\w*`, `mess\w*`, `ables\w*`, `ablesen`, `notier\w*`, `vergleich\w*`, `ersetz\w*`, `(?:aus)?tausch\w*`, `festzieh\w*`, `nachzieh\w*`, `ruf\w*`, `frag\w*`, `nachfragen`, `meld\w*`, `informier\w*`, `verstaendig\w*`, `freischalt\w*`, `spannungsfrei`, `sichern`, `abschliess\w*`, `wart\w*`, `beobacht\w*`, `hoer\w*`, `ausricht\w*`, `reparier\w*`, `trag\w*`, `beacht\w*`, `sicherstell\w*`, `ansehen`, `nachsehen`)
+	pronoun    = words(`it`, `its`, `them`, `this`, `that`, `these`, `those`, `ihn`, `ihm`, `diesen?`, `dieses`, `dessen`, `deren`)
+	participle = regexp.MustCompile(`(?:ed|den|rode|brueckt|gebrueckt|iert|umgangen|geschlossen|gelegt|listet|hebelt|schaltet|klemmt|klebt|zogen|baut|getrennt|entfernt)$`)
+	nounForm   = regexp.MustCompile(`^(?:jumpers?|bridges?|by ?pass(?:es)?|bruecken?|(?:draht|kabel)bruecken?|ueberbrueckung(?:en)?|manipulation(?:en)?|umgehung(?:en)?)$`)
 )
 
 // fillers may stand between a negation and the verb that it negates. Anything
 // else breaks the negation: "do not hesitate to bypass".
-var fillers = set(`be been being to ever attempt try trying under any circumstances circumstance simply a an the this that these or and nor even temporarily manually in case of you may should must allowed permitted open touch adjust with at reach into people anyone
+var fillers = set(`be been being to ever attempt try trying under any circumstances circumstance simply a an the this that these or and nor even temporarily manually in case of you may should must allowed permitted open touch adjust with at reach into people anyone one somebody anybody has have had
 der die das den dem des ein eine einen zu zur werden wird wurde sie oder und jemals etwa einfach fall umstaenden auf unter im an diese diesen dieses dieser durch bitte versuchen`)
 
 func words(alternatives ...string) *regexp.Regexp {

@@ -100,37 +100,49 @@ func (b *Book) readRow(file string, line int, columns map[string]int, row []stri
 		}
 		return strings.TrimSpace(row[i])
 	}
-	e := &entry{
-		file: file, line: line, title: plainText(cell("title")), safety: plainText(cell("safety")), drawing: plainText(cell("drawing")),
-		part: plainText(cell("part")), owner: plainText(cell("owner")), reviewed: plainText(cell("reviewed")), checks: cellList(cell("checks")),
-	}
-	for _, c := range strings.FieldsFunc(cell("code"), func(r rune) bool { return strings.ContainsRune("|,;/\n", r) }) {
-		if c = normalCode(c); c != "" {
-			e.codes = append(e.codes, c)
-		}
-	}
+	e := rowEntry(cell)
+	e.file, e.line = file, line
 	if len(e.codes) == 0 {
 		if strings.TrimSpace(strings.Join(row, "")) != "" {
 			b.problem(file, line, "row has no code")
 		}
 		return
 	}
+	for _, s := range e.setScopes(parts(cell("applies_to"), "|,;\n")) {
+		b.problem(file, line, "applies_to %q is not understood: want device:NAME, line:NAME or template:NAME", s)
+	}
+	b.add(e)
+}
+
+// rowEntry reads the cells of a row.
+func rowEntry(cell func(column string) string) *entry {
+	e := &entry{
+		title: plainText(cell("title")), safety: plainText(cell("safety")), drawing: plainText(cell("drawing")), part: plainText(cell("part")),
+		owner: plainText(cell("owner")), reviewed: plainText(cell("reviewed")), checks: cellList(cell("checks")),
+	}
+	for _, c := range parts(cell("code"), "|,;/\n") {
+		if c = normalCode(c); c != "" {
+			e.codes = append(e.codes, c)
+		}
+	}
 	for _, c := range cellList(cell("cause")) {
 		e.causes = append(e.causes, edgeagent.Cause{Cause: c})
 	}
 	setLikelihoods(e.causes)
-	scopes := strings.FieldsFunc(cell("applies_to"), func(r rune) bool { return strings.ContainsRune("|,;\n", r) })
-	for i := range scopes {
-		scopes[i] = strings.TrimSpace(scopes[i])
-	}
-	for _, s := range e.setScopes(scopes) {
-		b.problem(file, line, "applies_to %q is not understood: want device:NAME, line:NAME or template:NAME", s)
-	}
 	if e.title == "" && len(e.causes) > 0 {
 		e.title = e.causes[0].Cause
 	}
 	e.anchor = anchor(e.codes, e.title)
-	b.add(e)
+	return e
+}
+
+// parts splits at any of the separators.
+func parts(s, separators string) []string {
+	out := strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(separators, r) })
+	for i := range out {
+		out[i] = strings.TrimSpace(out[i])
+	}
+	return out
 }
 
 var cellNumber = regexp.MustCompile(`(^|\s)\d{1,2}[.)]\s+`)
