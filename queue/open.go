@@ -29,7 +29,7 @@ const (
 	minSlack  = 16 << 20  // above max_size, for what must never be refused
 )
 
-// boltOptions are those of research on flash wear: the free list is rebuilt at
+// boltOptions are chosen for flash wear: the free list is rebuilt at
 // open, so that a commit stays small however much was deleted before.
 func boltOptions(maxSize int64) *bbolt.Options {
 	return &bbolt.Options{
