@@ -36,6 +36,10 @@ func TestBudgetBoundsAllAttempts(t *testing.T) {
 		if code := out.Calls[1].Error.Code; code != "budget" {
 			t.Errorf("the second attempt ended by %q, want the budget", code)
 		}
+		diagnose(t, r, caseF212())
+		if st := r.Status()[0].Breaker; st != "closed" {
+			t.Errorf("breaker %s after two timeouts: an attempt that got the rest of a budget proves nothing", st)
+		}
 	})
 }
 
@@ -416,6 +420,61 @@ func TestUngroundedClaimIsDropped(t *testing.T) {
 		d := out.Diagnosis
 		if outcomes(out) != "cloud:output cloud:output" || d.By.Provider != "cloud" || len(d.Causes) != 1 || d.Grounded.Held >= d.Grounded.Checked {
 			t.Errorf("calls %s, by %s, causes %+v, grounded %+v", outcomes(out), d.By.Provider, d.Causes, d.Grounded)
+		}
+	})
+}
+
+// Useless answers come from a working provider: they never open its breaker.
+func TestUselessAnswersDoNotOpenTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		m.set(failing(func() *llm.Error {
+			return &llm.Error{Class: edgeagent.CallOutput, Message: "the answer was empty", Policy: llm.Policy{Retries: 1, Breaker: llm.Healthy}}
+		}), nil)
+		r := llm.New(llm.Options{Providers: []llm.ProviderOptions{m.options()}, Runbook: book{}})
+		for range 5 {
+			diagnose(t, r, caseF212())
+		}
+		if st := r.Status()[0]; st.Breaker != "closed" || st.Calls != 10 || time.Since(m.start) != 0 {
+			t.Errorf("breaker %s after %d calls in %v, want closed, 10, no waiting", st.Breaker, st.Calls, time.Since(m.start))
+		}
+	})
+}
+
+// A repair is one request: when it fails, what held of the first answer is used.
+func TestFailedRepairIsNotRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		half := strings.Replace(good.Text, `"causes":[`, `"causes":[{"cause":"The ghost valve leaks","likelihood":"likely","evidence":["filler.ghost"],"sources":[]},`, 1)
+		answered := false
+		m.set(func(context.Context) (llm.Answer, error) {
+			if answered {
+				return llm.Answer{}, boom()
+			}
+			answered = true
+			return llm.Answer{Text: half, Status: 200}, nil
+		}, nil)
+		r := llm.New(llm.Options{Providers: []llm.ProviderOptions{m.options()}, Runbook: book{}})
+		out := diagnose(t, r, caseF212())
+		if outcomes(out) != "cloud:output cloud:transient" || out.Diagnosis.By.Provider != "cloud" || len(out.Diagnosis.Causes) != 1 {
+			t.Errorf("calls %s, by %s, causes %+v", outcomes(out), out.Diagnosis.By.Provider, out.Diagnosis.Causes)
+		}
+	})
+}
+
+func TestBusyOllamaGetsTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		m.set(failing(func() *llm.Error {
+			return &llm.Error{Class: edgeagent.CallThrottled, Status: 503, Message: "busy", Policy: llm.Policy{Retries: llm.AllAttempts, Wait: 2 * time.Second}}
+		}), nil)
+		diagnose(t, llm.New(llm.Options{Providers: []llm.ProviderOptions{m.local()}, Runbook: book{}}), caseF212())
+		at := m.times(&m.asked)
+		if len(at) != 4 {
+			t.Fatalf("asked at %v, want 4 times", at)
+		}
+		for i := 1; i < len(at); i++ {
+			within(t, "next request", at[i]-at[i-1], 2*time.Second, 2500*time.Millisecond)
 		}
 	})
 }
