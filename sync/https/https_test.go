@@ -82,54 +82,57 @@ func TestWire(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerHasItsClass(t *testing.T) {
-	answer := func(status int, body string, header ...string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			for i := 0; i+1 < len(header); i += 2 {
-				w.Header().Set(header[i], header[i+1])
-			}
-			w.WriteHeader(status)
-			_, _ = io.WriteString(w, body)
+func answer(status int, body string, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
 		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
 	}
-	tests := []struct {
-		name   string
-		answer http.HandlerFunc
-		class  upsync.Class
-		text   string
-	}{
-		{"200 with a receipt", answer(200, receipt), "", ""},
-		{"202 with a receipt", answer(202, receipt), "", ""},
-		{"204", answer(204, ""), upsync.NotReceipt, "204 without a receipt (empty answer)"},
-		{"captive portal", answer(200, "<html>\n<h1>Welcome to HotelWiFi</h1>"), upsync.NotReceipt, "(<html> <h1>Welcome to HotelWiFi</h1>): a proxy or portal"},
-		{"json of somebody else", answer(200, `{"status":"ok"}`), upsync.NotReceipt, "without a receipt"},
-		{"receipt with a beginning in front", answer(200, ")]}'"+receipt), upsync.NotReceipt, "without a receipt"},
-		{"receipt cut by whoever wrote it", answer(200, receipt[:40]), upsync.NoAnswer, "the receipt was cut"},
-		{"answer without end", answer(200, strings.Repeat(" ", bodyLimit+1)), upsync.NotReceipt, "over 1 MiB"},
-		{"301", answer(301, "", "Location", "https://login.example/x"), upsync.NotReceipt, "and sends us to login.example"},
-		{"302 with a receipt in it", answer(302, receipt, "Location", "/portal"), upsync.NotReceipt, "a proxy or portal answers"},
-		{"307", answer(307, "", "Location", "/elsewhere"), upsync.NotReceipt, "a proxy or portal answers"},
-		{"308 without location", answer(308, ""), upsync.NotReceipt, "a proxy or portal answers"},
-		{"400", answer(400, `{"error":"no such field"}`), upsync.Unfit, `400 Bad Request: {"error":"no such field"}`},
-		{"401", answer(401, ""), upsync.Denied, "401 Unauthorized"},
-		{"403", answer(403, ""), upsync.Denied, "403 Forbidden"},
-		{"404", answer(404, ""), upsync.Denied, "404 Not Found"},
-		{"405", answer(405, ""), upsync.Denied, "405"},
-		{"407", answer(407, ""), upsync.Denied, "407"},
-		{"408", answer(408, ""), upsync.Busy, "408"},
-		{"409", answer(409, "alarm 3 was other bytes"), upsync.Conflict, "409 Conflict: alarm 3 was other bytes"},
-		{"413", answer(413, ""), upsync.TooLarge, "413"},
-		{"415", answer(415, ""), upsync.Denied, "415"},
-		{"422", answer(422, ""), upsync.Unfit, "422"},
-		{"425", answer(425, ""), upsync.Busy, "425"},
-		{"429", answer(429, ""), upsync.Busy, "429"},
-		{"500", answer(500, ""), upsync.Busy, "500"},
-		{"502 of a proxy", answer(502, "<html>bad gateway"), upsync.Busy, "502"},
-		{"503", answer(503, ""), upsync.Busy, "503"},
-		{"599", answer(599, ""), upsync.Busy, "599"},
-		{"hostile text", answer(400, "\x1b[2J\x00\xff\n\n  x"+strings.Repeat("é", 500)), upsync.Unfit, "400 Bad Request: [2J x"},
-	}
-	for _, tt := range tests {
+}
+
+// answers is the contract's table, and what strangers answer.
+var answers = []struct {
+	name   string
+	answer http.HandlerFunc
+	class  upsync.Class
+	text   string
+}{
+	{"200 with a receipt", answer(200, receipt), "", ""},
+	{"202 with a receipt", answer(202, receipt), "", ""},
+	{"204", answer(204, ""), upsync.NotReceipt, "204 without a receipt (empty answer)"},
+	{"captive portal", answer(200, "<html>\n<h1>Welcome to HotelWiFi</h1>"), upsync.NotReceipt, "(<html> <h1>Welcome to HotelWiFi</h1>): a proxy or portal"},
+	{"json of somebody else", answer(200, `{"status":"ok"}`), upsync.NotReceipt, "without a receipt"},
+	{"receipt with a beginning in front", answer(200, ")]}'"+receipt), upsync.NotReceipt, "without a receipt"},
+	{"receipt cut by whoever wrote it", answer(200, receipt[:40]), upsync.NoAnswer, "the receipt was cut"},
+	{"answer without end", answer(200, strings.Repeat(" ", bodyLimit+1)), upsync.NotReceipt, "over 1 MiB"},
+	{"301", answer(301, "", "Location", "https://login.example/x"), upsync.NotReceipt, "and sends us to login.example"},
+	{"302 with a receipt in it", answer(302, receipt, "Location", "/portal"), upsync.NotReceipt, "a proxy or portal answers"},
+	{"307", answer(307, "", "Location", "/elsewhere"), upsync.NotReceipt, "a proxy or portal answers"},
+	{"308 without location", answer(308, ""), upsync.NotReceipt, "a proxy or portal answers"},
+	{"400", answer(400, `{"error":"no such field"}`), upsync.Unfit, `400 Bad Request: {"error":"no such field"}`},
+	{"401", answer(401, ""), upsync.Denied, "401 Unauthorized"},
+	{"403", answer(403, ""), upsync.Denied, "403 Forbidden"},
+	{"404", answer(404, ""), upsync.Denied, "404 Not Found"},
+	{"405", answer(405, ""), upsync.Denied, "405"},
+	{"407", answer(407, ""), upsync.Denied, "407"},
+	{"408", answer(408, ""), upsync.Busy, "408"},
+	{"409", answer(409, "alarm 3 was other bytes"), upsync.Conflict, "409 Conflict: alarm 3 was other bytes"},
+	{"413", answer(413, ""), upsync.TooLarge, "413"},
+	{"415", answer(415, ""), upsync.Denied, "415"},
+	{"422", answer(422, ""), upsync.Unfit, "422"},
+	{"425", answer(425, ""), upsync.Busy, "425"},
+	{"429", answer(429, ""), upsync.Busy, "429"},
+	{"500", answer(500, ""), upsync.Busy, "500"},
+	{"502 of a proxy", answer(502, "<html>bad gateway"), upsync.Busy, "502"},
+	{"503", answer(503, ""), upsync.Busy, "503"},
+	{"599", answer(599, ""), upsync.Busy, "599"},
+	{"hostile text", answer(400, "\x1b[2J\x00\xff\n\n  x"+strings.Repeat("é", 500)), upsync.Unfit, "400 Bad Request: [2J x"},
+}
+
+func TestEveryAnswerHasItsClass(t *testing.T) {
+	for _, tt := range answers {
 		t.Run(tt.name, func(t *testing.T) {
 			calls := 0
 			r, err := served(t, Options{}, func(w http.ResponseWriter, req *http.Request) { calls++; tt.answer(w, req) })
