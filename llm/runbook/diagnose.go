@@ -180,7 +180,7 @@ func (w *writer) entries(list []*entry, a edgeagent.Alarm) {
 	}
 	evidence := w.evidenceOf(a)
 	for _, e := range list {
-		w.quote(e, evidence, "%s")
+		w.quote(e, evidence, asWritten)
 	}
 	if len(w.d.Causes) == 0 { // an entry of text and checks alone still has to be named as the source
 		e := list[0]
@@ -188,9 +188,15 @@ func (w *writer) entries(list []*entry, a edgeagent.Alarm) {
 	}
 }
 
+// asWritten is the frame of an entry for this very alarm.
+const asWritten = "%s"
+
 // quote adds causes, checks and safety text of an entry, each within frame.
 func (w *writer) quote(e *entry, evidence []string, frame string) {
 	for _, c := range e.causes {
+		if frame != asWritten && c.Likelihood == edgeagent.Likely {
+			c.Likelihood = edgeagent.Possible // likely there says little here
+		}
 		w.d.Causes = append(w.d.Causes, edgeagent.Cause{
 			Cause: fmt.Sprintf(frame, c.Cause), Likelihood: c.Likelihood, Evidence: evidence, Sources: []string{e.id},
 		})
@@ -199,7 +205,7 @@ func (w *writer) quote(e *entry, evidence []string, frame string) {
 		w.d.Checks = append(w.d.Checks, fmt.Sprintf(frame, c))
 	}
 	if e.drawing != "" || e.part != "" {
-		w.d.Checks = append(w.d.Checks, fmt.Sprintf(frame, reference(e)))
+		w.d.Checks = append(w.d.Checks, fmt.Sprintf(frame, w.reference(e)))
 	}
 	if e.safety != "" {
 		w.safety = append(w.safety, fmt.Sprintf(frame, e.safety))
@@ -208,13 +214,13 @@ func (w *writer) quote(e *entry, evidence []string, frame string) {
 }
 
 // reference names what to take along.
-func reference(e *entry) string {
+func (w *writer) reference(e *entry) string {
 	var out []string
 	if e.drawing != "" {
-		out = append(out, "Drawing "+e.drawing)
+		out = append(out, w.s.drawing+" "+e.drawing)
 	}
 	if e.part != "" {
-		out = append(out, "Part "+e.part)
+		out = append(out, w.s.part+" "+e.part)
 	}
 	return strings.Join(out, ", ") + "."
 }

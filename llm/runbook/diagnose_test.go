@@ -233,7 +233,7 @@ func TestDeviceStopped(t *testing.T) {
 
 func TestSimilarByWords(t *testing.T) {
 	b := folder(t, map[string]string{
-		"pump.md":   "---\napplies_to: [device:pump]\n---\n## P12 Level sensor unstable\n- Foam on the level sensor\n\n1. Wipe the level sensor.\n",
+		"pump.md":   "---\napplies_to: [device:pump]\n---\n## P12 Level sensor unstable\n- Foam on the level sensor (likely)\n\n1. Wipe the level sensor.\n",
 		"motor.md":  "## M5 Motor overload\n- Stiff bearing of the motor\n",
 		"level.md":  "# Level sensors in general\nA level sensor unstable after cleaning is often wet.\n",
 		"noise.csv": "code,cause\nZ1,Label roll empty\nZ2,Glue cold\n",
@@ -255,6 +255,9 @@ func TestSimilarByWords(t *testing.T) {
 		similar := strings.HasPrefix(c.Cause, "Similar, not this machine: ")
 		if similar == (c.Sources[0] == "runbook/level.md#level-sensors-in-general") {
 			t.Errorf("wrongly marked: %+v", c)
+		}
+		if c.Likelihood == edgeagent.Likely {
+			t.Errorf("likely on another machine is not likely here: %+v", c)
 		}
 	}
 	a.Text, a.Code = "Vacuum lost at gripper", "V9"
@@ -377,5 +380,16 @@ func BenchmarkDiagnose5000(b *testing.B) {
 				book.Diagnose(c)
 			}
 		})
+	}
+}
+
+func TestNothingIsUnsaid(t *testing.T) {
+	for language, s := range texts {
+		v := reflect.ValueOf(*s)
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%s: %s is empty", language, v.Type().Field(i).Name)
+			}
+		}
 	}
 }

@@ -16,7 +16,7 @@ type sayings struct {
 	noEvidence, history        string // -; since
 	from, slope, changed       string // low, high; slope; times, seconds
 	limit, badTag, lookFirst   string
-	noValue                    string
+	noValue, drawing, part     string
 	decimal                    string
 	stopped                    string // device, error
 	stoppedChecks              []stoppedCheck
@@ -45,6 +45,8 @@ var english = sayings{
 	badTag:        "%s: quality %s",
 	lookFirst:     "Look at %s first: it moved most before the alarm.",
 	noValue:       "no value",
+	drawing:       "Drawing",
+	part:          "Part",
 	decimal:       ".",
 	stopped:       "%s is not being read and the state of its machine is unknown: %s",
 	stoppedCause:  "The connection to %s is interrupted or its PLC does not answer: %s",
@@ -72,6 +74,8 @@ var german = sayings{
 	badTag:        "%s: Qualität %s",
 	lookFirst:     "Zuerst %s ansehen: dieser Wert bewegte sich vor der Meldung am stärksten.",
 	noValue:       "kein Wert",
+	drawing:       "Zeichnung",
+	part:          "Teil",
 	decimal:       ",",
 	stopped:       "%s wird nicht gelesen, der Zustand der Maschine ist unbekannt: %s",
 	stoppedCause:  "Die Verbindung zu %s ist unterbrochen, oder die Steuerung antwortet nicht: %s",
