@@ -46,7 +46,6 @@ var owners = map[string][]string{
 	"github.com/expr-lang/expr":         {"alarm"},
 	"github.com/pelletier/go-toml":      {"config"},
 	"github.com/spf13/cobra":            {"cmd/edgeagent"},
-	"github.com/VictoriaMetrics":        {"status"},
 	"html/template":                     {"status"},
 	"github.com/openai/openai-go":       {},
 	"github.com/prometheus":             {},
