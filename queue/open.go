@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -59,6 +60,9 @@ func (db *DB) openFile(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := usable(o.Path); err != nil {
+		return err // a check in another process could not say it was not damage
+	}
 	err = db.examine(ctx, o)
 	if err == nil {
 		err = db.attach(o)
@@ -67,6 +71,15 @@ func (db *DB) openFile(ctx context.Context, o Options) error {
 		return err
 	}
 	return db.replace(o, err)
+}
+
+// usable reports whether we may read and write the file at all.
+func usable(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // isDamage tells a file that cannot be used from a machine that does not let us:
@@ -94,7 +107,7 @@ func (db *DB) examine(ctx context.Context, o Options) error {
 // replace sets the damaged file aside and begins a new one: the agent always starts.
 func (db *DB) replace(o Options, damage error) error {
 	word := "corrupt"
-	if errors.Is(damage, errNewer) {
+	if strings.Contains(damage.Error(), errNewer.Error()) { // a text, when it comes from another process
 		word = "newer"
 	}
 	aside := fmt.Sprintf("%s.%s-%s", o.Path, word, time.Now().UTC().Format("20060102T150405.000Z"))

@@ -112,7 +112,9 @@ func TestFileOfANewerVersionIsSetAsideUntouched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := open(t, options(path))
+	o := options(path)
+	o.Check = checkInChild
+	db := open(t, o)
 	if s := db.Storage(); !strings.Contains(s.Error, "newer version") {
 		t.Errorf("storage = %+v, want that the file is newer", s)
 	}
@@ -137,6 +139,21 @@ func TestUnreadableFileIsNotSetAside(t *testing.T) {
 	}
 	if kept, _ := filepath.Glob(path + ".corrupt-*"); len(kept) != 0 {
 		t.Errorf("a file that may not be read was set aside: %v", kept)
+	}
+}
+
+func TestFolderInPlaceOfTheFileIsNotSetAside(t *testing.T) {
+	path := dataFile(t)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := options(path)
+	o.Check = func(context.Context, string) error { return errors.New("exit status 1") }
+	if db, err := queue.Open(t.Context(), o); err == nil {
+		t.Errorf("opened a folder: %v", db.Close())
+	}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		t.Errorf("the folder is gone: %v", err)
 	}
 }
 
