@@ -38,6 +38,7 @@ type AgentInfo struct {
 type AlarmCounts struct {
 	Active  int  `json:"active"`
 	Unacked int  `json:"unacked"`
+	Own     int  `json:"own_unacked"` // of them the agent's own
 	Shelved int  `json:"shelved"`
 	Flood   bool `json:"flood"` // more than 10 new ones in 10 minutes
 }
@@ -50,10 +51,13 @@ type ProviderStatus struct {
 	Breaker   string     `json:"breaker"` // closed | open | half-open
 	Hold      string     `json:"hold"`    // why it is not asked, empty when it is
 	HoldUntil *time.Time `json:"hold_until"`
-	LastOKAt  *time.Time `json:"last_ok_at"`
-	Error     string     `json:"error"`
-	NextProbe *time.Time `json:"next_probe_at"`
-	Calls     uint64     `json:"calls"`
+	// HoldClass is the class of the failure behind the hold: auth, quota and
+	// config want a person, everything else passes by itself.
+	HoldClass CallOutcome `json:"hold_class,omitempty"`
+	LastOKAt  *time.Time  `json:"last_ok_at"`
+	Error     string      `json:"error"`
+	NextProbe *time.Time  `json:"next_probe_at"`
+	Calls     uint64      `json:"calls"`
 }
 
 // UpstreamState is how an upstream is doing, judged by real requests to it.

@@ -14,14 +14,14 @@ func stopKey(device string) key {
 func (p *pass) device(name string, ev edgeagent.DeviceEvent) {
 	e := p.engine
 	act := e.active[stopKey(name)]
-	switch {
-	case ev.Kind == edgeagent.DeviceEventStopped:
+	switch ev.Kind {
+	case edgeagent.DeviceEventStopped:
 		e.stopped[name] = p.now
 		if act == nil || !act.alarm.State.Active() {
 			p.supersede(act)
 			p.stop(name, ev)
 		}
-	case ev.Kind == edgeagent.DeviceEventResumed:
+	case edgeagent.DeviceEventResumed:
 		delete(e.stopped, name)
 		if act != nil && act.alarm.State.Active() {
 			p.change(act, fall)

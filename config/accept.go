@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -158,10 +159,8 @@ func dataDirs(path string) []string {
 		if dir == "" {
 			return
 		}
-		for _, known := range dirs {
-			if known == dir {
-				return
-			}
+		if slices.Contains(dirs, dir) {
+			return
 		}
 		dirs = append(dirs, dir)
 	}

@@ -24,8 +24,7 @@ func TestBroken(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = Parse(filepath.Base(file), data, checks)
-			var invalid *Invalid
-			if !errors.As(err, &invalid) {
+			if _, ok := errors.AsType[*Invalid](err); !ok {
 				t.Fatalf("error is %v, want *Invalid", err)
 			}
 			compareGolden(t, strings.TrimSuffix(file, ".toml")+".want", err.Error()+"\n")

@@ -21,8 +21,8 @@ func diffTables(path string, old, now *table) []string {
 	var out []string
 	for _, e := range now.entries {
 		was := old.get(e.key)
-		switch {
-		case was == nil:
+		switch was {
+		case nil:
 			out = append(out, addedLines(join(path, e.key), e, "added")...)
 		default:
 			out = append(out, diffEntries(join(path, e.key), was, e)...)

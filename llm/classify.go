@@ -200,12 +200,11 @@ func certificateHint(err error) string {
 
 // cause strips net/http's "Post "https://…": ", which repeats the URL.
 func cause(err error) string {
-	var op interface {
-		error
-		Unwrap() error
+	if op, ok := errors.AsType[interface {
 		Temporary() bool
-	}
-	if errors.As(err, &op) {
+		Unwrap() error
+		error
+	}](err); ok {
 		if inner := op.Unwrap(); inner != nil && strings.HasSuffix(op.Error(), inner.Error()) {
 			return inner.Error()
 		}

@@ -17,7 +17,6 @@ const (
 	FaultEvidence = "unknown_evidence"
 	FaultSource   = "unknown_source"
 	FaultNumber   = "unknown_number"
-	FaultNothing  = "uncited_cause"
 	FaultFiltered = "forbidden_advice"
 )
 
@@ -284,8 +283,9 @@ func (j *judgement) cause(a answerCause, n int) (edgeagent.Cause, bool) {
 	c.Evidence, c.Sources = j.names(a.Evidence, where), j.sources(a.Sources, where)
 	grounded := j.grounds(a.Cause, where)
 	if len(a.Evidence)+len(a.Sources) == 0 && c.Likelihood == edgeagent.Likely {
+		// Nothing false was cited, so a repair is not worth its price: the claim
+		// only loses the strength that nothing supports.
 		j.count(1, 0)
-		j.fault(FaultNothing, "%s is called likely but names no evidence and no source.", where)
 		c.Likelihood = edgeagent.Possible
 	}
 	if name := j.safetyFunction(a.Cause, c.Evidence); name != "" {

@@ -251,7 +251,7 @@ func (s *screen) defeats(sentence string, prose bool) string {
 func nearest(text string, objects [][]int, verb []int) string {
 	best, found := len(text)+1, ""
 	for _, o := range objects {
-		if d := max(o[0]-verb[1], verb[0]-o[1]); d < best && !(o[0] < verb[1] && verb[0] < o[1]) {
+		if d := max(o[0]-verb[1], verb[0]-o[1]); d < best && (o[0] >= verb[1] || verb[0] >= o[1]) {
 			best, found = d, text[o[0]:o[1]]
 		}
 	}
@@ -284,12 +284,7 @@ func undoes(text string, verb []int) bool {
 		return false
 	}
 	rest := strings.Fields(text[verb[1]:])
-	for _, w := range rest[:min(len(rest), besideWords)] {
-		if strongVerb.MatchString(w) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(rest[:min(len(rest), besideWords)], strongVerb.MatchString)
 }
 
 const clauseEnds = ",.;:!?()–—\n"
@@ -351,7 +346,7 @@ func negated(text string, from, to int) bool {
 func onlyFillers(s string) bool {
 	s = safetyObject.ReplaceAllString(strongVerb.ReplaceAllString(s, " "), " ")
 	s = weakVerb.ReplaceAllString(s, " ")
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		if !fillers[w] {
 			return false
 		}

@@ -136,7 +136,6 @@ func TestFaults(t *testing.T) {
 		"wrong digits":         {with("summary", "The level reads 91.9 %."), FaultNumber, "91.9"},
 		"number of wrong unit": {with("summary", "The flow is 139.8 bar."), FaultNumber, "139.8 bar"},
 		"tag made up in text":  {with("checks", []any{"Watch filler.foam_level for a minute."}), FaultEvidence, "filler.foam_level"},
-		"likely without proof": {with("causes", []any{because("Gremlins")}), FaultNothing, "cause 1"},
 		"nothing but bypass": {reply(func(m map[string]any) {
 			m["causes"], m["checks"] = []any{because("Bridge the guard switch.", "filler.level")}, []any{"Bypass the interlock."}
 		}), FaultFiltered, "safety function"},
@@ -409,5 +408,17 @@ func checkDiagnosis(t *testing.T, c edgeagent.Case, d edgeagent.Diagnosis, ok bo
 	}
 	if strings.ContainsAny(d.Summary+strings.Join(d.Checks, ""), "\n\u200b\u202e") {
 		t.Fatalf("unclean: %+v", d)
+	}
+}
+
+// A claim that cites nothing is not false, only weak: it loses its strength,
+// and no repair is paid for.
+func TestLikelyWithoutProofIsOnlyPossible(t *testing.T) {
+	d, fault := judge(with("causes", []any{because("Gremlins")}))
+	if fault != nil {
+		t.Fatalf("fault %+v", fault)
+	}
+	if len(d.Causes) != 1 || d.Causes[0].Likelihood != edgeagent.Possible || d.Grounded.Held >= d.Grounded.Checked {
+		t.Errorf("causes %+v, grounded %+v", d.Causes, d.Grounded)
 	}
 }

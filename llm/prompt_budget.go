@@ -1,5 +1,7 @@
 package llm
 
+import "slices"
+
 // shrink takes the least important part out of the view and reports whether
 // there was one. What tells most about the first alarm goes last.
 func (v *view) shrink() bool {
@@ -46,8 +48,8 @@ func (v *view) dropMoved() bool {
 
 // dropSimilar takes the last passage that is not of this machine.
 func (v *view) dropSimilar() bool {
-	for i := len(v.Passages) - 1; i >= 0; i-- {
-		if v.Passages[i].Scope == "similar" {
+	for i, v0 := range slices.Backward(v.Passages) {
+		if v0.Scope == "similar" {
 			v.Passages = append(v.Passages[:i:i], v.Passages[i+1:]...)
 			return true
 		}

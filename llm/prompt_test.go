@@ -24,14 +24,12 @@ var update = flag.Bool("update", false, "write the golden prompts anew")
 
 var raised = time.Date(2026, 11, 22, 11, 52, 3, 0, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
-
 // fillerCase is F212 as the agent would freeze it, with A101 after it.
 func fillerCase() edgeagent.Case {
 	level := edgeagent.Feature{
 		Tag: "filler.level", Value: edgeagent.Float(91.23456), EngUnit: "%", Quality: edgeagent.QualityGood, AgeS: 0.4,
-		Min: ptr(42.0), Max: ptr(93.5), Mean: ptr(71.2), SlopePerMin: ptr(12.25), Changes: 61, LastChange: ptr(raised.Add(-time.Second)), Moved: 0.5,
-		LimitLow: ptr(0.0), LimitHigh: ptr(80.0),
+		Min: new(42.0), Max: new(93.5), Mean: new(71.2), SlopePerMin: new(12.25), Changes: 61, LastChange: new(raised.Add(-time.Second)), Moved: 0.5,
+		LimitLow: new(0.0), LimitHigh: new(80.0),
 	}
 	pressure := edgeagent.Feature{Tag: "filler.pressure", EngUnit: "bar", Quality: edgeagent.QualityBad, Reason: edgeagent.NewNote(edgeagent.ReasonNoAnswer, "no answer"), AgeS: 42}
 	flow := edgeagent.Feature{Tag: "filler.flow", Value: edgeagent.Float(139.8), EngUnit: "l/min", Quality: edgeagent.QualityGood, Moved: 0.02}
@@ -313,7 +311,7 @@ func bigCase(n int) edgeagent.Case {
 	for i := range n {
 		ev.Moved = append(ev.Moved, edgeagent.Feature{
 			Tag: fmt.Sprintf("filler.tag_%04d", i), Value: edgeagent.Float(float64(i) / 3), EngUnit: "mbar", Quality: edgeagent.QualityGood,
-			Min: ptr(1.0), Max: ptr(2.0), SlopePerMin: ptr(0.1), Moved: float64(i%97) / 97,
+			Min: new(1.0), Max: new(2.0), SlopePerMin: new(0.1), Moved: float64(i%97) / 97,
 		})
 		a := c.Related[0]
 		a.Code = fmt.Sprintf("R%d", i)
@@ -379,7 +377,7 @@ func TestBudgetKeepsWhatMattersLongest(t *testing.T) {
 			t.Fatalf("budget %d: the alarm's own tags went before everything else", limit)
 		}
 	}
-	if !(gone["related"] > gone["moved_before"] && gone["moved_before"] > gone["passages"]) {
+	if gone["related"] <= gone["moved_before"] || gone["moved_before"] <= gone["passages"] {
 		t.Errorf("parts went at %v, want related, then moved_before, then passages", gone)
 	}
 }

@@ -105,11 +105,18 @@ func (r *Router) Diagnose(ctx context.Context, c edgeagent.Case) (edgeagent.Outc
 
 // runbookOnly returns why no model is asked about c at all.
 func (r *Router) runbookOnly(c edgeagent.Case) string {
-	code := c.First().Alarm.Code
-	if code == edgeagent.CodeDeviceStopped && r.o.DiagnoseStop == stopRunbook && len(r.tiers) > 0 {
-		return code + " is answered by the runbook"
+	first := c.First().Alarm
+	switch {
+	case len(r.tiers) == 0:
+		return ""
+	case first.Code == edgeagent.CodeDeviceStopped && r.o.DiagnoseStop == stopRunbook:
+		return first.Code + " is answered by the runbook"
+	case first.Safety:
+		// Nothing a model says of a safety function would be shown.
+		return "a safety function is no model's business"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // run is one diagnosis. It belongs to one goroutine.

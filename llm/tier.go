@@ -39,6 +39,7 @@ type tier struct {
 // hold keeps a provider from being asked: beside the breaker, because neither
 // a wrong key nor a Retry-After says that the way there is bad.
 type hold struct {
+	class  edgeagent.CallOutcome
 	reason string
 	until  time.Time
 }
@@ -94,8 +95,7 @@ func (t *tier) onStateChange(_ string, _, to gobreaker.State) {
 }
 
 func countingOf(err error) Counting {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Breaker
 	}
 	return Counted
@@ -168,7 +168,7 @@ func (t *tier) rest(e *Error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e.RetryAfter > 0 {
-		t.holdFor(e.RetryAfter, e.Error(), time.Now())
+		t.holdFor(e.RetryAfter, e, time.Now())
 	}
 }
 
@@ -209,12 +209,13 @@ func (t *tier) failed(e *Error, now time.Time) {
 		t.throttled++
 	}
 	if d > 0 {
-		t.holdFor(d, e.Error(), now)
+		t.holdFor(d, e, now)
 	}
 }
 
 // holdFor keeps the provider from being asked; the caller holds the lock.
-func (t *tier) holdFor(d time.Duration, reason string, now time.Time) {
+func (t *tier) holdFor(d time.Duration, e *Error, now time.Time) {
+	reason := e.Error()
 	until := now.Add(d)
 	if !until.After(t.hold.until) {
 		return
@@ -222,7 +223,7 @@ func (t *tier) holdFor(d time.Duration, reason string, now time.Time) {
 	if reason != t.hold.reason {
 		t.log.Warn("provider held", "reason", reason, "until", until)
 	}
-	t.hold = hold{reason: reason, until: until}
+	t.hold = hold{class: e.Class, reason: reason, until: until}
 	t.wake()
 }
 
@@ -253,7 +254,7 @@ func (t *tier) status(now time.Time) edgeagent.ProviderStatus {
 		LastOKAt: edgeagent.TimePtr(t.okAt), Error: t.lastError,
 	}
 	if now.Before(t.hold.until) {
-		s.Hold, s.HoldUntil = t.hold.reason, edgeagent.TimePtr(t.hold.until)
+		s.Hold, s.HoldClass, s.HoldUntil = t.hold.reason, t.hold.class, edgeagent.TimePtr(t.hold.until)
 	}
 	if at, due := t.nextProbe(state, now); due {
 		s.NextProbe = &at

@@ -113,7 +113,8 @@ func (u *turn) pause(ctx context.Context, fail *Error) bool {
 
 // attempt sends one request, unless money or the breaker forbids it.
 func (u *turn) attempt(ctx context.Context, repair *Repair) (Answer, *Error) {
-	req := Request{Prompt: u.prompt, MaxOutputTokens: u.maxOut, Temperature: u.t.o.Temperature, Repair: repair}
+	id := fmt.Sprintf("%s/%d", u.c.Job, len(u.calls)+1)
+	req := Request{ID: id, Prompt: u.prompt, MaxOutputTokens: u.maxOut, Temperature: u.t.o.Temperature, Repair: repair}
 	reserved, reason := u.reserve(req)
 	if reason != "" {
 		return Answer{}, &Error{Class: edgeagent.CallQuota, Code: codeCap, Message: reason, Unsent: true}

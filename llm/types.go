@@ -48,6 +48,9 @@ const RepairInstruction = "Your answer cannot be used. Correct exactly this and 
 
 // Request is one question to a model.
 type Request struct {
+	// ID is the job's and the attempt's, JOB/N: what a provider logs can be
+	// found in the job, and the other way round.
+	ID              string
 	Prompt          Prompt
 	MaxOutputTokens int
 	Temperature     float64

@@ -244,6 +244,7 @@ func (c *Connection) conclude(d *device) {
 		c.o.Log.Error("device stopped: it is not being read any more", "device", d.spec.Name, "attempts", d.attempt, "error", d.err)
 	case edgeagent.DevicePolling:
 		c.o.Log.Info("device answers", "device", d.spec.Name)
+	default: // nothing that anybody has to read
 	}
 }
 

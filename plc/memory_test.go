@@ -105,7 +105,7 @@ func TestStalledDiskDoesNotDelayScans(t *testing.T) {
 		memory := newFakeMemory()
 		memory.stall = time.Minute
 		f := &fakeDriver{}
-		f.set(func(unit uint8, r Request) error {
+		f.set(func(unit uint8, _ Request) error {
 			if unit == 2 {
 				return errDead
 			}

@@ -87,7 +87,7 @@ func TestPlanProperties(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		p := randomProblem(rnd)
 		plan := Plan(p.tags, p.limits.registers, p.limits.bits, p.limits.gap, p.limits.never)
-		p.check(t, seed, plan)
+		p.check(t, plan)
 		if t.Failed() {
 			t.Fatalf("seed %d: %+v\nplan %v", seed, p, plan)
 		}
@@ -118,7 +118,7 @@ func randomProblem(rnd *rand.Rand) problem {
 	return p
 }
 
-func (p problem) check(t *testing.T, seed uint64, plan []Request) {
+func (p problem) check(t *testing.T, plan []Request) {
 	t.Helper()
 	served := make([]int, len(p.tags))
 	for _, r := range plan {

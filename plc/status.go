@@ -45,7 +45,7 @@ func (d *device) status() edgeagent.DeviceStatus {
 	for _, q := range d.quality {
 		count(&s.Tags, q)
 	}
-	for _, r := range d.asks.requests() {
+	for _, r := range d.requests() {
 		s.Plan = append(s.Plan, r.String())
 	}
 	s.RequestsPerScan = len(s.Plan)

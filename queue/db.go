@@ -131,7 +131,7 @@ func (db *DB) closeFile() error {
 		return fmt.Errorf("close the data file %s: %w", db.path, err)
 	}
 	if db.failure() != nil {
-		return nil // the next start has to look
+		return nil //nolint:nilerr // the failure was told when it happened; without the mark the next start looks
 	}
 	return writeCleanMark(db.path, db.options.Load().BootID)
 }

@@ -11,7 +11,7 @@ func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
 	g := groupOf(*a)
 	set(b, b.w.flood, g, b.w.flood[g].raise(b.now))
 	if id, open := b.w.groups[g]; open {
-		return b.join(b.w.jobs[id], t, a)
+		return b.join(b.w.jobs[id], a)
 	}
 	return b.open(g, t, a)
 }
@@ -39,7 +39,7 @@ func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error 
 }
 
 // join adds an alarm to a job that was not leased yet.
-func (b *batch) join(j job, t edgeagent.Transition, a *edgeagent.Alarm) error {
+func (b *batch) join(j job, a *edgeagent.Alarm) error {
 	j.Priority = min(j.Priority, a.Priority)
 	a.Job = j.id
 	return b.note(&j, "joined", alarmNote(*a))

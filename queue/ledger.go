@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -142,8 +143,6 @@ func (l *ledger) load(body []byte) error {
 	if err := unmarshal(bucketMeta, keySpend, body, &days); err != nil {
 		return err
 	}
-	for day, usd := range days {
-		l.days[day] = usd
-	}
+	maps.Copy(l.days, days)
 	return nil
 }

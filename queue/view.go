@@ -94,6 +94,9 @@ func (db *DB) AlarmCounts() edgeagent.AlarmCounts {
 		}
 		if a.State == edgeagent.AlarmUnacked || a.State == edgeagent.AlarmClearedUnacked {
 			c.Unacked++
+			if a.Origin == edgeagent.OriginAgent {
+				c.Own++
+			}
 		}
 	}
 	c.Flood = len(v.recent) > floodAlarms && time.Since(v.recent[0]) < floodWindow

@@ -363,7 +363,7 @@ func TestMetricsText(t *testing.T) {
 	p := newPlant(time.Now())
 	p.status.Agent.Version = "0.1\"}\n evil 1\n\\"
 	m := NewMetrics()
-	m.AlarmRaised("a\"b\nc\\d‮")
+	m.AlarmRaised("a\"b\nc\\d\u202e")
 	got := ask(t, New(Options{Source: p, Metrics: m}), "GET", "/metrics", "").Body.String()
 	families := map[string]int{}
 	for line := range strings.Lines(got) {

@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,8 +167,8 @@ func polygon(run []Point, x func(time.Time) float64, y func(float64) float64) st
 	for _, p := range run {
 		b.WriteString(coord(x(p.At)) + "," + coord(y(p.Max)) + " ")
 	}
-	for i := len(run) - 1; i >= 0; i-- {
-		b.WriteString(coord(x(run[i].At)) + "," + coord(y(run[i].Min)) + " ")
+	for _, r := range slices.Backward(run) {
+		b.WriteString(coord(x(r.At)) + "," + coord(y(r.Min)) + " ")
 	}
 	return strings.TrimSpace(b.String())
 }

@@ -55,10 +55,10 @@ func (s *Server) alarmPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) addJob(f *frame, r *http.Request, body *alarmBody) {
-	if body.Alarm.Job == "" {
+	if body.Job == "" {
 		return
 	}
-	j, err := s.opt.Source.Job(body.Alarm.Job)
+	j, err := s.opt.Source.Job(body.Job)
 	if err != nil {
 		s.unread(f, r, "The diagnosis", err)
 		return

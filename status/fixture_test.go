@@ -218,7 +218,7 @@ func (p *plant) Feedback(_ context.Context, id edgeagent.ID, f edgeagent.Feedbac
 }
 
 func (p *plant) Reload(context.Context) ([]string, error) {
-	return nil, errors.New(`config.toml:14:1: unknown key "adress" in [[device.tag]]`)
+	return nil, errors.New(`config.toml:14:1: unknown key "address" in [[device.tag]]`)
 }
 
 func (p *plant) deeds() []string {
@@ -328,9 +328,9 @@ func addAlarms(p *plant, now time.Time) {
 		LastTime: &edgeagent.Occurrence{ID: idOld, At: now.Add(-26 * time.Hour), Cause: "foam", FixedBy: "rinsed the probe"}}
 	p.evidence[idPressure] = &edgeagent.Evidence{At: raised, WindowS: 600, HistorySince: raised.Add(-4 * time.Minute), Omitted: 9,
 		Tags: []edgeagent.Feature{{Tag: "filler.level", Value: edgeagent.Float(88.25), EngUnit: "%", Quality: edgeagent.QualityGood,
-			Min: &low, Max: &high, Mean: &mean, SlopePerMin: &slope, LimitHigh: ptr(80.0), LastChange: ago(raised, time.Second), Changes: 44}},
+			Min: &low, Max: &high, Mean: &mean, SlopePerMin: &slope, LimitHigh: new(80.0), LastChange: ago(raised, time.Second), Changes: 44}},
 		Moved: []edgeagent.Feature{{Tag: "filler.flow", Value: edgeagent.Float(9.1), EngUnit: "l/min", Quality: edgeagent.QualityUncertain,
-			Reason: edgeagent.NewNote(edgeagent.ReasonStale, "stale for 42 s"), Min: ptr(8.2), Max: ptr(12.4)}},
+			Reason: edgeagent.NewNote(edgeagent.ReasonStale, "stale for 42 s"), Min: new(8.2), Max: new(12.4)}},
 		Gaps: []string{"filler: nothing was read from 02:41 to 02:45"}}
 	p.alarms[idStopped] = edgeagent.Alarm{ID: idStopped, Device: "capper", Line: "Filler-2", Code: edgeagent.CodeDeviceStopped,
 		Text: "Capper is not being read any more", Origin: edgeagent.OriginAgent, Priority: 2, State: edgeagent.AlarmUnacked, RaisedAt: now.Add(-12 * time.Minute),
@@ -339,8 +339,6 @@ func addAlarms(p *plant, now time.Time) {
 	p.alarms[idOld] = edgeagent.Alarm{ID: idOld, Device: "packer", Line: "Packaging", Code: "A305", Text: "Motor overload", Origin: edgeagent.OriginTag, Priority: 3,
 		State: edgeagent.AlarmNormal, RaisedAt: now.Add(-26 * time.Hour), ClearedAt: ago(now, 25*time.Hour), AckedAt: ago(now, 25*time.Hour), AckedBy: "meier", Observed: edgeagent.ObservedAtStart}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func addJobs(p *plant, now time.Time) {
 	p.jobs[idJob] = edgeagent.Job{ID: idJob, State: edgeagent.JobCompleted, Alarms: []edgeagent.ID{idPressure}, Line: "Filler-2", Priority: 1,

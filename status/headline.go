@@ -12,7 +12,10 @@ import (
 // and what makes it so, worst first. Times are printed in the zone they carry.
 //
 // Working without the cloud, the local model or an upstream is what the agent
-// was built for: it is degraded, a level below everything a person must act on.
+// was built for: it is degraded, a level below everything a person must act on
+// at the gateway. Alarms of the plant are acknowledged on the plant's panel;
+// that nobody has seen them here is attention while all else is well, and does
+// not make a dropped VPN look like an alarm (docs/adr/0003).
 func Headline(s edgeagent.Status) edgeagent.Headline {
 	level, worst, rest := ladder(s)
 	return edgeagent.Headline{Level: level, Text: strings.Join(append(worst, rest...), " · ")}
@@ -20,13 +23,18 @@ func Headline(s edgeagent.Status) edgeagent.Headline {
 
 // ladder returns the worst level, what makes it so, and what there is besides.
 func ladder(s edgeagent.Status) (level edgeagent.Level, worst, rest []string) {
+	fault, attention, degraded, plant := faults(s), attentions(s), degradations(s), plantAlarms(s)
+	if len(fault)+len(attention) > 0 || len(degraded) == 0 {
+		attention, plant = append(attention, plant...), nil
+	}
 	for _, rung := range []struct {
 		level edgeagent.Level
 		parts []string
 	}{
-		{edgeagent.LevelFault, faults(s)},
-		{edgeagent.LevelAttention, attentions(s)},
-		{edgeagent.LevelDegraded, degradations(s)},
+		{edgeagent.LevelFault, fault},
+		{edgeagent.LevelAttention, attention},
+		{edgeagent.LevelDegraded, degraded},
+		{edgeagent.LevelDegraded, plant},
 	} {
 		if len(worst) > 0 {
 			rest = append(rest, rung.parts...)
@@ -64,14 +72,28 @@ func attentions(s edgeagent.Status) []string {
 			parts = append(parts, d.Name+" answers, but its heartbeat stands still")
 		}
 	}
-	if s.Alarms.Flood {
-		parts = append(parts, "Alarm flood: more than 10 in 10 minutes")
+	for _, p := range s.Providers {
+		if wantsPerson(p) {
+			parts = append(parts, p.Name+" is not asked: "+clip(p.Hold))
+		}
 	}
-	if n := s.Alarms.Unacked; n > 0 {
-		parts = append(parts, count(n, "alarm")+" to acknowledge")
+	if n := s.Alarms.Own; n > 0 {
+		parts = append(parts, count(n, "alarm")+" of the agent to acknowledge")
 	}
 	if s.Storage.State == edgeagent.StorageSalvaged {
 		parts = append(parts, "Data file was damaged and had to be replaced"+because(s.Storage.Error))
+	}
+	return parts
+}
+
+// plantAlarms says what the plant has raised and nobody has seen.
+func plantAlarms(s edgeagent.Status) []string {
+	var parts []string
+	if s.Alarms.Flood {
+		parts = append(parts, "Alarm flood: more than 10 in 10 minutes")
+	}
+	if n := s.Alarms.Unacked - s.Alarms.Own; n > 0 {
+		parts = append(parts, count(n, "alarm")+" to acknowledge")
 	}
 	return parts
 }
@@ -135,6 +157,17 @@ func lost(all []edgeagent.ProviderStatus, class string) (gone []edgeagent.Provid
 		}
 	}
 	return gone, total
+}
+
+// wantsPerson reports whether a provider is held for something that no waiting
+// mends: a refused key, an empty account, a missing model, a wrong certificate.
+func wantsPerson(p edgeagent.ProviderStatus) bool {
+	switch p.HoldClass {
+	case edgeagent.CallAuth, edgeagent.CallQuota, edgeagent.CallConfig:
+		return p.Hold != ""
+	default:
+		return false
+	}
 }
 
 func available(p edgeagent.ProviderStatus) bool {

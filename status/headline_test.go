@@ -42,6 +42,24 @@ var headlineTests = []struct {
 		"ok", "1 acknowledged alarm still active, 1 of 1 device reading"},
 	{"unacknowledged", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 2} },
 		"attention", "2 alarms to acknowledge"},
+	{"the agent's own alarm", func(s *edgeagent.Status) {
+		s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 3, Own: 1}
+		s.Providers = []edgeagent.ProviderStatus{cloudOpen, runbook}
+	}, "attention", "1 alarm of the agent to acknowledge · 2 alarms to acknowledge · Working without the cloud since 11:02: the runbook answers"},
+	{"a dropped VPN never looks like an alarm", func(s *edgeagent.Status) {
+		s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 2}
+		s.Providers = []edgeagent.ProviderStatus{cloudOpen, local, runbook}
+	}, "degraded", "Working without the cloud since 11:02: the local model answers · 2 alarms to acknowledge"},
+	{"a refused key wants a person", func(s *edgeagent.Status) {
+		held := cloud
+		held.Hold, held.HoldClass = "the API key is refused", edgeagent.CallAuth
+		s.Providers = []edgeagent.ProviderStatus{held, runbook}
+	}, "attention", "cloud is not asked: the API key is refused · Working without the cloud (the API key is refused): the runbook answers"},
+	{"too many requests pass by themselves", func(s *edgeagent.Status) {
+		held := cloud
+		held.Hold, held.HoldClass = "too many requests", edgeagent.CallThrottled
+		s.Providers = []edgeagent.ProviderStatus{held, runbook}
+	}, "degraded", "Working without the cloud (too many requests): the runbook answers"},
 	{"flood", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 20, Unacked: 20, Flood: true} },
 		"attention", "Alarm flood: more than 10 in 10 minutes · 20 alarms to acknowledge"},
 	{"stopped is never stopped alone", func(s *edgeagent.Status) { s.Devices = append(s.Devices, stopped) },

@@ -128,8 +128,7 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 
 // decodeMessage names the field, not the Go type.
 func decodeMessage(err error) string {
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
+	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if kind.Field == "" {
 			return "the body is a JSON " + kind.Value + "; want an object"
 		}
@@ -141,8 +140,7 @@ func decodeMessage(err error) string {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return "the body ends in the middle of a JSON document"
 	}
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return "the body is not JSON: " + strings.TrimPrefix(err.Error(), "json: ")
 	}
 	return strings.TrimPrefix(err.Error(), "json: ")

@@ -111,8 +111,7 @@ func (u *Uploader) refresh(err error) {
 // known returns err as an *Error; what no destination classified is taken for
 // the network's fault.
 func known(ctx context.Context, err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Class: NoAnswer, Text: "no answer", Timeout: errors.Is(ctx.Err(), context.DeadlineExceeded), Err: err}

@@ -125,8 +125,7 @@ func newRequest(ctx context.Context, method, path string, body any) (*http.Reque
 }
 
 func (c *client) unreachable(err error) error {
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err
 	}
 	return &exitError{code: exitUnreachable, err: fmt.Errorf(

@@ -36,8 +36,7 @@ func checkInChild(ctx context.Context, path string) error {
 	cmd.Env = append(os.Environ(), "GOMEMLIMIT=64MiB")
 	cmd.Stderr = &said
 	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if _, ok := errors.AsType[*exec.ExitError](err); ok {
 		line, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
 		return fmt.Errorf("%s (%w)", line, err)
 	}

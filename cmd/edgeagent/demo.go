@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -28,7 +27,7 @@ func demo(c *cobra.Command, o *options, data string) error {
 	if err != nil {
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	cfg, err := demoConfig(o, dir)
 	if err != nil {
 		return err
@@ -37,7 +36,7 @@ func demo(c *cobra.Command, o *options, data string) error {
 		data = dir
 	}
 	cfg.MoveDataDir(data)
-	stayInside(cfg)
+	stayInside(c.Context(), cfg)
 	plant, err := newSimulation(cfg, true)
 	if err != nil {
 		return err
@@ -60,7 +59,7 @@ func demoConfig(o *options, dir string) (*config.Config, error) {
 
 // stayInside takes out everything that would leave this machine, and moves the
 // page aside when its port is taken.
-func stayInside(cfg *config.Config) {
+func stayInside(ctx context.Context, cfg *config.Config) {
 	cfg.Sync = nil
 	kept := cfg.LLM.Providers[:0:0]
 	for _, p := range cfg.LLM.Providers {
@@ -69,7 +68,7 @@ func stayInside(cfg *config.Config) {
 		}
 	}
 	cfg.LLM.Providers = kept
-	if l, err := net.Listen("tcp", cfg.Status.Listen); err != nil {
+	if l, err := listen(ctx, "tcp", cfg.Status.Listen); err != nil {
 		cfg.Status.Listen = "127.0.0.1:0"
 	} else {
 		_ = l.Close()

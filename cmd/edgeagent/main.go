@@ -77,20 +77,17 @@ func mainRun(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 // prefixed leaves the lines of a refused configuration as they are, so that
 // editors can jump to them.
 func prefixed(err error, text string) string {
-	var invalid *config.Invalid
-	if errors.As(err, &invalid) {
+	if _, ok := errors.AsType[*config.Invalid](err); ok {
 		return text
 	}
 	return "edgeagent: " + text
 }
 
 func exitCode(err error) int {
-	var exit *exitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
-	var invalid *config.Invalid
-	if errors.As(err, &invalid) {
+	if _, ok := errors.AsType[*config.Invalid](err); ok {
 		return exitConfig
 	}
 	// cobra has no type for these two.

@@ -140,7 +140,7 @@ func (a *agent) wait(ctx, base context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	go func() { _ = watchdog(ctx, a.progressing) }()
+	go watchdog(ctx, a.progressing)
 	for {
 		select {
 		case <-ctx.Done():
@@ -281,6 +281,7 @@ func (a *agent) loadRunbook(cfg *config.Config) (changed bool) {
 		a.log.Error("runbook not read, answers come from what moved before the alarm", "error", err)
 		book, _ = runbook.Load("")
 	}
+	book.Language = cfg.LLM.Language
 	for _, p := range book.Problems {
 		a.log.Warn("runbook", "problem", p)
 	}

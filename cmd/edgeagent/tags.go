@@ -124,12 +124,9 @@ func tagsWatch(c *cobra.Command, o *options, device string) error {
 		return err
 	}
 	last := map[string]string{}
-	for {
+	for c.Context().Err() == nil {
 		readings, err := fetchTags(c.Context(), cl, device)
-		if c.Context().Err() != nil {
-			return nil
-		}
-		if err != nil {
+		if err != nil && c.Context().Err() == nil {
 			return err
 		}
 		for _, r := range readings {
@@ -139,8 +136,7 @@ func tagsWatch(c *cobra.Command, o *options, device string) error {
 				c.Printf("%s  %s  %s\n", clock(r.At), printable(name), printable(now))
 			}
 		}
-		if retry.Sleep(c.Context(), 500*time.Millisecond) != nil {
-			return nil
-		}
+		_ = retry.Sleep(c.Context(), 500*time.Millisecond)
 	}
+	return nil
 }

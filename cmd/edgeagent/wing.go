@@ -48,10 +48,10 @@ func (w *wing) stop() {
 func supervise(ctx context.Context, log *slog.Logger, p runner) {
 	for ctx.Err() == nil {
 		err := p.run(ctx)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
 			return
 		}
-		log.Error("part ended before its time, starting it again", "part", p.name, "error", err)
+		log.Error("part failed", "part", p.name, "error", err, "stopping", ctx.Err() != nil)
 		_ = retry.Sleep(ctx, 5*time.Second)
 	}
 }

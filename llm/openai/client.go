@@ -71,7 +71,7 @@ func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
 	}
 	ctx, watch := llm.NewWatch(ctx, 0, c.o.Idle)
 	defer watch.Stop()
-	resp, key, err := c.send(ctx, http.MethodPost, "/chat/completions", body)
+	resp, key, err := c.send(ctx, http.MethodPost, "/chat/completions", r.ID, body)
 	if err != nil {
 		return llm.Answer{}, err
 	}
@@ -90,7 +90,7 @@ func (c *Client) Probe(ctx context.Context) error {
 	c.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, c.o.Probe)
 	defer cancel()
-	resp, key, err := c.send(ctx, http.MethodGet, "/models", nil)
+	resp, key, err := c.send(ctx, http.MethodGet, "/models", "", nil)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, string, error) {
+func (c *Client) send(ctx context.Context, method, path, id string, body []byte) (*http.Response, string, error) {
 	key, err := c.key()
 	if err != nil {
 		return nil, "", err
@@ -151,6 +151,10 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	}
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	if id != "" {
+		// Not Idempotency-Key: net/http would replay the request by itself.
+		req.Header.Set("X-Client-Request-Id", id)
 	}
 	resp, err := client.Do(req)
 	if err != nil {

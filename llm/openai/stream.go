@@ -126,8 +126,8 @@ func (a *answer) readStream(r *bufio.Reader) error {
 				return err
 			}
 		}
-		if err != nil {
-			return nil
+		if errors.Is(err, io.EOF) {
+			return nil // whether it was whole, a.done says
 		}
 	}
 }

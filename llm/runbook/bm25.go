@@ -137,7 +137,7 @@ var joined = strings.NewReplacer(" ", "", "-", "")
 
 var stopWords = func() map[string]bool {
 	out := map[string]bool{}
-	for _, w := range strings.Fields(`the an and or of to in on at for with by from is are was were be been it its this that if not no as than then into out up
+	for w := range strings.FieldsSeq(`the an and or of to in on at for with by from is are was were be been it its this that if not no as than then into out up
 		der die das den dem des ein eine einer eines einen einem und oder von zu im in am an auf fuer mit bei ist sind war nicht kein wenn als dann aus ueber nach
 		cause checks check causes alarm fault stoerung meldung`) {
 		out[w] = true

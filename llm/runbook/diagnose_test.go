@@ -15,17 +15,15 @@ import (
 
 var raised = time.Date(2026, 11, 22, 11, 52, 3, 0, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
-
 func levelEvidence() *edgeagent.Evidence {
 	return &edgeagent.Evidence{
 		At: raised, WindowS: 600, HistorySince: raised.Add(-time.Hour),
 		Tags: []edgeagent.Feature{
-			{Tag: "filler.level", Value: edgeagent.Float(91.2345), EngUnit: "%", Quality: edgeagent.QualityGood, Min: ptr(42.0), Max: ptr(93.0), SlopePerMin: ptr(12.5), Moved: 0.5, LimitLow: ptr(0.0), LimitHigh: ptr(80.0)},
+			{Tag: "filler.level", Value: edgeagent.Float(91.2345), EngUnit: "%", Quality: edgeagent.QualityGood, Min: new(42.0), Max: new(93.0), SlopePerMin: new(12.5), Moved: 0.5, LimitLow: new(0.0), LimitHigh: new(80.0)},
 			{Tag: "filler.pressure", EngUnit: "bar", Quality: edgeagent.QualityBad, Reason: edgeagent.NewNote(edgeagent.ReasonNoAnswer, "no answer"), Moved: 0.9},
 		},
 		Moved: []edgeagent.Feature{
-			{Tag: "filler.valve", Value: edgeagent.Bool(true), Quality: edgeagent.QualityGood, Changes: 3, LastChange: ptr(raised.Add(-2 * time.Second)), Moved: 0.8},
+			{Tag: "filler.valve", Value: edgeagent.Bool(true), Quality: edgeagent.QualityGood, Changes: 3, LastChange: new(raised.Add(-2 * time.Second)), Moved: 0.8},
 			{Tag: "filler.state", Value: edgeagent.Uint(9), Text: "Aborted", Quality: edgeagent.QualityGood, Moved: 0.1},
 			{Tag: "filler.still", Value: edgeagent.Float(1), Quality: edgeagent.QualityGood},
 		},
@@ -166,7 +164,7 @@ func TestStatisticsOfNothing(t *testing.T) {
 		t.Errorf("missing %q", d.Missing)
 	}
 	nan := levelEvidence()
-	nan.Tags[0].Value, nan.Tags[0].Min, nan.Tags[0].SlopePerMin = edgeagent.Float(math.NaN()), nil, ptr(math.Inf(1))
+	nan.Tags[0].Value, nan.Tags[0].Min, nan.Tags[0].SlopePerMin = edgeagent.Float(math.NaN()), nil, new(math.Inf(1))
 	if d := new(Book).Hint(alarm("filler", "F212"), nan, "Line-1"); strings.Contains(d.Summary, "NaN") || strings.Contains(d.Summary, "Inf") {
 		t.Errorf("summary %q", d.Summary)
 	}

@@ -67,7 +67,7 @@ func frontMatterValue(key, value string) []string {
 		return []string{unquote(value)}
 	}
 	var out []string
-	for _, v := range strings.Split(value, ",") {
+	for v := range strings.SplitSeq(value, ",") {
 		if v = unquote(v); v != "" {
 			out = append(out, v)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"edgeagent"
@@ -84,12 +85,7 @@ func tableHeader(header []string) (map[string]int, string) {
 }
 
 func isColumn(name string) bool {
-	for _, c := range tableColumns {
-		if c == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(tableColumns, name)
 }
 
 func (b *Book) readRow(file string, line int, columns map[string]int, row []string) {

@@ -54,7 +54,7 @@ func (f *filler) step(s *script, r *rand.Rand, d *Device) {
 	f.window[f.ticks%len(f.window)] = shown
 	f.ticks++
 	valve := 0.55 + (72-shown)/60
-	f.common.write(d, stateExecute, 180)
+	f.write(d, stateExecute, 180)
 	d.SetFloat32(100, float32(shown), edgeagent.OrderCDAB)
 	d.SetFloat32(102, float32(140*valve/0.55+0.5*r.NormFloat64()), edgeagent.OrderABCD)
 	d.SetHolding(104, uint16(int16(math.Round(f.temperature*10))), 0, uint16(312+r.IntN(5)))
@@ -88,7 +88,7 @@ func (c *capper) step(_ *script, r *rand.Rand, d *Device) {
 	if c.caps -= 180 * Tick.Minutes(); c.caps < 100 {
 		c.caps = 900
 	}
-	c.common.write(d, stateExecute, 180)
+	c.write(d, stateExecute, 180)
 	d.SetFloat32(100, float32(c.torque), edgeagent.OrderABCD)
 	d.SetHolding(102, uint16(c.caps))
 	d.SetFloat32(104, float32(2.1+0.03*r.NormFloat64()), edgeagent.OrderCDAB)
@@ -119,7 +119,7 @@ func (p *packaging) step(s *script, r *rand.Rand, d *Device) {
 	if overload {
 		bits |= 2
 	}
-	p.common.write(d, state, 180*p.speed/nominalSpeed)
+	p.write(d, state, 180*p.speed/nominalSpeed)
 	d.SetFloat32(100, float32(max(p.speed+0.05*r.NormFloat64(), 0)), edgeagent.OrderABCD)
 	d.SetFloat32(102, float32(max(p.current+0.02*r.NormFloat64(), 0)), edgeagent.OrderCDAB)
 	d.SetHolding(104, uint16(int16(math.Round(p.temperature*10))), 0, bits)

@@ -138,8 +138,7 @@ func excerpt(body []byte) string {
 // itself needs a person.
 func (d *Destination) failed(err error) *upsync.Error {
 	d.CloseIdleConnections()
-	var from *url.Error
-	if errors.As(err, &from) {
+	if from, ok := errors.AsType[*url.Error](err); ok {
 		err = from.Err // its text holds the URL, and that may hold a password
 	}
 	if text := distrust(err); text != "" {

@@ -80,6 +80,9 @@ func (in *ingest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	raw, err := io.ReadAll(zip)
+	if err != nil {
+		in.t.Errorf("body: %v", err)
+	}
 	var batch []json.RawMessage
 	if err = json.Unmarshal(raw, &batch); err != nil {
 		in.t.Errorf("body %q: %v", raw, err)
