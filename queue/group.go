@@ -26,7 +26,7 @@ func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error 
 	j := job{id: edgeagent.NewID(b.now), group: g}
 	j.State, j.Priority, j.MaxAttempts = edgeagent.JobPending, a.Priority, b.o.MaxAttempts
 	j.Created, j.NotBefore, j.Wait = b.now, t.At.Add(b.o.GroupWindow), b.o.GroupWindow
-	if wait := b.w.flood[g].wait(b.now); wait > j.Wait {
+	if wait := b.w.flood[g].wait(b.now, b.o.FloodWindow); wait > j.Wait {
 		j.NotBefore, j.Wait = b.now.Add(wait), wait
 	}
 	set(b, b.w.flood, g, b.w.flood[g].open(b.now))
@@ -119,7 +119,7 @@ func unfinished(s edgeagent.JobState) bool {
 }
 
 // groupFlood remembers the last raises of a group and when its last job was
-// opened. More than floodAlarms in floodWindow share one job per window: one
+// opened. More than floodAlarms in a flood window share one job per window: one
 // cause is behind them, and no person reads fifty answers.
 type groupFlood struct {
 	raises []time.Time // the last floodAlarms+1
@@ -141,9 +141,9 @@ func (f groupFlood) open(at time.Time) groupFlood {
 
 // wait returns how long a new job has to wait: nothing, unless there is a flood
 // and its last job is younger than the window.
-func (f groupFlood) wait(now time.Time) time.Duration {
-	if len(f.raises) <= floodAlarms || now.Sub(f.raises[0]) >= floodWindow {
+func (f groupFlood) wait(now time.Time, window time.Duration) time.Duration {
+	if len(f.raises) <= floodAlarms || now.Sub(f.raises[0]) >= window {
 		return 0
 	}
-	return min(floodWindow, max(0, floodWindow-now.Sub(f.opened)))
+	return min(window, max(0, window-now.Sub(f.opened)))
 }

@@ -126,6 +126,9 @@ func TestClearedAlarmIsStillDiagnosed(t *testing.T) {
 
 func TestAFloodSharesOneJobPerTenMinutes(t *testing.T) {
 	inBubble(t, func(t *testing.T, db *queue.DB) {
+		o := options("")
+		o.FloodWindow = 10 * time.Minute
+		db.Configure(o)
 		jobs := make(map[edgeagent.ID]int)
 		for i := range 60 { // an alarm every ten seconds, for ten minutes
 			jobs[record(t, db, raise("L", fmt.Sprint("A", i), 2))[0].Job]++

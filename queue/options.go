@@ -27,6 +27,7 @@ type Options struct {
 
 	MaxAttempts int           // ended attempts after which a job has failed; 0 is 8
 	GroupWindow time.Duration // alarms of one line that rise within it share a job
+	FloodWindow time.Duration // more than 10 alarms of a line within it share one job of it; 0: a flood is only said
 	Retain      time.Duration // how long finished jobs and closed alarms stay; 0 is 30 days
 
 	Location     *time.Location // of the day that the cap counts by; nil is the machine's

@@ -13,9 +13,8 @@ import (
 //
 // Working without the cloud, the local model or an upstream is what the agent
 // was built for: it is degraded, a level below everything a person must act on
-// at the gateway. Alarms of the plant are acknowledged on the plant's panel;
-// that nobody has seen them here is attention while all else is well, and does
-// not make a dropped VPN look like an alarm (docs/adr/0003).
+// at the gateway. Alarms of the plant are acknowledged on the plant's panel: they
+// are always named, and never change the level (docs/adr/0003).
 func Headline(s edgeagent.Status) edgeagent.Headline {
 	level, worst, rest := ladder(s)
 	return edgeagent.Headline{Level: level, Text: strings.Join(append(worst, rest...), " · ")}
@@ -23,18 +22,14 @@ func Headline(s edgeagent.Status) edgeagent.Headline {
 
 // ladder returns the worst level, what makes it so, and what there is besides.
 func ladder(s edgeagent.Status) (level edgeagent.Level, worst, rest []string) {
-	fault, attention, degraded, plant := faults(s), attentions(s), degradations(s), plantAlarms(s)
-	if len(fault)+len(attention) > 0 || len(degraded) == 0 {
-		attention, plant = append(attention, plant...), nil
-	}
 	for _, rung := range []struct {
 		level edgeagent.Level
 		parts []string
 	}{
-		{edgeagent.LevelFault, fault},
-		{edgeagent.LevelAttention, attention},
-		{edgeagent.LevelDegraded, degraded},
-		{edgeagent.LevelDegraded, plant},
+		{edgeagent.LevelFault, faults(s)},
+		{edgeagent.LevelAttention, attentions(s)},
+		{edgeagent.LevelDegraded, degradations(s)},
+		{edgeagent.LevelOK, plantAlarms(s)},
 	} {
 		if len(worst) > 0 {
 			rest = append(rest, rung.parts...)
@@ -42,8 +37,11 @@ func ladder(s edgeagent.Status) (level edgeagent.Level, worst, rest []string) {
 			level, worst = rung.level, rung.parts
 		}
 	}
-	if len(worst) == 0 {
-		return edgeagent.LevelOK, []string{quiet(s)}, nil
+	switch {
+	case len(worst) == 0:
+		return edgeagent.LevelOK, []string{"All quiet: " + reading(s) + ", no active alarms"}, nil
+	case level == edgeagent.LevelOK:
+		rest = append(rest, reading(s))
 	}
 	return level, worst, rest
 }
@@ -86,14 +84,20 @@ func attentions(s edgeagent.Status) []string {
 	return parts
 }
 
-// plantAlarms says what the plant has raised and nobody has seen.
+// plantAlarms says what the plant has raised.
 func plantAlarms(s edgeagent.Status) []string {
 	var parts []string
 	if s.Alarms.Flood {
 		parts = append(parts, "Alarm flood: more than 10 in 10 minutes")
 	}
-	if n := s.Alarms.Unacked - s.Alarms.Own; n > 0 {
-		parts = append(parts, count(n, "alarm")+" to acknowledge")
+	unseen := max(s.Alarms.Unacked-s.Alarms.Own, 0)
+	switch {
+	case unseen > 0 && s.Alarms.Active > unseen:
+		parts = append(parts, fmt.Sprintf("%s active, %d not seen yet", count(s.Alarms.Active, "alarm"), unseen))
+	case unseen > 0:
+		parts = append(parts, count(unseen, "alarm")+" active, not seen yet")
+	case s.Alarms.Active > 0:
+		parts = append(parts, count(s.Alarms.Active, "alarm")+" active")
 	}
 	return parts
 }
@@ -217,23 +221,21 @@ func missingUpstream(u edgeagent.UpstreamStatus) string {
 	return text
 }
 
-func quiet(s edgeagent.Status) string {
+// reading says how many devices deliver.
+func reading(s edgeagent.Status) string {
 	off := countDevices(s, func(d edgeagent.DeviceStatus) bool {
 		return d.State == edgeagent.DeviceDisabled || d.State == edgeagent.DeviceMaintenance
 	})
-	reading := countDevices(s, func(d edgeagent.DeviceStatus) bool { return d.State == edgeagent.DevicePolling })
+	polling := countDevices(s, func(d edgeagent.DeviceStatus) bool { return d.State == edgeagent.DevicePolling })
 	total := len(s.Devices) - off
-	devices := fmt.Sprintf("%d of %s reading", reading, count(total, "device"))
+	devices := fmt.Sprintf("%d of %s reading", polling, count(total, "device"))
 	switch {
 	case len(s.Devices) == 0:
-		devices = "no devices configured"
-	case reading < total:
-		devices += ", " + count(total-reading, "device") + " connecting"
+		return "no devices configured"
+	case polling < total:
+		return devices + ", " + count(total-polling, "device") + " connecting"
 	}
-	if n := s.Alarms.Active; n > 0 {
-		return count(n, "acknowledged alarm") + " still active, " + devices
-	}
-	return "All quiet: " + devices + ", no active alarms"
+	return devices
 }
 
 func countDevices(s edgeagent.Status, is func(edgeagent.DeviceStatus) bool) int {

@@ -39,17 +39,19 @@ var headlineTests = []struct {
 		s.Devices = append(s.Devices, device("b", edgeagent.DeviceDisabled, ""))
 	}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
 	{"acknowledged and active is not quiet", func(s *edgeagent.Status) { s.Alarms.Active = 1 },
-		"ok", "1 acknowledged alarm still active, 1 of 1 device reading"},
-	{"unacknowledged", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 2} },
-		"attention", "2 alarms to acknowledge"},
+		"ok", "1 alarm active · 1 of 1 device reading"},
+	{"the plant's alarms are the plant's", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 2} },
+		"ok", "2 alarms active, not seen yet · 1 of 1 device reading"},
+	{"some seen", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 3, Unacked: 2} },
+		"ok", "3 alarms active, 2 not seen yet · 1 of 1 device reading"},
 	{"the agent's own alarm", func(s *edgeagent.Status) {
 		s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 3, Own: 1}
 		s.Providers = []edgeagent.ProviderStatus{cloudOpen, runbook}
-	}, "attention", "1 alarm of the agent to acknowledge · 2 alarms to acknowledge · Working without the cloud since 11:02: the runbook answers"},
+	}, "attention", "1 alarm of the agent to acknowledge · Working without the cloud since 11:02: the runbook answers · 2 alarms active, not seen yet"},
 	{"a dropped VPN never looks like an alarm", func(s *edgeagent.Status) {
 		s.Alarms = edgeagent.AlarmCounts{Active: 2, Unacked: 2}
 		s.Providers = []edgeagent.ProviderStatus{cloudOpen, local, runbook}
-	}, "degraded", "Working without the cloud since 11:02: the local model answers · 2 alarms to acknowledge"},
+	}, "degraded", "Working without the cloud since 11:02: the local model answers · 2 alarms active, not seen yet"},
 	{"a refused key wants a person", func(s *edgeagent.Status) {
 		held := cloud
 		held.Hold, held.HoldClass = "the API key is refused", edgeagent.CallAuth
@@ -61,7 +63,7 @@ var headlineTests = []struct {
 		s.Providers = []edgeagent.ProviderStatus{held, runbook}
 	}, "degraded", "Working without the cloud (too many requests): the runbook answers"},
 	{"flood", func(s *edgeagent.Status) { s.Alarms = edgeagent.AlarmCounts{Active: 20, Unacked: 20, Flood: true} },
-		"attention", "Alarm flood: more than 10 in 10 minutes · 20 alarms to acknowledge"},
+		"ok", "Alarm flood: more than 10 in 10 minutes · 20 alarms active, not seen yet · 1 of 1 device reading"},
 	{"stopped is never stopped alone", func(s *edgeagent.Status) { s.Devices = append(s.Devices, stopped) },
 		"attention", "1 device not being read"},
 	{"retrying is no alarm yet", func(s *edgeagent.Status) {
@@ -118,7 +120,7 @@ var headlineTests = []struct {
 		s.Agent.ConfigError = "x"
 		s.Alarms = edgeagent.AlarmCounts{Active: 1, Unacked: 1}
 		s.Providers = []edgeagent.ProviderStatus{cloudOpen, runbook}
-	}, "fault", "Configuration refused, the last accepted one runs: x · 1 alarm to acknowledge · Working without the cloud since 11:02: the runbook answers"},
+	}, "fault", "Configuration refused, the last accepted one runs: x · Working without the cloud since 11:02: the runbook answers · 1 alarm active, not seen yet"},
 }
 
 func TestHeadline(t *testing.T) {
