@@ -92,7 +92,10 @@ func (v *vpn) inside(ns string, f func() error) {
 	v.t.Helper()
 	failed := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		// Never unlocked, and kept for the rest of the run: the end of a thread
+		// would be the death signal of every process that it has started.
+		runtime.LockOSThread()
+		defer func() { select {} }()
 		fd, err := os.Open("/run/netns/" + ns)
 		if err != nil {
 			failed <- err
