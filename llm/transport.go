@@ -3,25 +3,13 @@ package llm
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
-)
 
-// The times after which a silent peer is given up. Go's defaults notice a
-// VPN that drops packets only after 45 s or never, and go on using a dead
-// HTTP/2 connection for a quarter of an hour.
-const (
-	dialTimeout    = 3 * time.Second
-	tlsTimeout     = 5 * time.Second
-	userTimeout    = 10 * time.Second
-	http2Silence   = 5 * time.Second
-	http2PingReply = 3 * time.Second
+	"edgeagent/internal/dial"
 )
 
 // errClientCert is wrapped by a handshake that failed on our own files.
@@ -50,37 +38,15 @@ func NewTransport(o TransportOptions) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{
-		Timeout:         dialTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
-		Control:         setUserTimeout,
-	}
-	return &http.Transport{
-		DialContext:            dialer.DialContext,
-		Proxy:                  proxy,
-		TLSClientConfig:        conf,
-		TLSHandshakeTimeout:    tlsTimeout,
-		ResponseHeaderTimeout:  o.HeaderTimeout,
-		IdleConnTimeout:        30 * time.Second,
-		MaxIdleConns:           4,
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true,
-		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: http2Silence, PingTimeout: http2PingReply},
-	}, nil
+	t := dial.Transport(conf)
+	t.Proxy, t.ResponseHeaderTimeout = proxy, o.HeaderTimeout
+	return t, nil
 }
 
 func tlsConfig(o TransportOptions) (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read ca_file: %w", err)
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read ca_file %s: no certificate in it", o.CAFile)
-		}
+	conf, err := dial.TLS(o.CAFile)
+	if err != nil {
+		return nil, err
 	}
 	if o.ClientCertFile != "" {
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

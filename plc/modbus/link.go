@@ -23,6 +23,7 @@ import (
 	pdu "github.com/goburrow/modbus"
 
 	"edgeagent"
+	"edgeagent/internal/dial"
 	"edgeagent/internal/retry"
 	"edgeagent/plc"
 )
@@ -75,7 +76,7 @@ func New(o Options) *Link {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Dial == nil {
-		o.Dial = dialer(o.Timeout).DialContext
+		o.Dial = dial.Dialer(10*time.Second, 5*time.Second, max(o.Timeout, 10*time.Second)).DialContext
 	}
 	l := &Link{o: o}
 	// A peer that kept answers of another life must not find their numbers again.

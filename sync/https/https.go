@@ -6,19 +6,17 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"edgeagent"
+	"edgeagent/internal/dial"
 	upsync "edgeagent/sync"
 )
 
@@ -153,19 +151,14 @@ func (d *Destination) ready() (*http.Client, error) {
 	if d.client != nil {
 		return d.client, nil
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if d.o.CAFile != "" {
-		pem, err := os.ReadFile(d.o.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", d.o.CAFile)
-		}
+	conf, err := dial.TLS(d.o.CAFile)
+	if err != nil {
+		return nil, err
 	}
+	transport := dial.Transport(conf)
+	transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = 1, 2*time.Minute // one batch in flight, a heartbeat a minute
 	d.client = &http.Client{
-		Transport: transport(conf),
+		Transport: transport,
 		// A redirect is an answer of somebody else: a portal, a login page.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

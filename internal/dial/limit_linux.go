@@ -1,11 +1,14 @@
-package modbus
+package dial
 
 import (
+	"fmt"
 	"syscall"
 	"time"
 )
 
-const tcpUserTimeout = 18 // TCP_USER_TIMEOUT, which package syscall has no name for
+// tcpUserTimeout is TCP_USER_TIMEOUT, which package syscall does not name for
+// every architecture.
+const tcpUserTimeout = 18
 
 func limitUnacknowledged(limit time.Duration) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
@@ -13,9 +16,12 @@ func limitUnacknowledged(limit time.Duration) func(network, address string, c sy
 		err := c.Control(func(fd uintptr) {
 			failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(limit.Milliseconds()))
 		})
-		if err != nil {
-			return err
+		if err == nil {
+			err = failed
 		}
-		return failed
+		if err != nil {
+			return fmt.Errorf("set TCP_USER_TIMEOUT: %w", err)
+		}
+		return nil
 	}
 }

@@ -1,14 +1,14 @@
 //go:build !linux
 
-package modbus
+package dial
 
 import (
 	"syscall"
 	"time"
 )
 
-// limitUnacknowledged has no equal elsewhere; the deadline of each request
-// finds a dead peer all the same.
+// limitUnacknowledged has no equal elsewhere; deadlines find a dead peer all
+// the same, later.
 func limitUnacknowledged(time.Duration) func(network, address string, c syscall.RawConn) error {
 	return nil
 }

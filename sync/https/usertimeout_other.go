@@ -1,8 +1,0 @@
-//go:build !linux
-
-package https
-
-import "syscall"
-
-// userTimeout sets nothing: the option is Linux's.
-func userTimeout(string, string, syscall.RawConn) error { return nil }
