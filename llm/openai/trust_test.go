@@ -59,7 +59,7 @@ func TestTrust(t *testing.T) {
 		{"unknown authority", s.URL, "", "ca_file", false},
 		{"other name", strings.Replace(s.URL, "127.0.0.1", "localhost", 1), ca, "not trusted", false},
 		{"no such file", s.URL, ca + "x", "read ca_file", true},
-		{"no certificate in PEM", s.URL, empty, "no certificate in it", true},
+		{"no certificate in PEM", s.URL, empty, "no certificate in PEM", true},
 		{"plain server", "https" + strings.TrimPrefix(llmtest.NewServer(t, llmtest.OpenAI).URL, "http"), ca, "TLS is refused", false},
 	}
 	for _, tt := range tests {
