@@ -215,3 +215,14 @@ func TestMachineNamesOnlyStatesOfAJob(t *testing.T) {
 		}
 	}
 }
+
+func TestTheAttemptThatAnswersCountsToo(t *testing.T) {
+	db := open(t, options(dataFile(t)))
+	a := record(t, db, raise("L", "A1", 2))[0]
+	if err := db.Complete(t.Context(), lease(t, db), answer("x")); err != nil {
+		t.Fatal(err)
+	}
+	if j := job(t, db, a.Job); j.State != edgeagent.JobCompleted || j.Attempts != 1 {
+		t.Errorf("job %s after %d attempts, want completed after 1", j.State, j.Attempts)
+	}
+}

@@ -116,6 +116,7 @@ func (db *DB) Complete(ctx context.Context, l edgeagent.Lease, o edgeagent.Outco
 		if err := b.step(&j, evComplete); err != nil {
 			return err
 		}
+		j.Attempts++ // an attempt counts when it ends, this way too
 		by := edgeagent.NewNote("answered", "by "+o.Diagnosis.By.Provider, "provider", o.Diagnosis.By.Provider)
 		if err := b.note(&j, "completed", by); err != nil {
 			return err

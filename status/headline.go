@@ -137,7 +137,7 @@ func missingProviders(all []edgeagent.ProviderStatus) []string {
 			continue
 		}
 		text := "Working without " + kind.name + sinceOf(gone[0].LastOKAt)
-		if hold := gone[0].Hold; hold != "" {
+		if hold := gone[0].Hold; hold != "" && !wantsPerson(gone[0]) {
 			text += " (" + clip(hold) + ")"
 		}
 		parts = append(parts, text+stand(all))

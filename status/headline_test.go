@@ -56,7 +56,7 @@ var headlineTests = []struct {
 		held := cloud
 		held.Hold, held.HoldClass = "the API key is refused", edgeagent.CallAuth
 		s.Providers = []edgeagent.ProviderStatus{held, runbook}
-	}, "attention", "cloud is not asked: the API key is refused · Working without the cloud (the API key is refused): the runbook answers"},
+	}, "attention", "cloud is not asked: the API key is refused · Working without the cloud: the runbook answers"},
 	{"too many requests pass by themselves", func(s *edgeagent.Status) {
 		held := cloud
 		held.Hold, held.HoldClass = "too many requests", edgeagent.CallThrottled
