@@ -102,22 +102,26 @@ func looksLikeAnswer(m map[string]json.RawMessage) bool {
 	return false
 }
 
-// field is one property of the answer: how it is read and what it must be.
+// field is one property of the answer: how it is read and what it must be. The
+// schema that is sent asks for all of them; an endpoint that does not enforce it
+// may leave out what has a safe meaning when it is absent, for a repair costs
+// money and seconds.
 type field struct {
 	name, want string
+	mayLack    bool
 	read       func(*answer, []byte) error
 }
 
 // fields is the answer's schema as code reads it; a test holds it to the schema
 // that is sent.
 var fields = []field{
-	{"evidence", "an array of {name, observation}", func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Evidence) }},
-	{"causes", "an array of {cause, likelihood, evidence, sources}", func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Causes) }},
-	{"checks", "an array of strings", func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Checks) }},
-	{"urgency", "a string", func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Urgency) }},
-	{"missing", "an array of strings", func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Missing) }},
-	{"insufficient_evidence", "true or false", func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Insufficient) }},
-	{"summary", "a string", func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Summary) }},
+	{"evidence", "an array of {name, observation}", true, func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Evidence) }},
+	{"causes", "an array of {cause, likelihood, evidence, sources}", false, func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Causes) }},
+	{"checks", "an array of strings", false, func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Checks) }},
+	{"urgency", "a string", true, func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Urgency) }},
+	{"missing", "an array of strings", true, func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Missing) }},
+	{"insufficient_evidence", "true or false", true, func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Insufficient) }},
+	{"summary", "a string", false, func(a *answer, b []byte) error { return json.Unmarshal(b, &a.Summary) }},
 }
 
 // read takes every field that has its shape; the others are named in faults.
@@ -128,7 +132,9 @@ func read(m map[string]json.RawMessage) (answer, []Fault) {
 	for _, f := range fields {
 		raw, found := m[f.name]
 		if !found || bytes.Equal(raw, []byte("null")) {
-			faults = append(faults, schemaFault("%q is missing: it must be %s", f.name, f.want))
+			if !f.mayLack {
+				faults = append(faults, schemaFault("%q is missing: it must be %s", f.name, f.want))
+			}
 			continue
 		}
 		if err := f.read(&a, raw); err != nil {
@@ -173,7 +179,7 @@ func (a answer) check() []Fault {
 	}
 	bad(a.Summary == "", "summary is empty")
 	bad(tooLong(a.Summary, maxSummary), "summary is longer than %d characters", maxSummary)
-	bad(!slices.Contains(urgencies, edgeagent.Urgency(a.Urgency)), "urgency must be now, shift or planned")
+	bad(a.Urgency != "" && !slices.Contains(urgencies, edgeagent.Urgency(a.Urgency)), "urgency must be now, shift or planned")
 	bad(len(a.Causes) > maxCauses, "there are %d causes: at most %d", len(a.Causes), maxCauses)
 	bad(len(a.Checks) > maxChecks, "there are %d checks: at most %d", len(a.Checks), maxChecks)
 	bad(len(a.Causes) == 0 && !a.Insufficient, "there is no cause: give one or set insufficient_evidence")

@@ -110,7 +110,7 @@ func TestFaults(t *testing.T) {
 		"another object":       {`{"error":"overloaded"}`, FaultNotJSON, "not JSON"},
 		"array":                {`["filler.level"]`, FaultNotJSON, "not JSON"},
 		"two objects":          {good + good, FaultSeveral, "exactly one"},
-		"field missing":        {reply(func(m map[string]any) { delete(m, "urgency") }), FaultSchema, `"urgency" is missing`},
+		"field missing":        {reply(func(m map[string]any) { delete(m, "summary") }), FaultSchema, `"summary" is missing`},
 		"field null":           {with("checks", nil), FaultSchema, `"checks" is missing`},
 		"wrong type":           {with("checks", "look"), FaultSchema, `"checks" must be an array`},
 		"number for text":      {with("summary", 4), FaultSchema, `"summary" must be`},
@@ -420,5 +420,21 @@ func TestLikelyWithoutProofIsOnlyPossible(t *testing.T) {
 	}
 	if len(d.Causes) != 1 || d.Causes[0].Likelihood != edgeagent.Possible || d.Grounded.Held >= d.Grounded.Checked {
 		t.Errorf("causes %+v, grounded %+v", d.Causes, d.Grounded)
+	}
+}
+
+// What means something safe when it is absent is not worth a second request.
+func TestSpareFieldsMayBeAbsent(t *testing.T) {
+	raw := reply(func(m map[string]any) {
+		for _, name := range []string{"evidence", "urgency", "missing", "insufficient_evidence"} {
+			delete(m, name)
+		}
+	})
+	d, fault := judge(raw)
+	if fault != nil {
+		t.Fatalf("fault %+v", fault)
+	}
+	if d.Urgency == "" || len(d.Causes) == 0 || len(d.Checks) == 0 {
+		t.Errorf("diagnosis %+v", d)
 	}
 }
