@@ -89,6 +89,12 @@ func (db *DB) drain(first op) []op {
 
 // runBatch applies, commits, publishes and answers.
 func (db *DB) runBatch(ops []op) {
+	if err := db.takeBackLate(); err != nil {
+		for _, o := range ops {
+			o.done <- err
+		}
+		return
+	}
 	b := db.newBatch()
 	accepted := make([]op, 0, len(ops))
 	for _, o := range ops {

@@ -33,6 +33,7 @@ type DB struct {
 	jobs     chan struct{}
 	subs     subscribers
 
+	leftover bool // the last process's jobs are not taken back yet; the committer's
 	commits  atomic.Uint64
 	used     atomic.Int64 // bytes of the file up to its last page
 	full     atomic.Bool
@@ -52,6 +53,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	db := newDB(o, lock)
+	if err := db.start(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the data file %s: %w", o.Path, err), lock.Close())
+	}
+	return db, nil
+}
+
+func newDB(o Options, lock *os.File) *DB {
 	db := &DB{
 		path: o.Path, boot: newBoot(), crashCost: o.CrashCostUSD, lock: lock,
 		ops: make(chan op, maxBatch), stop: make(chan struct{}), done: make(chan struct{}),
@@ -59,10 +68,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	db.options.Store(&o)
 	db.ledger.configure(o)
-	if err := db.start(ctx, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the data file %s: %w", o.Path, err), lock.Close())
-	}
-	return db, nil
+	return db
 }
 
 // start opens the file and the committer.
@@ -70,6 +76,11 @@ func (db *DB) start(ctx context.Context, o Options) error {
 	if err := db.openFile(ctx, o); err != nil {
 		return err
 	}
+	return db.begin()
+}
+
+// begin takes over from the last process and starts the committer.
+func (db *DB) begin() error {
 	if err := db.recover(); err != nil {
 		return errors.Join(err, db.bolt.Close())
 	}
@@ -77,31 +88,52 @@ func (db *DB) start(ctx context.Context, o Options) error {
 	return nil
 }
 
-// recover takes back what the last process left behind: one commit at open.
+// recover takes back what the last process left behind: one commit at open, or,
+// on a full file, with the first one that fits.
 func (db *DB) recover() error {
 	b := db.newBatch()
-	if err := errors.Join(b.checkSource(), b.skipGone()); err != nil {
-		b.closeReader()
-		return err
-	}
 	for _, j := range db.work.jobs {
 		if j.State != edgeagent.JobRunning {
 			b.schedule(&j)
 			db.work.jobs[j.id] = j
-			continue
-		}
-		if err := b.interrupt(j); err != nil {
-			b.closeReader()
-			return err
 		}
 	}
-	err := db.finish(b, 0)
-	if errors.Is(err, edgeagent.ErrFull) {
-		b.o.Log.Error("the data file is full: jobs that were running wait for a restart", "error", err)
+	err := db.takeBack(b)
+	if db.leftover = errors.Is(err, edgeagent.ErrFull); db.leftover {
+		b.o.Log.Error("the data file is full: jobs that were running wait until there is space", "error", err)
 		err = nil
 	}
 	db.publish(b)
 	return err
+}
+
+// takeBack commits what b makes of a file that another process has left.
+func (db *DB) takeBack(b *batch) error {
+	err := errors.Join(b.checkSource(), b.skipGone())
+	for _, j := range db.work.jobs {
+		if err == nil && j.State == edgeagent.JobRunning {
+			err = b.interrupt(j)
+		}
+	}
+	if err != nil {
+		b.rollback(0)
+		b.closeReader()
+		return err
+	}
+	return db.finish(b, 0)
+}
+
+// takeBackLate tries again what did not fit at open. Nothing is written before
+// it: the numbers of a stream hang on the epoch that it may begin.
+func (db *DB) takeBackLate() error {
+	if !db.leftover {
+		return nil
+	}
+	if err := db.takeBack(db.newBatch()); err != nil {
+		return fmt.Errorf("take back what the last run left: %w", err)
+	}
+	db.leftover = false
+	return nil
 }
 
 // Configure applies what may change while the file is open.

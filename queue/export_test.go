@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -64,3 +65,21 @@ func (db *DB) Damage(ctx context.Context, id edgeagent.ID) error {
 		})
 	})
 }
+
+// OpenFull opens a file that has no room to grow.
+func OpenFull(ctx context.Context, o Options) (*DB, error) {
+	o = o.withDefaults()
+	lock, err := acquire(o.Path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	db := newDB(o, lock)
+	if err := db.openFile(ctx, o); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	db.bolt.MaxSize = 1
+	return db, db.begin()
+}
+
+// Grow lets the file of OpenFull grow again; call it while nothing is under way.
+func (db *DB) Grow() { db.bolt.MaxSize = 0 }

@@ -185,3 +185,43 @@ func TestAFrozenCaseStaysHereOnceThatIsForbidden(t *testing.T) {
 		t.Error("the case may leave the site, though the line forbids it now")
 	}
 }
+
+func TestWhatDidNotFitAtOpenIsTakenBackWhenThereIsSpace(t *testing.T) {
+	o := options(dataFile(t))
+	o.CrashCostUSD = 0.25
+	const jobs = 150 // more than the free pages of the file can take back
+	db, err := queue.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range jobs {
+		up := raise(fmt.Sprint("L", i), "A", 2)
+		up.Alarm.Text = huge[:3000]
+		record(t, db, up)
+		lease(t, db)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = queue.OpenFull(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if s := db.Storage(); s.State != edgeagent.StorageFull || db.JobCounts().Running != jobs {
+		t.Fatalf("storage %s with %d jobs running, want a full file with all of them", s.State, db.JobCounts().Running)
+	}
+	if l, err := db.Lease(t.Context()); l != nil || !errors.Is(err, edgeagent.ErrFull) {
+		t.Errorf("Lease = %v, %v on a full file, want ErrFull", l, err)
+	}
+	if got := db.Spend().TodayUSD; !near(got, 0) {
+		t.Errorf("spend = %v for interrupts that are not stored", got)
+	}
+	db.Grow()
+	lease(t, db)
+	if got := db.JobCounts(); got.Running != 1 || got.Pending != jobs-1 {
+		t.Errorf("counts = %+v, want all but the leased one pending", got)
+	}
+	if got := db.Spend().TodayUSD; !near(got, jobs*0.25) {
+		t.Errorf("spend = %v, want each crash booked once", got)
+	}
+}

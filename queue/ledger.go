@@ -94,11 +94,18 @@ func (l *ledger) endLease(job edgeagent.ID, cost float64) (undo func()) {
 	}
 }
 
-// book adds what was spent without anybody having counted it.
-func (l *ledger) book(usd float64) {
+// book adds what was spent without anybody having counted it. What it returns
+// takes that back.
+func (l *ledger) book(usd float64) (undo func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.add(usd)
+	day, extra := l.today(), max(0, usd)
+	l.add(extra)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.days[day] -= extra
+	}
 }
 
 func (l *ledger) add(usd float64) {
