@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,26 +21,24 @@ type loop struct {
 	table    *tags.Table
 	engine   *alarm.Engine
 	recorder *recorder
-	calls    chan func()
-	beat     atomic.Int64 // unix nanoseconds of the last turn, for the watchdog
-	log      *slog.Logger
+	calls    chan func(*loop) // shared with the loop that a reload puts in this one's place
+	beat     atomic.Int64     // unix nanoseconds of the last turn, for the watchdog
 	onScan   func(edgeagent.Scan)
 }
 
 // tickEvery bounds how late a staleness or a shelving's end is noticed.
 const tickEvery = time.Second
 
-func newLoop(table *tags.Table, engine *alarm.Engine, rec *recorder, log *slog.Logger, onScan func(edgeagent.Scan)) *loop {
-	return &loop{
-		inbox: plc.NewInbox(), table: table, engine: engine, recorder: rec,
-		calls: make(chan func()), log: log, onScan: onScan,
-	}
+func newLoop(table *tags.Table, engine *alarm.Engine, rec *recorder, calls chan func(*loop), onScan func(edgeagent.Scan)) *loop {
+	return &loop{inbox: plc.NewInbox(), table: table, engine: engine, recorder: rec, calls: calls, onScan: onScan}
 }
 
 // Run turns until ctx ends.
 func (l *loop) Run(ctx context.Context) error {
 	scans := make(chan edgeagent.Scan)
-	go l.forward(ctx, scans)
+	var forwarding sync.WaitGroup
+	defer forwarding.Wait()
+	forwarding.Go(func() { l.forward(ctx, scans) })
 	timer := time.NewTimer(tickEvery)
 	defer timer.Stop()
 	for {
@@ -51,7 +49,7 @@ func (l *loop) Run(ctx context.Context) error {
 		case scan := <-scans:
 			l.scan(scan)
 		case call := <-l.calls:
-			call()
+			call(l)
 		case <-timer.C:
 			l.recorder.Put(l.engine.Tick(time.Now(), l.table), nil)
 		}
@@ -87,11 +85,13 @@ func (l *loop) wait() time.Duration {
 	return tickEvery
 }
 
-// do runs f in the loop and waits for it.
-func (l *loop) do(ctx context.Context, f func()) error {
+// do runs f in the loop and waits for it. While a reload exchanges the loops
+// it waits for the new one, which is handed to f: a person's action is not
+// lost for coming at that moment.
+func (l *loop) do(ctx context.Context, f func(*loop)) error {
 	done := make(chan struct{})
 	select {
-	case l.calls <- func() { f(); close(done) }:
+	case l.calls <- func(now *loop) { f(now); close(done) }:
 	case <-ctx.Done():
 		return fmt.Errorf("reach the alarm engine: %w", context.Cause(ctx))
 	}
@@ -104,7 +104,7 @@ func (l *loop) do(ctx context.Context, f func()) error {
 func (l *loop) change(ctx context.Context, f func(*alarm.Engine, time.Time) (edgeagent.Transition, error)) (edgeagent.Alarm, error) {
 	done := make(chan recorded, 1)
 	var refused error
-	err := l.do(ctx, func() {
+	err := l.do(ctx, func(l *loop) {
 		t, err := f(l.engine, time.Now())
 		if err != nil {
 			refused = err

@@ -98,6 +98,9 @@ func (r *recorder) Run(ctx context.Context) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 	defer cancel()
 	r.writeAll(flush)
+	if n, fault := r.Waiting(); n > 0 {
+		r.log.Error("stopped before the data file took everything", "lost", n, "error", fault)
+	}
 	return nil
 }
 
@@ -115,6 +118,9 @@ func (r *recorder) writeAll(ctx context.Context) {
 			return
 		}
 		if err := r.write(ctx, batch); err != nil {
+			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+				return // the end of the agent is no fault of the file; the flush comes
+			}
 			failures++
 			r.report(err, failures, len(batch))
 			_ = retry.Sleep(ctx, backoff.Wait(failures))

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
+	"edgeagent/alarm"
 	"edgeagent/config"
 	"edgeagent/status"
 )
@@ -17,27 +19,36 @@ import (
 func (a *agent) reload(ctx context.Context) ([]string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	old := a.cfg.Load()
-	cfg, err := config.Load(a.path, checks())
-	if err != nil {
-		a.refuse(err)
-		return nil, fmt.Errorf("%w: %w", status.ErrInvalid, err)
+	if a.ended {
+		return nil, errors.New("the agent is ending; reload it when it runs again")
 	}
-	if fixed := needsRestart(old, cfg); len(fixed) > 0 {
-		err := fmt.Errorf("%v cannot change while the agent runs; restart it", fixed)
+	old := a.cfg.Load()
+	cfg, err := a.candidate(old)
+	if err != nil {
 		a.refuse(err)
 		return nil, fmt.Errorf("%w: %w", status.ErrInvalid, err)
 	}
 	if err := config.Accept(cfg); err != nil {
 		return nil, fmt.Errorf("keep the configuration: %w", err)
 	}
-	a.refused.Store(nil)
-	changes := cfg.Diff(old)
 	if err := a.apply(ctx, old, cfg); err != nil {
 		return nil, err
 	}
+	a.refused.Store(nil)
 	a.page.Changed(status.KindAgent, "")
-	return changes, nil
+	return cfg.Diff(old), nil
+}
+
+// candidate reads the file and judges whether it can take old's place.
+func (a *agent) candidate(old *config.Config) (*config.Config, error) {
+	cfg, err := config.Load(a.path, checks())
+	if err != nil {
+		return nil, err
+	}
+	if fixed := needsRestart(old, cfg); len(fixed) > 0 {
+		return nil, fmt.Errorf("%s cannot change while the agent runs; restart it", strings.Join(fixed, ", "))
+	}
+	return cfg, nil
 }
 
 func (a *agent) refuse(err error) {
@@ -48,33 +59,43 @@ func (a *agent) refuse(err error) {
 // needsRestart names what is bound to open files and listeners.
 func needsRestart(old, cfg *config.Config) []string {
 	var names []string
-	for name, differ := range map[string]bool{
-		"[agent] id":       old.Agent.ID != cfg.Agent.ID,
-		"[agent] site":     old.Agent.Site != cfg.Agent.Site,
-		"[agent] data_dir": old.Agent.DataDir != cfg.Agent.DataDir,
-		"[agent] socket":   old.Agent.Socket != cfg.Agent.Socket,
-		"[agent] timezone": old.Agent.Timezone.String() != cfg.Agent.Timezone.String(),
-		"[status]":         !reflect.DeepEqual(old.Status, cfg.Status),
-		"[log]":            old.Log != cfg.Log,
-		"[queue] max_size": old.Queue.MaxSize != cfg.Queue.MaxSize,
+	for _, key := range []struct {
+		name   string
+		differ bool
+	}{
+		{"[agent] id", old.Agent.ID != cfg.Agent.ID},
+		{"[agent] site", old.Agent.Site != cfg.Agent.Site},
+		{"[agent] data_dir", old.Agent.DataDir != cfg.Agent.DataDir},
+		{"[agent] socket", old.Agent.Socket != cfg.Agent.Socket},
+		{"[agent] timezone", old.Agent.Timezone.String() != cfg.Agent.Timezone.String()},
+		{"[log]", old.Log != cfg.Log},
+		{"[status]", !reflect.DeepEqual(old.Status, cfg.Status)},
+		{"[queue] max_size", old.Queue.MaxSize != cfg.Queue.MaxSize},
 	} {
-		if differ {
-			names = append(names, name)
+		if key.differ {
+			names = append(names, key.name)
 		}
 	}
 	return names
 }
 
+// apply restarts what changed. When it fails, everything still runs on old, so
+// that the same file can be tried again.
 func (a *agent) apply(ctx context.Context, old, cfg *config.Config) error {
-	a.cfg.Store(cfg)
-	a.db.Load().Configure(queueOptions(cfg))
-	newBook := a.loadRunbook(cfg)
+	var engine *alarm.Engine // of the new plant; nil when it is the old one
 	if plantChanged(old, cfg) {
-		if err := a.restartPlant(ctx, cfg); err != nil {
+		var err error
+		if engine, err = a.haltPlant(ctx, old, cfg); err != nil {
 			return err
 		}
 	}
-	if newBook || !reflect.DeepEqual(old.LLM, cfg.LLM) || old.Queue != cfg.Queue {
+	a.cfg.Store(cfg)
+	a.db.Load().Configure(queueOptions(cfg))
+	newBook := a.loadRunbook(cfg)
+	if engine != nil {
+		a.changePlant(ctx, cfg, engine)
+	}
+	if newBook || diagnosisChanged(old, cfg) {
 		a.diagnose.stop()
 		a.startDiagnosis(ctx, cfg)
 	}
@@ -89,24 +110,32 @@ func plantChanged(old, cfg *config.Config) bool {
 	return !reflect.DeepEqual(old.Devices, cfg.Devices) || !reflect.DeepEqual(old.Lines, cfg.Lines) || old.Alarms != cfg.Alarms
 }
 
-// restartPlant builds the engine anew from the alarms that are open, after
-// everything the old one said has been committed.
-func (a *agent) restartPlant(ctx context.Context, cfg *config.Config) error {
-	a.plant.stop()
-	if err := a.drained(ctx); err != nil {
-		a.startPlant(ctx, cfg)
-		return err
-	}
+func diagnosisChanged(old, cfg *config.Config) bool {
+	return !reflect.DeepEqual(old.LLM, cfg.LLM) || old.Queue != cfg.Queue || old.Agent.ShutdownGrace != cfg.Agent.ShutdownGrace
+}
+
+// haltPlant stops the plant once an engine for the new one is sure, and
+// returns that. Everything the old engine said is committed then.
+func (a *agent) haltPlant(ctx context.Context, old, cfg *config.Config) (*alarm.Engine, error) {
 	all, lines := plainTags(cfg)
 	engine, err := newEngine(cfg, all, lines)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	a.table.Configure(all, lines)
+	a.plant.stop()
+	if err := a.drained(ctx); err != nil {
+		a.startPlant(ctx, old)
+		return nil, err
+	}
+	return engine, nil
+}
+
+// changePlant goes on with the alarms that are open and the tags that stayed.
+func (a *agent) changePlant(ctx context.Context, cfg *config.Config, engine *alarm.Engine) {
+	a.table.Configure(plainTags(cfg))
 	a.rec.Put(engine.Restore(a.db.Load().OpenAlarms()), nil)
-	a.loop.Store(newLoop(a.table, engine, a.rec, a.log, a.scanned))
+	a.loop.Store(newLoop(a.table, engine, a.rec, a.calls, a.scanned))
 	a.startPlant(ctx, cfg)
-	return nil
 }
 
 // drained waits until the recorder has committed everything.

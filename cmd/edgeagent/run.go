@@ -92,8 +92,10 @@ type agent struct {
 	table   *tags.Table
 	rec     *recorder
 	pokes   *fanout
+	calls   chan func(*loop) // people's actions, to whichever loop runs
 
 	mu       sync.Mutex // start, reload and stop, one at a time
+	ended    bool       // shutdown has begun: a reload must not start anything again
 	plant    *wing
 	diagnose *wing
 	upstream *wing
@@ -101,7 +103,7 @@ type agent struct {
 }
 
 func newAgent(cfg *config.Config, log *slog.Logger) *agent {
-	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout()}
+	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop))}
 	a.cfg.Store(cfg)
 	a.page = status.New(status.Options{
 		Source: source{a}, Actions: actions{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
@@ -113,12 +115,18 @@ func newAgent(cfg *config.Config, log *slog.Logger) *agent {
 // Run starts the page, opens the data file, starts everything else, and ends
 // in the reverse order when ctx does.
 func (a *agent) Run(ctx context.Context) error {
+	hup := make(chan os.Signal, 1) // from the first moment on: unhandled, it would end us
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	page, err := a.servePage(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
 	}
 	defer page.stop()
 	if err := a.openFile(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to end while the file was being checked
+		}
 		return err
 	}
 	defer a.closeFile()
@@ -129,17 +137,16 @@ func (a *agent) Run(ctx context.Context) error {
 		return err
 	}
 	notify("READY=1")
-	err = a.wait(ctx, base)
+	err = a.wait(ctx, base, hup)
 	notify("STOPPING=1")
 	a.shutdown(recording)
 	return err
 }
 
 // wait returns when the agent is asked to end or cannot go on.
-func (a *agent) wait(ctx, base context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (a *agent) wait(ctx, base context.Context, hup <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	go watchdog(ctx, a.progressing)
 	for {
 		select {
@@ -191,16 +198,13 @@ func listen(ctx context.Context, network, addr string) (net.Listener, error) {
 }
 
 // listenUnix replaces a socket that nobody answers on, as a kill -9 leaves it.
+// Only a refused connection says so: a busy agent answers late, and what is no
+// socket at all is somebody's file.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, err
 	}
-	var d net.Dialer
-	if conn, err := d.DialContext(ctx, "unix", path); err == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("%s: another agent answers there", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
 	l, err := listen(ctx, "unix", path)
@@ -211,6 +215,28 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s: a file that is no socket stands there", path)
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err == nil {
+		return errors.Join(fmt.Errorf("%s: another agent answers there", path), conn.Close())
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%s: another agent may be there: %w", path, err)
+	}
+	return os.Remove(path)
 }
 
 func dataFile(cfg *config.Config) string { return filepath.Join(cfg.Agent.DataDir, "edgeagent.db") }
@@ -255,7 +281,7 @@ func (a *agent) start(ctx context.Context) (*wing, error) {
 	}
 	a.rec = newRecorder(a.log, func() hinter { return a.book.Load() }, a.stored)
 	a.rec.store = a.db.Load()
-	a.loop.Store(newLoop(a.table, engine, a.rec, a.log, a.scanned))
+	a.loop.Store(newLoop(a.table, engine, a.rec, a.calls, a.scanned))
 	a.rec.Put(engine.Restore(a.db.Load().OpenAlarms()), nil)
 	recording := startWing(ctx, a.log, runner{"recorder", a.rec.Run})
 	a.sayStarted(ctx)
@@ -309,6 +335,7 @@ func (a *agent) sayStarted(ctx context.Context) {
 func (a *agent) shutdown(recording *wing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.ended = true
 	a.plant.stop()
 	a.diagnose.stop()
 	a.upstream.stop()
