@@ -31,6 +31,10 @@ func newClient(o *options) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return clientOn(socket), nil
+}
+
+func clientOn(socket string) *client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
@@ -38,7 +42,7 @@ func newClient(o *options) (*client, error) {
 	return &client{socket: socket, http: &http.Client{
 		Timeout:   30 * time.Second,
 		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
-	}}, nil
+	}}
 }
 
 func socketPath(o *options) (string, error) {
@@ -50,7 +54,8 @@ func socketPath(o *options) (string, error) {
 	if last, lastErr := config.LastAccepted(path, checks()); lastErr == nil {
 		return clientSocket(last), nil
 	}
-	return "", err
+	// Not the code of an invalid configuration: for status that is attention.
+	return "", &exitError{code: exitFailed, err: err}
 }
 
 // clientSocket is the agent's socket as a person's shell sees it: without the
@@ -139,5 +144,5 @@ func apiError(status int, data []byte) error {
 	if json.Unmarshal(data, &e) != nil || e.Error.Message == "" {
 		return fmt.Errorf("the agent answered %d %s", status, http.StatusText(status))
 	}
-	return errors.New(e.Error.Message)
+	return errors.New(printableLines(e.Error.Message))
 }

@@ -143,6 +143,15 @@ func atLeast(n int, usage string) cobra.PositionalArgs {
 	}
 }
 
+func atMost(n int, usage string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usagef("%s takes %s; see %s --help", c.CommandPath(), usage, c.CommandPath())
+		}
+		return nil
+	}
+}
+
 // group is a command that only holds others: without one of them it is used
 // wrongly.
 func group(use, short string, subs ...*cobra.Command) *cobra.Command {

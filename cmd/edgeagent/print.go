@@ -44,6 +44,15 @@ func printable(s string) string {
 	}, s)
 }
 
+// printableLines is printable for a text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // clock prints a time for a person beside the machine: today without a date.
 func clock(t *time.Time) string {
 	if t == nil || t.IsZero() {

@@ -36,7 +36,7 @@ func newTags(o *options) *cobra.Command {
 		},
 	}, o)
 	watch := &cobra.Command{
-		Use: "watch [DEVICE]", Short: "print values as they change, until interrupted", Args: cobra.MaximumNArgs(1),
+		Use: "watch [DEVICE]", Short: "print values as they change, until interrupted", Args: atMost(1, "at most one device"),
 		RunE: func(c *cobra.Command, args []string) error { return tagsWatch(c, o, strings.Join(args, "")) },
 	}
 	return group("tags", "values with quality and age", list, read, watch)

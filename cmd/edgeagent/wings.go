@@ -73,18 +73,22 @@ type outbox interface {
 }
 
 func uploaderOptions(cfg *config.Config, s config.Sync, db outbox, ready, poke <-chan struct{}, a *agent) upsync.Options {
+	return upsync.Options{
+		Name: s.Name, URL: s.URL, Destination: destination(s), Outbox: db, Book: db, Ready: ready, Poke: poke,
+		Source: edgeagent.Source(cfg.Agent.Site, cfg.Agent.ID), Batch: s.Batch, Timeout: s.Timeout, Heartbeat: s.Heartbeat,
+		Retry: retry.Backoff{First: s.Retry.First, Max: s.Retry.Max}, Receipt: s.Receipt, Log: a.log,
+		HeartbeatData: a.heartbeat,
+	}
+}
+
+func destination(s config.Sync) *https.Destination {
 	to := https.Options{
 		URL: s.URL, CAFile: s.CAFile, Timeout: s.Timeout, ReceiptStatus: s.Receipt == "status", UserAgent: "edgeagent/" + version,
 	}
 	if s.Token.IsSet() {
 		to.Token = s.Token.Read
 	}
-	return upsync.Options{
-		Name: s.Name, URL: s.URL, Destination: https.New(to), Outbox: db, Book: db, Ready: ready, Poke: poke,
-		Source: edgeagent.Source(cfg.Agent.Site, cfg.Agent.ID), Batch: s.Batch, Timeout: s.Timeout, Heartbeat: s.Heartbeat,
-		Retry: retry.Backoff{First: s.Retry.First, Max: s.Retry.Max}, Receipt: s.Receipt, Log: a.log,
-		HeartbeatData: a.heartbeat,
-	}
+	return https.New(to)
 }
 
 // heartbeatData is what upstream learns of an agent that has nothing to send.
