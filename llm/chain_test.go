@@ -317,6 +317,8 @@ func TestUsageThatNobodyCountedIsEstimated(t *testing.T) {
 		{"no headers came", failing(func() *llm.Error {
 			return &llm.Error{Class: edgeagent.CallTransient, Message: "timeout", Billable: true}
 		}), true, false, "transient"},
+		{"counts below zero", counting(-1e9), true, true, "ok"},
+		{"counts beyond reason", counting(1e9), true, true, "ok"},
 		{"never arrived", failing(unreachable), false, false, "unreachable"},
 		{"refused", failing(boom), false, false, "transient"},
 	}
@@ -337,8 +339,18 @@ func TestUsageThatNobodyCountedIsEstimated(t *testing.T) {
 				if call.CostUSD > 0 != tt.in || l.paid != out.CostUSD() {
 					t.Errorf("cost %v, paid %v", call.CostUSD, l.paid)
 				}
+				if worst := llm.WorstCaseUSD(o); call.CostUSD > worst {
+					t.Errorf("cost %v, at worst it is %v", call.CostUSD, worst)
+				}
 			})
 		})
+	}
+}
+
+// counting answers well and says that it took n tokens of every kind.
+func counting(n int) func(context.Context) (llm.Answer, error) {
+	return func(context.Context) (llm.Answer, error) {
+		return llm.Answer{Text: good.Text, Status: 200, TokensIn: n, TokensOut: n, CachedIn: n}, nil
 	}
 }
 
@@ -358,8 +370,69 @@ func TestWorstCaseIsNeverExceeded(t *testing.T) {
 			c.Related = append(c.Related, edgeagent.Alarm{Code: "X1", Text: strings.Repeat("text ", 40), Device: "filler"})
 		}
 		diagnose(t, r, c)
+		single := most
+		// Worst of all is the repair of an endless answer: it goes back to the model.
+		m.set(func(context.Context) (llm.Answer, error) {
+			if len(m.times(&m.asked))%2 == 1 {
+				return llm.Answer{}, longer()
+			}
+			return llm.Answer{Text: strings.Repeat("words ", llm.MaxBody/6), TokensIn: 1, TokensOut: 1, Status: 200}, nil
+		}, nil)
+		if out := diagnose(t, r, c); most <= single {
+			t.Fatalf("calls %s, at most %d after %d: want a repair", outcomes(out), most, single)
+		}
 		if worst := llm.WorstCaseUSD(o); float64(most)/1e9 > worst || most == 0 {
 			t.Errorf("reserved %v for a call, the worst case says %v", float64(most)/1e9, worst)
+		}
+	})
+}
+
+// A count below zero would give back money that was spent.
+func TestUsageBelowZeroIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		m.set(func(context.Context) (llm.Answer, error) {
+			return llm.Answer{Text: good.Text, TokensIn: -1_000_000, TokensOut: -5, CachedIn: -7, Status: 200}, nil
+		}, nil)
+		l := &ledger{cap: 1}
+		out := diagnose(t, llm.New(llm.Options{Providers: []llm.ProviderOptions{m.priced()}, Runbook: book{}, Ledger: l}), caseF212())
+		if c := out.Calls[0]; c.TokensIn <= 0 || c.TokensOut <= 0 || c.CostUSD <= 0 || l.paid != c.CostUSD {
+			t.Errorf("call %+v, paid %v: want the estimate", c, l.paid)
+		}
+	})
+}
+
+// asking keeps what a model was asked.
+type asking struct {
+	*model
+	requests []llm.Request
+}
+
+func (a *asking) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
+	a.requests = append(a.requests, r)
+	return a.model.Ask(ctx, r)
+}
+
+// A repair carries the answer too: in a small context the prompt makes room.
+func TestRepairFitsASmallContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &asking{model: newModel()}
+		a.set(func(context.Context) (llm.Answer, error) {
+			return llm.Answer{Text: strings.Repeat("words ", 200), Status: 200}, nil
+		}, nil)
+		o := a.local()
+		o.Provider, o.ContextTokens = a, 2048
+		c := caseF212()
+		for i := range 200 {
+			c.Related = append(c.Related, edgeagent.Alarm{Code: fmt.Sprint("X", i), Text: strings.Repeat("text ", 40), Device: "filler"})
+		}
+		diagnose(t, llm.New(llm.Options{Providers: []llm.ProviderOptions{o}, Runbook: book{}}), c)
+		if len(a.requests) != 2 || a.requests[1].Repair == nil {
+			t.Fatalf("%d requests, want a question and its repair", len(a.requests))
+		}
+		r := a.requests[1]
+		if n := r.Prompt.Tokens + llm.EstimateTokens(r.Repair.Answer) + llm.EstimateTokens(r.Repair.Fault) + r.MaxOutputTokens; n > 2048 {
+			t.Errorf("the repair takes %d tokens of 2048", n)
 		}
 	})
 }

@@ -13,7 +13,9 @@ const (
 	minPromptTokens     = 512
 	templateTokens      = 64 // what a chat template adds to a prompt, with room
 	schemaTokens        = 800
-	growth              = 2 // of an answer that was longer than allowed
+	repairTokens        = (len(RepairInstruction) + maxFaultText + bytesPerToken) / bytesPerToken
+	growth              = 2       // of an answer that was longer than allowed
+	mostTokens          = 1 << 20 // that a server may count for one of our calls
 
 	kindOllama  = "ollama"
 	kindRunbook = "runbook"
@@ -22,15 +24,17 @@ const (
 // Cost returns the price in USD of what was used; cached is part of in. A
 // price without cached_input charges cached tokens as the others.
 func (p Price) Cost(in, out, cached int) float64 {
-	cached = min(cached, in)
+	cached = max(0, min(cached, in))
 	return (float64(in-cached)*p.Input + float64(cached)*cmp.Or(p.CachedInput, p.Input) + float64(out)*p.Output) / 1e6
 }
 
 // WorstCaseUSD returns what one call to p can cost at most: the largest prompt
-// that is built for it and the longest answer that is ever allowed.
+// that is built for it, the longest answer that is ever allowed, and for a
+// repair another such answer that goes back with its faults.
 func WorstCaseUSD(p ProviderOptions) float64 {
 	p = p.withDefaults()
-	return p.Price.Cost(p.promptTokens()+schemaTokens, growth*p.MaxOutputTokens, 0)
+	longest := growth * p.MaxOutputTokens
+	return p.Price.Cost(p.promptTokens()+schemaTokens+longest+repairTokens, longest, 0)
 }
 
 // promptTokens is the budget of a prompt.

@@ -55,6 +55,18 @@ func (u *turn) build(maxTokens int) {
 	u.prompt = BuildPrompt(u.c, u.passages, PromptOptions{Language: u.language, MaxTokens: maxTokens})
 }
 
+// repairOf returns what asks for the repair of a, and makes room for it where
+// prompt and answers share a small context. However much a server sent, no more
+// goes back, and is paid for, than it was allowed to say.
+func (u *turn) repairOf(a Answer, fault *Fault) *Repair {
+	r := &Repair{Answer: clip(a.Text, bytesPerToken*growth*u.t.o.MaxOutputTokens), Fault: fault.Text}
+	room := u.t.o.ContextTokens - u.maxOut - templateTokens - r.estimate()
+	if u.t.o.ContextTokens > 0 && u.prompt.Tokens > room {
+		u.build(max(room, minPromptTokens))
+	}
+	return r
+}
+
 // answer is the one retry loop: it ends with an answer or with the failure
 // that no further attempt can mend within ctx, the budget.
 func (u *turn) answer(ctx context.Context, repair *Repair) (Answer, *Error) {
@@ -195,6 +207,9 @@ func (u *turn) book(req Request, a Answer, fail *Error, started time.Time) edgea
 		call.TokensIn, call.TokensOut = fail.TokensIn, fail.TokensOut
 		cached, said, billable = fail.CachedIn, fail.Raw, fail.Billable
 	}
+	call.TokensIn, call.TokensOut = plausible(call.TokensIn), plausible(call.TokensOut)
+	// Below zero a count is nonsense, and would give back money that was spent.
+	call.TokensIn, call.TokensOut, cached = max(call.TokensIn, 0), max(call.TokensOut, 0), max(cached, 0)
 	if billable && call.TokensIn == 0 {
 		call.TokensIn = req.estimate()
 	}
@@ -205,13 +220,25 @@ func (u *turn) book(req Request, a Answer, fail *Error, started time.Time) edgea
 	return call
 }
 
+// plausible returns what a server has counted, and 0 for what it cannot have.
+func plausible(tokens int) int {
+	if tokens < 0 || tokens > mostTokens {
+		return 0
+	}
+	return tokens
+}
+
 // estimate guesses the tokens of everything that is sent.
 func (r Request) estimate() int {
 	n := max(r.Prompt.Tokens, EstimateTokens(r.Prompt.System)+EstimateTokens(r.Prompt.User)) + EstimateTokens(string(r.Prompt.Schema))
-	if r.Repair != nil {
-		n += EstimateTokens(r.Repair.Answer) + EstimateTokens(RepairInstruction+r.Repair.Fault)
+	return n + r.Repair.estimate()
+}
+
+func (r *Repair) estimate() int {
+	if r == nil {
+		return 0
 	}
-	return n
+	return EstimateTokens(r.Answer) + EstimateTokens(RepairInstruction+r.Fault)
 }
 
 // judged ends the pending call: an answer that cannot be used is no success,
