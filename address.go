@@ -94,8 +94,8 @@ func parseZeroBased(s, name, number string, raw bool) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	n, err := strconv.ParseUint(number, 0, 17)
-	if err != nil || n > 0xffff {
+	n, err := parseNumber(number)
+	if err != nil {
 		return Address{}, fmt.Errorf("%w %q: %s takes a number from 0 to 65535", ErrAddress, s, area)
 	}
 	if d := modiconDigit[area]; !raw && d > 0 && n > uint64(d)*10000 && n <= uint64(d)*10000+9999 {
@@ -103,6 +103,15 @@ func parseZeroBased(s, name, number string, raw bool) (Address, error) {
 			ErrAddress, s, fmt.Sprintf("%s:%d", area, n-uint64(d)*10000-1), n)
 	}
 	return Address{Area: area, Offset: uint16(n)}, nil
+}
+
+// parseNumber reads decimal or 0x. A leading zero is no octal number here:
+// manuals write 0100 for the hundredth register.
+func parseNumber(s string) (uint64, error) {
+	if digits, hex := strings.CutPrefix(strings.ToLower(s), "0x"); hex {
+		return strconv.ParseUint(digits, 16, 16)
+	}
+	return strconv.ParseUint(s, 10, 16)
 }
 
 func parseArea(s, name string) (Area, error) {

@@ -14,6 +14,8 @@ func TestParseAddress(t *testing.T) {
 	}{
 		{"holding:100", Address{AreaHolding, 100, -1}, "holding:100 = 40101 = wire 0x0064"},
 		{"holding:0x64", Address{AreaHolding, 100, -1}, "holding:100 = 40101 = wire 0x0064"},
+		{"holding:0100", Address{AreaHolding, 100, -1}, "holding:100 = 40101 = wire 0x0064"}, // no octal number
+		{"input:0XFFFF", Address{AreaInput, 65535, -1}, "input:65535 = 365536 = wire 0xFFFF"},
 		{"40101", Address{AreaHolding, 100, -1}, "holding:100 = 40101 = wire 0x0064"},
 		{"400101", Address{AreaHolding, 100, -1}, "holding:100 = 40101 = wire 0x0064"},
 		{"465536", Address{AreaHolding, 65535, -1}, "holding:65535 = 465536 = wire 0xFFFF"},
@@ -43,6 +45,7 @@ func TestParseAddressRefuses(t *testing.T) {
 	for _, in := range []string{
 		"", "holding", "holding:", "holding:-1", "holding:65536", "holding:1.32", "coil:1.0", "40000", "50001", "1", "4000101",
 		"%MW65536", "%MX1", "register:1", "ns=2;s=x", "holding:1.x", "00000", "20001",
+		"holding:0b1", "holding:0o17", "holding:1_0", "holding:0x", "holding:0x10000",
 	} {
 		if a, err := ParseAddress(in, false); !errors.Is(err, ErrAddress) {
 			t.Errorf("ParseAddress(%q) = %+v, %v; want ErrAddress", in, a, err)

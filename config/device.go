@@ -149,21 +149,25 @@ func (s *section) backoff(def Retry) (Retry, *section) {
 	return r, t
 }
 
+// notation is what stands before the number of an address. The end of a span
+// is read in the notation of its beginning: 40201-40220 are twenty registers.
+var notation = regexp.MustCompile(`^\s*(\w+:|%[A-Za-z]+)?`)
+
 // spans reads addresses that are never touched: "holding:200-219".
 func (s *section) spans(key string) []Span {
 	var out []Span
 	for _, w := range s.words(key) {
 		first, to, isRange := strings.Cut(w.text, "-")
 		a, err := edgeagent.ParseAddress(first, true)
-		last := uint64(a.Offset)
+		last := a
 		if err == nil && isRange {
-			last, err = strconv.ParseUint(strings.TrimSpace(to), 0, 16)
+			last, err = edgeagent.ParseAddress(notation.FindString(first)+strings.TrimSpace(to), true)
 		}
-		if err != nil || a.Bit >= 0 || last < uint64(a.Offset) {
+		if err != nil || a.Bit >= 0 || last.Bit >= 0 || last.Area != a.Area || last.Offset < a.Offset {
 			s.failAt(key, w.pos, `%s %s is no range of addresses; want "holding:200-219" or "coil:7"`, key, quote(w.text))
 			continue
 		}
-		out = append(out, Span{Area: a.Area, First: a.Offset, Last: uint16(last)})
+		out = append(out, Span{Area: a.Area, First: a.Offset, Last: last.Offset})
 	}
 	return out
 }

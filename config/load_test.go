@@ -288,6 +288,31 @@ func TestTypedResult(t *testing.T) {
 	}
 }
 
+// TestNumbersAreDecimal holds that a leading zero makes nothing octal, and that
+// a span's end is read in the notation of its beginning.
+func TestNumbersAreDecimal(t *testing.T) {
+	d := mustParse(t, minimal+`[[device]]
+name = "d"
+url = "modbus-tcp://h"
+never_read = ["holding:0100-0119", "40201-40220", "%MW300 - 309", "input:0x10-0x1F", "coil:7"]
+  [[device.tag]]
+  name = "state"
+  address = "holding:010"
+  type = "uint16"
+  enum = { 010 = "ten", 0x0B = "eleven" }
+`).Devices[0]
+	want := []Span{
+		{edgeagent.AreaHolding, 100, 119}, {edgeagent.AreaHolding, 200, 219}, {edgeagent.AreaHolding, 300, 309},
+		{edgeagent.AreaInput, 16, 31}, {edgeagent.AreaCoil, 7, 7},
+	}
+	if !reflect.DeepEqual(d.NeverRead, want) {
+		t.Errorf("never_read is %v, want %v", d.NeverRead, want)
+	}
+	if tag := d.Tags[0]; tag.Addr.Offset != 10 || tag.Enum[10] != "ten" || tag.Enum[11] != "eleven" {
+		t.Errorf("tag at %s with words %v", tag.Addr, tag.Enum)
+	}
+}
+
 func TestTextFollowsTheLanguage(t *testing.T) {
 	for language, want := range map[string]string{"en": "one", "de": "eins"} {
 		c := mustParse(t, minimal+`[[device]]

@@ -204,7 +204,7 @@ func (s *section) enum(key string) map[int64]string {
 	words := map[int64]string{}
 	for _, e := range t.t.entries {
 		word := t.localized(e.key, "")
-		n, err := strconv.ParseInt(e.key, 0, 64)
+		n, err := parseWhole(e.key)
 		if err != nil {
 			t.add(e.pos, "%s in %s is no whole number; write the value of the register, as in { 6 = \"Execute\" }", quote(e.key), t.t.title)
 			continue
@@ -215,4 +215,12 @@ func (s *section) enum(key string) map[int64]string {
 		words[n] = word
 	}
 	return words
+}
+
+// parseWhole reads decimal or 0x; 010 is ten, as everywhere in the file.
+func parseWhole(s string) (int64, error) {
+	if digits, hex := strings.CutPrefix(strings.ToLower(s), "0x"); hex {
+		return strconv.ParseInt(digits, 16, 64)
+	}
+	return strconv.ParseInt(s, 10, 64)
 }
