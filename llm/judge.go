@@ -81,7 +81,7 @@ func join(faults []Fault) *Fault {
 		}
 		text += " " + f.Text
 	}
-	return &Fault{Code: faults[0].Code, Text: text}
+	return &Fault{Code: faults[0].Code, Text: clip(text, maxFaultText)}
 }
 
 // trim cuts what is too long to what may be shown.

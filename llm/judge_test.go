@@ -148,7 +148,7 @@ func TestFaults(t *testing.T) {
 			if fault.Code != tt.code || !strings.Contains(fault.Text, tt.says) {
 				t.Errorf("fault %+v, want %s saying %q", *fault, tt.code, tt.says)
 			}
-			if len(fault.Text) > maxFaultText+200 {
+			if len(fault.Text) > maxFaultText {
 				t.Errorf("a fault of %d bytes is no word to a model", len(fault.Text))
 			}
 		})

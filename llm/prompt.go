@@ -54,9 +54,11 @@ func BuildPrompt(c edgeagent.Case, passages []Passage, o PromptOptions) Prompt {
 	}
 }
 
-// EstimateTokens guesses the tokens of a text from its bytes: three a token,
-// which is high for English and about right for JSON full of numbers.
-func EstimateTokens(s string) int { return (len(s) + 2) / 3 }
+// bytesPerToken is low for English and about right for JSON full of numbers.
+const bytesPerToken = 3
+
+// EstimateTokens guesses the tokens of a text from its bytes.
+func EstimateTokens(s string) int { return (len(s) + bytesPerToken - 1) / bytesPerToken }
 
 var languageNames = map[string]string{"en": "English", "de": "German"}
 

@@ -198,7 +198,7 @@ func (r *run) ask(job, ctx context.Context, t *tier) (*edgeagent.Diagnosis, Then
 
 func (r *run) repair(ctx context.Context, u *turn, a Answer, fault *Fault) (*edgeagent.Diagnosis, Then) {
 	u.limit = u.attempts + 1 // one repair, not one more round of retries
-	b, fail := u.answer(ctx, &Repair{Answer: a.Text, Fault: fault.Text})
+	b, fail := u.answer(ctx, u.repairOf(a, fault))
 	if fail == nil {
 		a = b
 		d, stays := Judge(r.c, r.passages, a.Text, r.language)
