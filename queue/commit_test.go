@@ -1,8 +1,10 @@
 package queue_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -216,6 +218,32 @@ func TestDeadDiskEndsAllWriting(t *testing.T) {
 	}
 	if s := db.Storage(); s.Error == "" {
 		t.Errorf("storage = %+v, want the error", s)
+	}
+}
+
+func TestAReloadSilencesNothing(t *testing.T) {
+	o := options(dataFile(t))
+	var said bytes.Buffer
+	commits := 0
+	o.Log, o.OnCommit = slog.New(slog.NewTextHandler(&said, nil)), func(time.Duration, int) { commits++ }
+	db := open(t, o)
+	reloaded := options("elsewhere")
+	reloaded.Agent = "other-gw"
+	db.Configure(reloaded)
+	commits = 0
+	record(t, db, raise("L", "A", 2))
+	if commits != 1 {
+		t.Errorf("%d commits were told after a reload, want 1", commits)
+	}
+	if got := eventOf(t, pending(t, db, "historian")[0]).Source; got != "/plant-a/gw" {
+		t.Errorf("source %s after a reload: another numbers this epoch", got)
+	}
+	if err := db.Break(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}) // refused, see above
+	if !strings.Contains(said.String(), "can no longer be written") {
+		t.Errorf("a dead disk after a reload says %q", said.String())
 	}
 }
 

@@ -15,16 +15,15 @@ import (
 
 // DB is the open data file.
 type DB struct {
-	path      string
-	boot      boot
-	crashCost float64
-	lock      *os.File
-	bolt      *bbolt.DB
-	options   atomic.Pointer[Options]
-	work      *working // the committer's
-	ledger    ledger
-	view      atomic.Pointer[view]
-	raisedMu  sync.RWMutex // of work.raised, which readers look into
+	path     string
+	boot     boot
+	lock     *os.File
+	bolt     *bbolt.DB
+	options  atomic.Pointer[Options]
+	work     *working // the committer's
+	ledger   ledger
+	view     atomic.Pointer[view]
+	raisedMu sync.RWMutex // of work.raised, which readers look into
 
 	ops      chan op
 	stop     chan struct{}
@@ -62,7 +61,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 
 func newDB(o Options, lock *os.File) *DB {
 	db := &DB{
-		path: o.Path, boot: newBoot(), crashCost: o.CrashCostUSD, lock: lock,
+		path: o.Path, boot: newBoot(), lock: lock,
 		ops: make(chan op, maxBatch), stop: make(chan struct{}), done: make(chan struct{}),
 		jobs: make(chan struct{}, 1), failed: make(chan struct{}),
 	}
@@ -136,9 +135,13 @@ func (db *DB) takeBackLate() error {
 	return nil
 }
 
-// Configure applies what may change while the file is open.
+// Configure applies what may change while the file is open; what counts at open
+// stays as it is, see [Options].
 func (db *DB) Configure(o Options) {
 	o = o.withDefaults()
+	was := db.options.Load()
+	o.Path, o.Site, o.Agent, o.MaxSize, o.Check, o.BootID = was.Path, was.Site, was.Agent, was.MaxSize, was.Check, was.BootID
+	o.CrashCostUSD, o.Log, o.OnCommit = was.CrashCostUSD, was.Log, was.OnCommit
 	db.options.Store(&o)
 	db.ledger.configure(o)
 	if err := db.do(context.Background(), "greet new destinations", (*batch).skipGone); err != nil {

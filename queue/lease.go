@@ -206,7 +206,7 @@ func (b *batch) keepCalls(j *job, o edgeagent.Outcome) error {
 // interrupt deals with a job that was found running at open: its process ended
 // without a word, and nobody knows what it spent.
 func (b *batch) interrupt(j job) error {
-	b.undo = append(b.undo, b.db.ledger.book(b.db.crashCost))
+	b.undo = append(b.undo, b.db.ledger.book(b.o.CrashCostUSD))
 	j.Interrupts++
 	j.BootInterrupts++
 	if j.Boot == bootHash(b.o.BootID) && b.o.BootID != "" && j.BootInterrupts >= crashLimit {

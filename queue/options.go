@@ -18,8 +18,8 @@ type Destination struct {
 }
 
 // Options are what a data file needs to know. Path, Site, Agent, MaxSize,
-// Check, BootID and CrashCostUSD count at open; everything else may change
-// while the file is open, by [DB.Configure].
+// CrashCostUSD, Check, BootID, Log and OnCommit count at open; everything else
+// may change while the file is open, by [DB.Configure].
 type Options struct {
 	Path        string
 	Site, Agent string // of the events' source
