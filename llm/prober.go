@@ -107,8 +107,11 @@ func (t *tier) probe(ctx context.Context) *Error {
 	defer cancel()
 	if t.breaker.State() != gobreaker.StateClosed {
 		_, err := t.breaker.Execute(func() (Answer, error) { return Answer{}, t.sendProbe(ctx) })
-		t.onTrial.Store(t.breaker.State() == gobreaker.StateClosed)
-		return asError(err)
+		fail := asError(err)
+		if fail == nil || fail.Code != codeBreaker { // else a job tries, and its answer is proof
+			t.onTrial.Store(t.breaker.State() == gobreaker.StateClosed)
+		}
+		return fail
 	}
 	err := t.sendProbe(ctx)
 	if countingOf(err) == Counted && err != nil {

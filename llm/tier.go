@@ -23,8 +23,8 @@ type tier struct {
 	kick    chan struct{}        // wakes the prober
 	later   time.Duration        // the budgets of the providers after this one
 
-	openUntil atomic.Int64 // Unix ns; the breaker does not tell
-	onTrial   atomic.Bool  // a probe closed the breaker, no answer yet has proved it right
+	openUntil atomic.Pointer[time.Time] // the breaker does not tell
+	onTrial   atomic.Bool               // a probe closed the breaker, no answer yet has proved it right
 
 	mu        sync.Mutex
 	hold      hold
@@ -86,7 +86,8 @@ func (t *tier) readyToTrip(c gobreaker.Counts) bool {
 func (t *tier) onStateChange(_ string, _, to gobreaker.State) {
 	if to == gobreaker.StateOpen {
 		t.onTrial.Store(false)
-		t.openUntil.Store(time.Now().Add(t.o.BreakerOpenFor).UnixNano())
+		until := time.Now().Add(t.o.BreakerOpenFor)
+		t.openUntil.Store(&until)
 	}
 	select {
 	case t.changes <- to:
@@ -123,6 +124,7 @@ func (t *tier) held(now time.Time) hold {
 
 // slot waits for a free place, as long as half of the provider's budget and
 // all of the later ones' would still be left, and returns how to give it back.
+// It does not wait behind a trial.
 func (t *tier) slot(ctx context.Context) (free func(), reason string) {
 	free = func() { <-t.slots }
 	end, _ := ctx.Deadline()
@@ -132,6 +134,9 @@ func (t *tier) slot(ctx context.Context) (free func(), reason string) {
 	case t.slots <- struct{}{}:
 		return free, ""
 	default:
+	}
+	if t.breaker.State() != gobreaker.StateClosed { // whoever has the place tries a provider that may hang
+		return nil, "breaker half-open, another request tries"
 	}
 	select {
 	case t.slots <- struct{}{}:
@@ -271,7 +276,7 @@ func (t *tier) nextProbe(state gobreaker.State, now time.Time) (time.Time, bool)
 		at = t.hold.until
 	case state == gobreaker.StateOpen:
 		// One millisecond past the end: at the end itself it is still open.
-		at = time.Unix(0, t.openUntil.Load()).Add(time.Millisecond)
+		at = t.openUntil.Load().Add(time.Millisecond)
 	case state == gobreaker.StateHalfOpen:
 		at = now
 	case t.suspect == 0:

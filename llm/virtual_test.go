@@ -355,6 +355,43 @@ func TestCloudIsBackWithin35Seconds(t *testing.T) {
 	}
 }
 
+// Ollama hangs with every health check green: while a probe finds that out, an
+// alarm is answered by the next one at once.
+func TestNobodyWaitsBehindATrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		hang := func(ctx context.Context) error { _ = retry.Sleep(ctx, 240*time.Second); return unreachable() }
+		m.set(func(ctx context.Context) (llm.Answer, error) { return llm.Answer{}, hang(ctx) }, hang)
+		r := llm.New(llm.Options{Providers: []llm.ProviderOptions{m.local()}, Runbook: book{}})
+		stop := running(t, r)
+		defer stop()
+		_ = retry.Sleep(t.Context(), 20*time.Minute) // three probes of 4 minutes open it
+		for r.Status()[0].Breaker != "half-open" {
+			_ = retry.Sleep(t.Context(), time.Second)
+		}
+		synctest.Wait()
+		began := time.Now()
+		out := diagnose(t, r, caseF212())
+		if took := time.Since(began); took != 0 || !strings.Contains(out.Diagnosis.By.WhyNotFirst, "half-open") {
+			t.Errorf("answered after %v, why %q, want at once", took, out.Diagnosis.By.WhyNotFirst)
+		}
+	})
+}
+
+// A box without a clock of its own is set years forward, and sometimes back:
+// a probe's time must not move with it.
+func TestProbesFollowNoWallClock(t *testing.T) {
+	m := newModel()
+	m.set(failing(unreachable), nil)
+	o := m.options()
+	o.BreakerFailures = 1
+	r := llm.New(llm.Options{Providers: []llm.ProviderOptions{o}, Runbook: book{}})
+	diagnose(t, r, caseF212())
+	if next := r.Status()[0].NextProbe; next == nil || !strings.Contains(next.String(), "m=+") {
+		t.Errorf("next probe %v, want a time with a monotonic reading", next)
+	}
+}
+
 func TestProbesComeWhenTheBreakerLetsThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
