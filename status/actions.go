@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"edgeagent"
@@ -28,6 +29,7 @@ func (s *Server) act(do action) http.HandlerFunc {
 				commandFor(r)+"` on the gateway (Unix socket)")
 			return
 		}
+		s.patience(w)
 		status, body, err := do(w, r, by)
 		var bad *errBody
 		switch {
@@ -38,6 +40,19 @@ func (s *Server) act(do action) http.HandlerFunc {
 		default:
 			reply(w, status, body)
 		}
+	}
+}
+
+// actionTime is how long an action may take: more than the longest
+// shutdown_grace, which a reload waits for.
+const actionTime = 15 * time.Minute
+
+// patience lifts the deadlines that are for slow readers. Once the read deadline
+// has passed, the server cancels a request that is being answered.
+func (s *Server) patience(w http.ResponseWriter) {
+	rc, until := http.NewResponseController(w), time.Now().Add(actionTime)
+	if err := errors.Join(rc.SetReadDeadline(until), rc.SetWriteDeadline(until)); err != nil {
+		s.opt.Log.Debug("action with the deadlines of a page", "err", err)
 	}
 }
 
@@ -62,6 +77,8 @@ func commandFor(r *http.Request) string {
 // Limits of what people and other systems write.
 const (
 	maxKey    = 255
+	maxCode   = 64
+	maxLine   = 63 // as in the configuration
 	maxReason = 500
 	maxText   = 2000
 )
@@ -95,21 +112,38 @@ func (s *Server) raise(w http.ResponseWriter, r *http.Request, by string) (int, 
 }
 
 func checkOutside(o OutsideAlarm) error {
+	if err := checkName("code", o.Code, maxCode); err != nil {
+		return err
+	}
+	if err := checkName("line", o.Line, maxLine); o.Line != "" && err != nil {
+		return err
+	}
 	switch {
 	case o.Line == "" && o.Device == "":
 		return invalid("field %q is missing", "line")
-	case o.Code == "":
-		return invalid("field %q is missing", "code")
-	case o.Text == "":
+	case strings.TrimSpace(o.Text) == "":
 		return invalid("field %q is missing", "text")
-	case utf8.RuneCountInString(o.Code) > 64:
-		return invalid("field %q is longer than 64 characters", "code")
 	case utf8.RuneCountInString(o.Text) > maxText:
 		return invalid("field %q is longer than %d characters", "text", maxText)
 	case o.Priority < 0 || o.Priority > 4:
 		return invalid("field %q: want 1 (highest) to 4", "priority")
 	case o.Code == edgeagent.CodeDeviceStopped:
 		return invalid("field %q: %s is the agent's own", "code", o.Code)
+	default:
+		return nil
+	}
+}
+
+// checkName lets no name by that a row of a table cannot show, or that nobody
+// could type: an alarm is found by its line and code.
+func checkName(field, name string, most int) error {
+	switch {
+	case name == "":
+		return invalid("field %q is missing", field)
+	case utf8.RuneCountInString(name) > most:
+		return invalid("field %q is longer than %d characters", field, most)
+	case name != strings.TrimSpace(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return invalid("field %q: want printable characters, and no space at either end", field)
 	default:
 		return nil
 	}

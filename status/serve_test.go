@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgeagent"
@@ -170,6 +171,9 @@ func TestOutsideAlarmIsChecked(t *testing.T) {
 		`{"line":"a","code":"b","text":"c","priority":5}`, `{"line":"a","code":"b","text":"c","id":"1"}`,
 		`{"line":"a","code":"device_stopped","text":"c"}`, `{"line":"a","code":"b","text":"` + strings.Repeat("ä", 2001) + `"}`,
 		`{"line":"a","code":"b","text":"c","values":{"x":[1]}}`,
+		`{"line":"a","code":" ","text":"c"}`, `{"line":" a","code":"b","text":"c"}`, `{"line":"a","code":"b","text":" \n"}`,
+		`{"line":"a\u001b[2J","code":"b","text":"c"}`, `{"line":"a","code":"b\u202e","text":"c"}`,
+		`{"line":"` + strings.Repeat("L", 64) + `","code":"b","text":"c"}`,
 	} {
 		if status, answer := post(t, client, base+"/api/v1/alarms", body); status != 400 {
 			t.Errorf("%.60s: %d %s", body, status, answer)
@@ -387,4 +391,54 @@ func (p *slowPlant) Acknowledge(ctx context.Context, id edgeagent.ID, by string)
 		return edgeagent.Alarm{}, fmt.Errorf("the request was cancelled: %w", ctx.Err())
 	}
 	return p.plant.Acknowledge(ctx, id, by)
+}
+
+// pipes listens on pipes: real connections with deadlines, under virtual time.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
+
+func (l *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipes) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
+func (l *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+func (l *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	return ours, nil
+}
+
+// An action waits for its commit however long a worn card takes: the limits
+// for slow readers must neither cancel it half-way nor swallow its answer.
+func TestSlowActionIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &slowPlant{plant: newPlant(time.Now()), entered: make(chan struct{}), leave: make(chan struct{})}
+		l := newPipes()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- New(Options{Source: p.plant, Actions: p}).ServeSocket(ctx, l) }()
+		time.AfterFunc(2*writeTimeout, func() { close(p.leave) })
+		transport := &http.Transport{DialContext: l.dial}
+		url := "http://localhost/api/v1/alarms/" + string(idPressure) + "/ack"
+		if status, body := post(t, &http.Client{Transport: transport}, url, ""); status != 200 {
+			t.Errorf("%d %s", status, body)
+		}
+		transport.CloseIdleConnections()
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
 }
