@@ -149,6 +149,21 @@ func jobStates() []string {
 	return all
 }
 
+// openAlarms hands every open alarm to do, newest first, a page at a time: a
+// flood has more of them than should be held at once.
+func openAlarms(src AlarmSource, do func([]edgeagent.Alarm)) error {
+	for after := edgeagent.ID(""); ; {
+		page, next, err := src.Alarms("active", mostRows, after)
+		if err != nil {
+			return err
+		}
+		do(page)
+		if after = next; next == "" {
+			return nil
+		}
+	}
+}
+
 func (s *Server) apiAlarms(w http.ResponseWriter, r *http.Request) {
 	sel, err := selectRows(r, alarmStates...)
 	if err != nil {

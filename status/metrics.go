@@ -1,6 +1,7 @@
 package status
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,10 +89,15 @@ func (m *Metrics) AlarmRaised(device string) {
 }
 
 // write writes everything in the Prometheus text format.
+// It renders first and sends then: the counters are locked while they are
+// written, and a reader that takes nothing must not hold up a scan.
 func (m *Metrics) write(w io.Writer, src Source) {
-	m.series.write(w)
-	g := gauges{w: w}
+	var buf bytes.Buffer
+	m.series.write(&buf)
+	g := gauges{w: &buf}
 	g.write(src)
+	// A reader that is gone cannot be told so.
+	_, _ = w.Write(buf.Bytes())
 }
 
 // errorClass sorts an error of a request into a handful of words: a label must
@@ -177,15 +183,16 @@ func (g *gauges) devices(all []edgeagent.DeviceStatus) {
 // alarms writes nothing while the data file is not open: no figure is better
 // than a zero that is not true.
 func (g *gauges) alarms(src AlarmSource) {
-	open, _, err := src.Alarms("active", mostRows, "")
+	var by [5]int
+	err := openAlarms(src, func(page []edgeagent.Alarm) {
+		for _, a := range page {
+			if a.State.Active() {
+				by[min(max(a.Priority, 0), 4)]++
+			}
+		}
+	})
 	if err != nil {
 		return
-	}
-	var by [5]int
-	for _, a := range open {
-		if a.State.Active() {
-			by[min(max(a.Priority, 0), 4)]++
-		}
 	}
 	for p := 1; p <= 4; p++ {
 		g.put("gauge", "alarms_active", float64(by[p]), "priority", strconv.Itoa(p))

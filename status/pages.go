@@ -124,19 +124,20 @@ type nowBody struct {
 func (s *Server) nowPage(w http.ResponseWriter, r *http.Request) {
 	f := s.frame("now", "Now")
 	body := &nowBody{Diag: diagnosisLine(f.Status.Providers)}
-	open, _, err := s.opt.Source.Alarms("active", mostRows, "")
+	var first []edgeagent.Alarm // that want a person most
+	err := openAlarms(s.opt.Source, func(page []edgeagent.Alarm) {
+		first = append(first, page...)
+		sortAlarms(first)
+		body.More += max(len(first)-nowRows, 0)
+		first = first[:min(len(first), nowRows)]
+	})
 	if err != nil {
 		s.unread(f, r, "Alarms", err)
 	}
-	sortAlarms(open)
 	stopped := make(map[string]bool) // the alarm's card stands for the device
-	for i, a := range open {
+	for _, a := range first {
 		if a.Code == edgeagent.CodeDeviceStopped {
 			stopped[a.Device] = true
-		}
-		if i == nowRows {
-			body.More = len(open) - nowRows
-			break
 		}
 		v := s.advised(f.lens, a, 1)
 		s.sparks(f.lens, &v)

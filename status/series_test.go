@@ -12,6 +12,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"edgeagent"
 )
 
 func TestHistogramText(t *testing.T) {
@@ -48,6 +51,58 @@ func TestCountersNeverFallAndStayBounded(t *testing.T) {
 	s.add("y_total", 1, "label", "0")
 	if a, b := len(s.counters["y_total"]), len(s.spreads["y_seconds"]); a > maxSeries || b > maxSeries || s.counters["y_total"][`label="0"`] != 2 {
 		t.Errorf("%d counters, %d histograms", a, b)
+	}
+}
+
+// A scraper that takes nothing must not hold up a scan: counting goes on while
+// its answer waits to be read.
+func TestScraperThatTakesNothing(t *testing.T) {
+	m := NewMetrics()
+	reader, writer := io.Pipe()
+	defer reader.Close()
+	go m.write(writer, newPlant(time.Now()))
+	if _, err := reader.Read(make([]byte, 1)); err != nil { // the answer is on its way, and stays there
+		t.Fatal(err)
+	}
+	counted := make(chan struct{})
+	go func() { m.ScanDone("filler", time.Millisecond, nil); close(counted) }()
+	select {
+	case <-counted:
+	case <-time.After(5 * time.Second):
+		t.Error("a scan waits for a reader of the metrics")
+	}
+}
+
+// A flood has more alarms than one answer holds; all of them are counted.
+func TestAlarmsOfAFloodAreAllCounted(t *testing.T) {
+	p := newPlant(time.Now())
+	clear(p.alarms)
+	for i := range mostRows + 7 {
+		id := edgeagent.NewID(time.Now())
+		p.alarms[id] = edgeagent.Alarm{ID: id, State: edgeagent.AlarmUnacked, Priority: 3}
+		if i == 0 {
+			p.alarms[id] = edgeagent.Alarm{ID: id, State: edgeagent.AlarmUnacked, Priority: 1, Text: "the oldest and the worst"}
+		}
+	}
+	client, base, _ := serve(t, newServer(p), "unix")
+	resp, err := client.Get(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the oldest and the worst", fmt.Sprint(mostRows+7-nowRows) + " more alarms"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the first page does not say %q", want)
+		}
+	}
+	var b strings.Builder
+	NewMetrics().write(&b, p)
+	if want := fmt.Sprintf("alarms_active{priority=\"3\"} %d\n", mostRows+6); !strings.Contains(b.String(), want) {
+		t.Errorf("no %q in\n%s", want, b.String())
 	}
 }
 
