@@ -2,6 +2,7 @@ package llm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -79,10 +80,7 @@ func (r Row) matches(status int, text string) bool {
 }
 
 func (r Row) failure(said Said) *Error {
-	e := &Error{Class: r.Class, Status: said.Status, Code: said.Code, Message: r.Message, Policy: r.Policy}
-	if e.Code == "" {
-		e.Code = said.Type
-	}
+	e := &Error{Class: r.Class, Status: said.Status, Code: OneLine(cmp.Or(said.Code, said.Type)), Message: r.Message, Policy: r.Policy}
 	if text := OneLine(said.Text); text != "" {
 		e.Message += ": " + text
 	}

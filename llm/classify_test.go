@@ -83,6 +83,15 @@ func TestTransport(t *testing.T) {
 	}
 }
 
+// A server's own words are stored with the call: whatever it sends, they are short.
+func TestServersWordsAreBounded(t *testing.T) {
+	long := strings.Repeat("quota\n", 1<<16)
+	e := llm.Classify(nil, llm.Said{Status: 500, Code: long, Text: long})
+	if len(e.Code) > 310 || len(e.Message) > 400 || strings.Contains(e.Code, "\n") {
+		t.Errorf("code of %d bytes, message of %d", len(e.Code), len(e.Message))
+	}
+}
+
 func TestWatchTellsSilenceFromStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -151,7 +151,7 @@ func (u *turn) attempt(ctx context.Context, repair *Repair) (Answer, *Error) {
 		return Answer{}, fail
 	}
 	u.t.answered(time.Now())
-	u.pending = &call
+	a.Model, u.pending = call.Model, &call
 	return a, nil
 }
 
@@ -199,8 +199,8 @@ func (u *turn) book(req Request, a Answer, fail *Error, started time.Time) edgea
 		Outcome: edgeagent.CallOK, Status: a.Status, TokensIn: a.TokensIn, TokensOut: a.TokensOut, RequestID: a.RequestID,
 	}
 	cached, said, billable := a.CachedIn, a.Text, true
-	if a.Model != "" {
-		call.Model = a.Model
+	if model := OneLine(a.Model); model != "" {
+		call.Model = model
 	}
 	if fail != nil {
 		call.Outcome, call.Status, call.Error, call.RequestID = fail.Class, fail.Status, fail.Note(), fail.RequestID
@@ -255,11 +255,8 @@ func (u *turn) judged(fault *Fault) {
 // sign writes who made d.
 func (u *turn) sign(d *edgeagent.Diagnosis, a Answer) {
 	by := edgeagent.Provenance{
-		Provider: u.t.o.Name, Kind: u.t.o.Kind, Model: u.t.o.Model, PromptVersion: u.prompt.Version,
+		Provider: u.t.o.Name, Kind: u.t.o.Kind, Model: a.Model, PromptVersion: u.prompt.Version,
 		At: time.Now(), TookMS: time.Since(u.started).Milliseconds(), Attempts: u.attempts, WhyNotFirst: u.why(),
-	}
-	if a.Model != "" {
-		by.Model = a.Model
 	}
 	for _, c := range u.calls[u.first:] {
 		by.TokensIn += c.TokensIn
