@@ -42,7 +42,7 @@ var table = []llm.Row{
 	{Status: []int{407}, Class: edgeagent.CallConfig, Message: "the proxy wants credentials, check proxy", Policy: llm.Policy{Hold: llm.HoldAuth}},
 	{Status: []int{408}, Class: edgeagent.CallTransient, Message: "the server timed out", Policy: again},
 	{Status: []int{409}, Class: edgeagent.CallTransient, Message: "conflict", Policy: llm.Policy{Retries: 1}},
-	{Status: []int{413, 500, 503}, Words: []string{"rate limit", "rate_limit", "tokens per minute", "requests per minute", "too many requests"},
+	{Status: []int{200, 413, 500, 503}, Words: []string{"rate limit", "rate_limit", "tokens per minute", "requests per minute", "too many requests"},
 		Class: edgeagent.CallThrottled, Message: "too many requests", Policy: throttle},
 	{Status: []int{413}, Class: edgeagent.CallRequest, Message: "the request is too large", Policy: shrink},
 	{Status: []int{429}, Class: edgeagent.CallThrottled, Message: "too many requests", Policy: throttle},
@@ -169,7 +169,7 @@ func (c *Client) learn(fail *llm.Error, used dialect) {
 		if used&l.d != 0 || !slices.ContainsFunc(l.words, func(w string) bool { return strings.Contains(text, w) }) {
 			continue
 		}
-		c.dialect.Store(uint32(used | l.d))
+		c.dialect.Or(uint32(l.d))
 		fail.Policy = llm.Policy{Retries: dialects}
 		return
 	}

@@ -76,12 +76,12 @@ func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
 		return llm.Answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	a, fail := c.read(ctx, resp, watch, started)
+	a, fail := c.read(ctx, resp, key, watch, started)
 	if fail == nil {
 		return a, nil
 	}
 	c.learn(fail, d)
-	return llm.Answer{}, c.finish(fail, resp, key)
+	return llm.Answer{}, c.finish(fail, resp)
 }
 
 // Probe asks for the list of models: free, and through the same name, route,
@@ -95,19 +95,20 @@ func (c *Client) Probe(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if fail := judgeProbe(ctx, resp); fail != nil {
-		return c.finish(fail, resp, key)
+	if fail := judgeProbe(ctx, resp, key); fail != nil {
+		return c.finish(fail, resp)
 	}
 	return nil
 }
 
 // judgeProbe lets a missing list pass: not every server has one, and the
 // answer proves that an API is there.
-func judgeProbe(ctx context.Context, resp *http.Response) *llm.Error {
+func judgeProbe(ctx context.Context, resp *http.Response, key string) *llm.Error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, llm.MaxBody))
 	if err != nil {
 		return llm.Transport(ctx, err)
 	}
+	body = redact(body, key)
 	switch {
 	case llm.IsHTML(resp.Header.Get("Content-Type"), body):
 		return refusal(resp, body)
@@ -175,12 +176,18 @@ func (c *Client) key() (string, error) {
 	if key = strings.TrimSpace(key); err == nil && key == "" {
 		err = errors.New("the API key is empty")
 	}
+	if err == nil && strings.ContainsFunc(key, notInAKey) {
+		err = errors.New("the API key holds a blank, a line break or a character beyond ASCII: keep the key alone where api_key_file or api_key_env points")
+	}
 	if err != nil {
 		return "", &llm.Error{Class: edgeagent.CallAuth, Code: "no_key", Message: llm.OneLine(err.Error()),
 			Unsent: true, Policy: llm.Policy{Hold: llm.HoldKey}, Err: err}
 	}
 	return key, nil
 }
+
+// notInAKey reports characters that no header may hold, or no key does.
+func notInAKey(r rune) bool { return r <= ' ' || r > '~' }
 
 func (c *Client) client() (*http.Client, error) {
 	c.mu.Lock()
@@ -210,17 +217,22 @@ func (c *Client) drop(fail *llm.Error) {
 	}
 }
 
-// finish adds what the headers say and takes the key out of the words: some
-// servers repeat it in their error.
-func (c *Client) finish(fail *llm.Error, resp *http.Response, key string) error {
+// redact takes the key out of what a server says: some repeat it in their
+// error. It comes before any shortening, which could leave half of it.
+func redact(body []byte, key string) []byte {
+	if key == "" {
+		return body
+	}
+	return bytes.ReplaceAll(body, []byte(key), []byte("[key]"))
+}
+
+// finish adds what the headers say.
+func (c *Client) finish(fail *llm.Error, resp *http.Response) error {
 	fail.RequestID = requestID(resp.Header)
 	if fail.Status == 0 {
 		fail.Status = resp.StatusCode
 	}
 	fail.RetryAfter = llm.RetryAfter(resp.Header, time.Now())
-	if key != "" {
-		fail.Message = strings.ReplaceAll(fail.Message, key, "[key]")
-	}
 	if fail.Class == edgeagent.CallUnreachable || fail.Class == edgeagent.CallTransient {
 		c.CloseIdleConnections()
 	}

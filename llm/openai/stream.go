@@ -52,6 +52,7 @@ type answer struct {
 	llm.Answer
 	text    strings.Builder
 	refusal strings.Builder
+	key     string // to be kept out of errors
 	started time.Time
 	done    bool // the server said that it is whole
 }
@@ -59,7 +60,7 @@ type answer struct {
 // read takes the whole answer from resp. The first byte of the body decides
 // between a stream and a plain answer: servers that ignore "stream" exist, and
 // so do wrong content types.
-func (c *Client) read(ctx context.Context, resp *http.Response, watch *llm.Watch, started time.Time) (llm.Answer, *llm.Error) {
+func (c *Client) read(ctx context.Context, resp *http.Response, key string, watch *llm.Watch, started time.Time) (llm.Answer, *llm.Error) {
 	watch.Alive()
 	body := bufio.NewReader(&capped{r: io.TeeReader(resp.Body, alive{watch}), left: llm.MaxBody})
 	first := peek(body)
@@ -68,9 +69,9 @@ func (c *Client) read(ctx context.Context, resp *http.Response, watch *llm.Watch
 		if err != nil && resp.StatusCode < 300 {
 			return llm.Answer{}, llm.Transport(ctx, err)
 		}
-		return llm.Answer{}, refusal(resp, raw)
+		return llm.Answer{}, refusal(resp, redact(raw, key))
 	}
-	a := &answer{started: started}
+	a := &answer{key: key, started: started}
 	a.Status, a.RequestID = resp.StatusCode, requestID(resp.Header)
 	var err error
 	if first == '{' || first == '[' {
@@ -150,7 +151,7 @@ func (e inStream) Error() string { return e.said.Text }
 
 func (a *answer) add(c chunk) error {
 	if len(c.Error) > 0 && string(c.Error) != "null" {
-		return inStream{parseError(http.StatusOK, []byte(`{"error":`+string(c.Error)+`}`))}
+		return inStream{parseError(http.StatusOK, []byte(`{"error":`+string(redact(c.Error, a.key))+`}`))}
 	}
 	if c.Model != "" {
 		a.Model = c.Model

@@ -130,6 +130,8 @@ func TestMissingKeySendsNothing(t *testing.T) {
 		"unset":   func() (string, error) { return "", errors.New("environment variable OPENAI_API_KEY is not set") },
 		"empty":   func() (string, error) { return "", nil },
 		"newline": func() (string, error) { return " \n", nil },
+		"two":     func() (string, error) { return "sk-old\nsk-new\n", nil },
+		"quoted":  func() (string, error) { return "“sk-new”", nil },
 	} {
 		c := client(t, Options{BaseURL: s.BaseURL(), APIKey: key})
 		_, askErr := c.Ask(t.Context(), question)
@@ -150,6 +152,24 @@ func TestKeyIsNeverInAMessage(t *testing.T) {
 	_, err := c.Ask(t.Context(), question)
 	if e := failure(t, err); strings.Contains(fmt.Sprintf("%+v %s %v", *e, e, e.Note()), "secret") || !strings.Contains(e.Error(), "[key]") {
 		t.Errorf("message %q", e.Error())
+	}
+}
+
+// Words are shortened to fit a line; half a key must not be what is left.
+func TestKeyIsNotCutInHalf(t *testing.T) {
+	const key = "sk-very-secret"
+	for i := range len(key) {
+		long := strings.Repeat("x", 300-1-i) + " " + key
+		for name, step := range map[string]llmtest.Step{
+			"refusal":   llmtest.OpenAI.Refuse(401, long),
+			"in stream": llmtest.Raw(200, "text/event-stream", "data: {\"error\":{\"message\":\""+long+"\"}}\n\n"),
+		} {
+			s := llmtest.NewServer(t, llmtest.OpenAI, step)
+			_, err := client(t, Options{BaseURL: s.BaseURL(), APIKey: func() (string, error) { return key, nil }}).Ask(t.Context(), question)
+			if e := failure(t, err); strings.Contains(e.Error(), "sk") {
+				t.Errorf("%s: message %q", name, e.Error())
+			}
+		}
 	}
 }
 
@@ -176,6 +196,7 @@ func TestAnswersInManyShapes(t *testing.T) {
 		{name: "error object with 200", body: `{"error":{"message":"no credits","code":"insufficient_quota"}}`, code: "insufficient_quota", class: edgeagent.CallQuota},
 		{name: "error text with 200", body: `{"error":"overloaded"}`, class: edgeagent.CallTransient},
 		{name: "rate limit in the stream", body: "data: {\"error\":{\"message\":\"slow\",\"code\":429}}\n\n", class: edgeagent.CallThrottled},
+		{name: "rate limit in words alone", body: "data: {\"error\":{\"message\":\"Rate limit reached\",\"type\":\"requests\"}}\n\n", class: edgeagent.CallThrottled},
 		{name: "only blank lines", body: "\n\n\n", code: "cut", class: edgeagent.CallTransient},
 		{name: "plain words", contentType: "text/plain", body: "OK", code: "cut", class: edgeagent.CallTransient},
 		{name: "an array", body: `[]`, code: "cut", class: edgeagent.CallTransient},
@@ -270,7 +291,7 @@ func FuzzAnswer(f *testing.F) {
 		ctx, watch := llm.NewWatch(t.Context(), 0, time.Minute)
 		defer watch.Stop()
 		resp := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
-		a, fail := c.read(ctx, resp, watch, time.Now())
+		a, fail := c.read(ctx, resp, "", watch, time.Now())
 		if fail == nil && strings.TrimSpace(a.Text) == "" {
 			t.Error("an empty answer was taken for one")
 		}
