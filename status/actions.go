@@ -59,18 +59,21 @@ func (s *Server) patience(w http.ResponseWriter) {
 // commandFor names the command that does what was asked for over HTTP.
 func commandFor(r *http.Request) string {
 	id, name := r.PathValue("id"), r.PathValue("name")
-	verb := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-	switch {
-	case verb == "reload":
+	switch verb := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; verb {
+	case "reload":
 		return "edgeagent reload"
-	case name != "":
-		return "edgeagent devices " + verb + " " + name
-	case strings.HasPrefix(r.URL.Path, "/api/v1/jobs/"):
-		return strings.TrimSpace("edgeagent jobs " + verb + " " + id)
-	case id != "":
+	case "resume":
+		return "edgeagent devices resume " + name
+	case "ack", "unshelve":
 		return "edgeagent alarms " + verb + " " + id
-	default:
-		return "curl --unix-socket …/edgeagent.sock http://localhost" + r.URL.Path
+	case "shelve":
+		return "edgeagent alarms shelve " + id + ` --for 8h --reason "…"`
+	case "retry":
+		return "edgeagent jobs retry " + id
+	case "discard":
+		return "edgeagent jobs discard " + id + ` --reason "…"`
+	default: // has no command of its own
+		return "curl --unix-socket …/edgeagent.sock --json '{…}' http://localhost" + r.URL.Path
 	}
 }
 
