@@ -108,7 +108,7 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm) error {
 	if err := b.room(); err != nil {
 		return err
 	}
-	a.LastTime = b.lastTime(occasion{a.Device, a.Line, a.Code}, a.ID)
+	a.LastTime = b.lastTime(occasionOf(*a), a.ID)
 	if t.Key != "" {
 		if err := b.putJSON(bucketKeys, idempotencyKey(t.Key), 0, keyed{a.ID, t.KeyHash}); err != nil {
 			return err
@@ -146,9 +146,12 @@ func (b *batch) putEvidence(id edgeagent.ID, e *edgeagent.Evidence) error {
 
 // remember notes a raise for LastTime and for the flood.
 func (b *batch) remember(a edgeagent.Alarm) {
-	key := occasion{a.Device, a.Line, a.Code}
-	b.db.raisedMu.Lock()
+	key := occasionOf(a)
 	old := b.w.raised[key]
+	if n := len(old); n > 0 && !b.w.alarms[old[n-1]].State.Open() {
+		remove(b, b.w.alarms, old[n-1]) // the shelving of its name is the new one's now
+	}
+	b.db.raisedMu.Lock()
 	ids := append(append(make([]edgeagent.ID, 0, len(old)+1), old...), a.ID)
 	set(b, b.w.raised, key, ids[max(0, len(ids)-occurrences):])
 	b.db.raisedMu.Unlock()
@@ -164,7 +167,7 @@ func (b *batch) putAlarm(a edgeagent.Alarm) error {
 		return err
 	}
 	b.alarmsChanged = true
-	if a.State.Open() || a.ShelvedUntil != nil {
+	if b.w.atHand(a) {
 		set(b, b.w.alarms, a.ID, a)
 	} else {
 		remove(b, b.w.alarms, a.ID)

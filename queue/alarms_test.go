@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgeagent"
@@ -139,6 +141,47 @@ func TestOpenAlarmsAreTheSameAfterARestart(t *testing.T) {
 	if db.OpenAlarms()[1].Hint == nil {
 		t.Error("an open alarm lost its hint")
 	}
+}
+
+func TestAShelvedNameIsRememberedOnceAndUntilItsTime(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := options(path)
+		o.Retain = 2 * time.Hour
+		db := open(t, o)
+		until := time.Now().Add(time.Hour)
+		var last edgeagent.Alarm
+		for range 50 { // it chatters, which is why it was shelved
+			up := raise("L", "A", 2)
+			up.Alarm.ShelvedUntil, up.Alarm.Diagnose = &until, false
+			down := up
+			down.Kind, down.Alarm.State, down.Alarm.Revision = edgeagent.TransitionCleared, edgeagent.AlarmNormal, 2
+			last = record(t, db, up, down)[1]
+		}
+		check := func(when string, want ...edgeagent.ID) {
+			t.Helper()
+			list, _, err := db.Alarms(queue.AlarmFilter{State: "shelved"})
+			if err != nil || !slices.Equal(ids(list), want) || !slices.Equal(ids(db.OpenAlarms()), want) || db.AlarmCounts().Shelved != len(want) {
+				t.Errorf("%s: shelved %v, at hand %v, counted %d; want %v", when, ids(list), ids(db.OpenAlarms()), db.AlarmCounts().Shelved, want)
+			}
+		}
+		check("after 50 activations", last.ID)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, o)
+		check("after a restart", last.ID)
+		time.Sleep(time.Hour)
+		check("after its time")
+		time.Sleep(2 * time.Hour)
+		for range 2 { // housekeeping rides on commits
+			time.Sleep(time.Minute)
+			record(t, db, raise("M", "B", 2))
+		}
+		if _, err := db.Alarm(last.ID); !errors.Is(err, edgeagent.ErrNotFound) {
+			t.Errorf("the closed alarm reads %v, want it gone with its time", err)
+		}
+	})
 }
 
 func ids(alarms []edgeagent.Alarm) []edgeagent.ID {

@@ -99,7 +99,7 @@ func (w *working) loadAlarms(tx *bbolt.Tx) error {
 			return err
 		}
 		w.remember(a)
-		if !a.State.Open() && a.ShelvedUntil == nil {
+		if !w.atHand(a) {
 			return nil
 		}
 		hint, _, err := readRecord(tx, bucketBodies, part(a.ID, partHint))
@@ -117,8 +117,12 @@ func (w *working) loadAlarms(tx *bbolt.Tx) error {
 
 // remember notes an alarm of the file; ids rise, so the newest comes last.
 func (w *working) remember(a edgeagent.Alarm) {
-	key := occasion{a.Device, a.Line, a.Code}
-	ids := append(w.raised[key], a.ID)
+	key := occasionOf(a)
+	old := w.raised[key]
+	if n := len(old); n > 0 && !w.alarms[old[n-1]].State.Open() {
+		delete(w.alarms, old[n-1])
+	}
+	ids := append(old, a.ID)
 	w.raised[key] = ids[max(0, len(ids)-occurrences):]
 	if a.Diagnose && a.Job != "" {
 		g := groupOf(a)

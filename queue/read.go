@@ -18,7 +18,7 @@ const (
 
 // An AlarmFilter selects alarms. Lists are newest first.
 type AlarmFilter struct {
-	State string       // active (open, not shelved; the default), shelved, history (all)
+	State string       // active (open, not shelved; the default), shelved (closed ones too, as long as they hide the next), history (all)
 	Limit int          // 0 is 50, at most 1000
 	After edgeagent.ID // only older ones: the next of the page before
 }
@@ -85,7 +85,7 @@ func (db *DB) Alarms(f AlarmFilter) (list []edgeagent.Alarm, next edgeagent.ID, 
 	list = []edgeagent.Alarm{}
 	limit := limited(f.Limit)
 	if f.State != "history" {
-		for _, a := range db.view.Load().open {
+		for _, a := range db.OpenAlarms() {
 			if (f.State == "shelved") == (a.ShelvedUntil != nil) && (f.After == "" || a.ID < f.After) {
 				list = append(list, a)
 			}

@@ -148,6 +148,12 @@ func (b *batch) tidyJobs() error {
 // tidyAlarms deletes alarms that were over long ago, unless their job still
 // needs them.
 func (b *batch) tidyAlarms() error {
+	for id, a := range b.w.alarms {
+		if lapsed(a, b.now) {
+			remove(b, b.w.alarms, id)
+			b.alarmsChanged = true
+		}
+	}
 	return b.oldest(bucketAlarms, tidyAlarms, func(id edgeagent.ID) (bool, error) {
 		var a edgeagent.Alarm
 		if err := b.getJSON(bucketAlarms, string(id), &a); err != nil {

@@ -21,7 +21,7 @@ const (
 type view struct {
 	epoch   edgeagent.ID
 	counts  edgeagent.JobCounts
-	open    []edgeagent.Alarm // newest first
+	open    []edgeagent.Alarm // those at hand, newest first
 	recent  []time.Time
 	next    time.Time
 	waiting bool // next is a time
@@ -76,15 +76,20 @@ func (db *DB) NextReady() (time.Time, bool) {
 // JobCounts counts the jobs by state.
 func (db *DB) JobCounts() edgeagent.JobCounts { return db.view.Load().counts }
 
-// OpenAlarms returns every alarm that is open or shelved, newest first: what an
-// engine has to know after a restart.
-func (db *DB) OpenAlarms() []edgeagent.Alarm { return slices.Clone(db.view.Load().open) }
+// OpenAlarms returns what an engine has to know after a restart, newest first:
+// every open alarm, and of each name that is still shelved the last one, though
+// it is closed.
+func (db *DB) OpenAlarms() []edgeagent.Alarm {
+	now := time.Now()
+	return slices.DeleteFunc(slices.Clone(db.view.Load().open), func(a edgeagent.Alarm) bool { return lapsed(a, now) })
+}
 
-// AlarmCounts counts open alarms; a shelved one counts as shelved alone.
+// AlarmCounts counts the alarms of [DB.OpenAlarms]; a shelved one counts as
+// shelved alone.
 func (db *DB) AlarmCounts() edgeagent.AlarmCounts {
 	v := db.view.Load()
 	var c edgeagent.AlarmCounts
-	for _, a := range v.open {
+	for _, a := range db.OpenAlarms() {
 		switch {
 		case a.ShelvedUntil != nil:
 			c.Shelved++

@@ -19,7 +19,7 @@ type working struct {
 	ready   readyHeap
 	delayed delayedHeap
 
-	alarms map[edgeagent.ID]edgeagent.Alarm // open or shelved, with their hints
+	alarms map[edgeagent.ID]edgeagent.Alarm // those at hand, see atHand, with their hints
 	raised map[occasion][]edgeagent.ID      // last activations of every alarm, oldest first
 	flood  map[group]groupFlood
 	recent []time.Time // last raises of all, for the flood
@@ -69,6 +69,24 @@ type group struct {
 
 // An occasion names an alarm definition over all its activations.
 type occasion struct{ device, line, code string }
+
+func occasionOf(a edgeagent.Alarm) occasion { return occasion{a.Device, a.Line, a.Code} }
+
+// atHand reports whether an alarm is kept in memory: it is open, or it was
+// closed while shelved and is the last of its name, whose next activation that
+// shelving hides.
+func (w *working) atHand(a edgeagent.Alarm) bool {
+	if a.State.Open() {
+		return true
+	}
+	ids := w.raised[occasionOf(a)]
+	return a.ShelvedUntil != nil && len(ids) > 0 && ids[len(ids)-1] == a.ID
+}
+
+// lapsed reports whether a closed alarm that is at hand hides nothing any more.
+func lapsed(a edgeagent.Alarm, now time.Time) bool {
+	return !a.State.Open() && !now.Before(*a.ShelvedUntil)
+}
 
 // An entry of a heap is a job as it was at a revision. When the job has moved
 // on, the entry is stale and dropped where it is met.
