@@ -105,13 +105,14 @@ func (e *Engine) add(r *rule) {
 }
 
 // Restore takes over the open alarms of before a restart or reload, once,
-// before the first scan. Nothing is raised again. The transitions close what has
-// no definition any more.
+// before the first scan; of closed ones it takes the shelving of their name.
+// Nothing is raised again. The transitions close what has no definition any more.
 func (e *Engine) Restore(open []edgeagent.Alarm) []edgeagent.Transition {
 	open = slices.Clone(open)
 	slices.SortFunc(open, func(a, b edgeagent.Alarm) int { return cmp.Compare(a.ID, b.ID) })
 	var out []edgeagent.Transition
 	for _, a := range open {
+		e.takeShelf(a)
 		if !a.State.Open() {
 			continue
 		}
@@ -134,13 +135,16 @@ func (e *Engine) adopt(a edgeagent.Alarm) *activation {
 		act.rule.open, act.rule.restored = act, true
 		act.rule.freshUntil = e.options.At.Add(settling)
 	}
-	if a.ShelvedUntil != nil {
-		e.shelves[k] = shelf{until: *a.ShelvedUntil, reason: a.ShelveReason}
-	}
 	if a.RaisedAt.After(e.rose[a.Line]) {
 		e.rose[a.Line] = a.RaisedAt
 	}
 	return act
+}
+
+func (e *Engine) takeShelf(a edgeagent.Alarm) {
+	if a.ShelvedUntil != nil {
+		e.shelves[keyOf(a)] = shelf{until: *a.ShelvedUntil, reason: a.ShelveReason}
+	}
 }
 
 // defined reports whether something can still clear the alarm.

@@ -42,6 +42,22 @@ func TestShelve(t *testing.T) {
 	}
 }
 
+func TestShelvingOutlivesARestartWithoutItsAlarm(t *testing.T) {
+	for left, hidden := range map[time.Duration]bool{time.Minute: true, -time.Second: false} {
+		p := start(t, high())
+		until := p.now.Add(left)
+		closed := edgeagent.Alarm{ID: edgeagent.NewID(p.now), Device: "filler", Line: "L1", Code: "F212", Origin: edgeagent.OriginTag,
+			State: edgeagent.AlarmNormal, ShelvedUntil: &until, ShelveReason: "sensor on order"}
+		p.expect(p.engine.Restore([]edgeagent.Alarm{closed}), "")
+		if a := p.scan("level", 90.0)[0].Alarm; (a.ShelvedUntil != nil) != hidden || a.Diagnose == hidden {
+			t.Errorf("%v left: raised %+v, want hidden %v", left, a, hidden)
+		}
+		if n := len(p.engine.Open()); n != 1 {
+			t.Errorf("%d open, want the new one alone", n)
+		}
+	}
+}
+
 func TestShelvesOfOneNameEndTogether(t *testing.T) {
 	p := start(t)
 	var ids []edgeagent.ID
