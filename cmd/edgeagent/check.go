@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -18,6 +19,7 @@ type checkAnswer struct {
 	File    string        `json:"file"`
 	Hash    string        `json:"config_hash"`
 	Devices []deviceCheck `json:"devices"`
+	Probe   []probeResult `json:"probe,omitzero"` // with --probe, never nil then
 }
 
 type deviceCheck struct {
@@ -44,8 +46,9 @@ type tagCheck struct {
 }
 
 func newCheck(o *options) *cobra.Command {
-	return jsonFlag(&cobra.Command{
-		Use: "check", Short: "validate the configuration and print every request that would be sent; sends nothing",
+	var probe bool
+	c := jsonFlag(&cobra.Command{
+		Use: "check", Short: "validate the configuration and print every request that would be sent; sends nothing without --probe",
 		Args: exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			path := config.DefaultPath(o.configPath)
@@ -53,14 +56,42 @@ func newCheck(o *options) *cobra.Command {
 			if err != nil {
 				return configError(err)
 			}
-			answer := describe(path, cfg)
-			if o.json {
-				return printJSON(c.OutOrStdout(), answer)
-			}
-			printCheck(c.OutOrStdout(), answer)
-			return nil
+			return check(c, o, cfg, probe)
 		},
 	}, o)
+	c.Flags().BoolVar(&probe, "probe", false, "then read each device and ask each provider and upstream, once")
+	return c
+}
+
+// check prints, and asks the peers only afterwards: what is wrong may be in
+// what was printed.
+func check(c *cobra.Command, o *options, cfg *config.Config, probe bool) error {
+	out := c.OutOrStdout()
+	answer := describe(cfg.Path, cfg)
+	if !o.json {
+		printCheck(out, answer)
+	}
+	var failed error
+	if probe {
+		answer.Probe = []probeResult{}
+		fmt.Fprintln(text(o, out))
+		failed = probeAll(c, cfg, func(r probeResult) {
+			answer.Probe = append(answer.Probe, r)
+			printProbe(text(o, out), r)
+		})
+	}
+	if o.json {
+		return errors.Join(printJSON(out, answer), failed)
+	}
+	return failed
+}
+
+// text is where lines for a person go: nowhere beside a JSON document.
+func text(o *options, out io.Writer) io.Writer {
+	if o.json {
+		return io.Discard
+	}
+	return out
 }
 
 func describe(path string, cfg *config.Config) checkAnswer {

@@ -14,7 +14,7 @@ import (
 	upsync "edgeagent/sync"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/state-machines.md from the tables in the code")
+var update = flag.Bool("update", false, "rewrite golden files and docs/state-machines.md from what the code does")
 
 const machinesFile = "../../docs/state-machines.md"
 
