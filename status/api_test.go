@@ -168,14 +168,24 @@ func TestRefusals(t *testing.T) {
 
 func TestRefusedActionNamesTheCommand(t *testing.T) {
 	s := newServer(newPlant(time.Now()))
+	alarm, job := "/api/v1/alarms/"+string(idPressure), "/api/v1/jobs/"+string(idFailed)
+	const curl = "curl --unix-socket …/edgeagent.sock --json '{…}' http://localhost"
 	for path, command := range map[string]string{
-		"/api/v1/alarms/" + string(idPressure) + "/ack": "edgeagent alarms ack " + string(idPressure),
-		"/api/v1/devices/capper/resume":                 "edgeagent devices resume capper",
-		"/api/v1/jobs/" + string(idFailed) + "/retry":   "edgeagent jobs retry " + string(idFailed),
-		"/api/v1/reload": "edgeagent reload",
+		alarm + "/ack":                  "edgeagent alarms ack " + string(idPressure),
+		alarm + "/shelve":               "edgeagent alarms shelve " + string(idPressure) + ` --for 8h --reason "…"`,
+		alarm + "/unshelve":             "edgeagent alarms unshelve " + string(idPressure),
+		alarm + "/clear":                curl + alarm + "/clear",
+		"/api/v1/alarms":                curl + "/api/v1/alarms",
+		"/api/v1/devices/capper/resume": "edgeagent devices resume capper",
+		job + "/retry":                  "edgeagent jobs retry " + string(idFailed),
+		job + "/discard":                "edgeagent jobs discard " + string(idFailed) + ` --reason "…"`,
+		job + "/feedback":               curl + job + "/feedback",
+		"/api/v1/reload":                "edgeagent reload",
 	} {
-		if got := ask(t, s, "POST", path, "{}").Body.String(); !strings.Contains(got, "`"+command+"`") {
-			t.Errorf("%s: %s", path, got)
+		w := ask(t, s, "POST", path, "{}")
+		got, _ := fields(t, w.Body.Bytes(), "error")["message"].(string)
+		if w.Code != 401 || !strings.Contains(got, "`"+command+"`") {
+			t.Errorf("%s: %d %s", path, w.Code, got)
 		}
 	}
 }
