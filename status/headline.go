@@ -262,11 +262,19 @@ func because(err string) string {
 	return ": " + clip(err)
 }
 
-func sinceOf(t *time.Time) string {
-	if t == nil {
+func sinceOf(t *time.Time) string { return sinceAt(t, time.Now()) }
+
+// sinceAt says since when, in the zone of t: with the date once the time alone
+// would be taken for one of today.
+func sinceAt(t *time.Time, now time.Time) string {
+	switch {
+	case t == nil:
 		return ""
+	case now.Sub(*t) > 20*time.Hour:
+		return t.Format(" since 2 Jan 15:04")
+	default:
+		return t.Format(" since 15:04")
 	}
-	return " since " + t.Format("15:04")
 }
 
 // clip keeps one foreign sentence from filling the headline of a phone.

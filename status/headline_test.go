@@ -3,6 +3,7 @@ package status
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgeagent"
@@ -14,7 +15,7 @@ func device(name string, state edgeagent.DeviceState, link edgeagent.Link) edgea
 
 // What the headline is put together from.
 var (
-	since1102 = time.Date(2026, 11, 22, 11, 2, 0, 0, time.FixedZone("", 3600))
+	since1102 = time.Date(2000, 1, 1, 11, 2, 0, 0, time.FixedZone("", 3600)) // under virtual time it is midnight UTC
 	polling   = device("filler", edgeagent.DevicePolling, edgeagent.LinkUp)
 	stopped   = device("capper", edgeagent.DeviceStopped, edgeagent.LinkDown)
 	cloud     = edgeagent.ProviderStatus{Name: "cloud", Kind: "openai", Breaker: "closed"}
@@ -90,6 +91,10 @@ var headlineTests = []struct {
 	{"upstream down", func(s *edgeagent.Status) {
 		s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamDown, Since: &since1102, Backlog: 17}}
 	}, "degraded", "Upstream historian offline since 11:02, 17 events waiting"},
+	{"the day before yesterday is not today", func(s *edgeagent.Status) {
+		old := time.Now().UTC().Add(-50 * time.Hour)
+		s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamDown, Since: &old}}
+	}, "degraded", "Upstream historian offline since 29 Dec 22:00"},
 	{"upstream paused says why", func(s *edgeagent.Status) {
 		s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamPaused, Error: "answered 302", Backlog: 1}}
 	}, "degraded", "Upstream historian paused: answered 302, 1 event waiting"},
@@ -126,12 +131,14 @@ var headlineTests = []struct {
 func TestHeadline(t *testing.T) {
 	for _, tt := range headlineTests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := edgeagent.Status{Devices: []edgeagent.DeviceStatus{polling}, Storage: edgeagent.StorageStatus{State: edgeagent.StorageOK}}
-			tt.alter(&s)
-			got := Headline(s)
-			if got.Level != tt.level || got.Text != tt.text {
-				t.Errorf("got  %s %q\nwant %s %q", got.Level, got.Text, tt.level, tt.text)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s := edgeagent.Status{Devices: []edgeagent.DeviceStatus{polling}, Storage: edgeagent.StorageStatus{State: edgeagent.StorageOK}}
+				tt.alter(&s)
+				got := Headline(s)
+				if got.Level != tt.level || got.Text != tt.text {
+					t.Errorf("got  %s %q\nwant %s %q", got.Level, got.Text, tt.level, tt.text)
+				}
+			})
 		})
 	}
 }

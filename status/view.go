@@ -227,23 +227,12 @@ func (l lens) device(d edgeagent.DeviceStatus) deviceView {
 func (l lens) weAre(d edgeagent.DeviceStatus) string {
 	switch d.State {
 	case edgeagent.DeviceStopped:
-		return "NOT BEING READ" + l.since(d.Since) + ", machine state unknown"
+		return "NOT BEING READ" + sinceAt(d.Since, l.now) + ", machine state unknown"
 	case edgeagent.DeviceRetrying:
 		return fmt.Sprintf("retrying, %s so far", count(d.Attempt, "failure"))
 	default:
 		return string(d.State)
 	}
-}
-
-func (l lens) since(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	local := t.In(l.zone)
-	if l.now.Sub(local) > 20*time.Hour {
-		return local.Format(" since 2 Jan 15:04")
-	}
-	return local.Format(" since 15:04")
 }
 
 func linkCounts(d edgeagent.DeviceStatus) bool {
