@@ -49,9 +49,11 @@ func decodeNumber(s edgeagent.Sample, t *TagSpec, bits uint64) edgeagent.Sample 
 	if !ok {
 		return bad(s, edgeagent.ReasonNotANumber, fmt.Sprintf("0x%0*X is no BCD number: a digit is above 9", 4*t.span(), bits))
 	}
-	if s.Value = scale(t, v); !s.Value.Finite() {
+	scaled := scale(t, v)
+	if !v.Finite() || !scaled.Finite() { // before scaling, too: a clamp would make a fine number of an infinity
 		return bad(s, edgeagent.ReasonNotANumber, "the value is not a number")
 	}
+	s.Value = scaled
 	return judgeRange(s, t)
 }
 

@@ -125,10 +125,14 @@ func TestWhatIsNoNumberIsBad(t *testing.T) {
 		"BCD digit A":    {edgeagent.TypeBCD16, "\x12\x3A"},
 		"BCD digit F up": {edgeagent.TypeBCD32, "\xF0\x00\x00\x00"},
 	} {
-		tag := register1(tc.typ, "ABCD")
-		s := Decode(&tag, []byte(tc.raw))
-		if s.Quality != edgeagent.QualityBad || !s.Reason.Is(edgeagent.ReasonNotANumber) || len(s.Raw) != len(tc.raw)/2 {
-			t.Errorf("%s = %+v, want bad with its raw registers", name, s)
+		clamped := &Scaling{Raw: [2]float64{0, 27648}, Eng: [2]float64{0, 100}, Clamp: true}
+		for _, scaling := range []*Scaling{nil, clamped} {
+			tag := register1(tc.typ, "ABCD")
+			tag.Scaling = scaling
+			s := Decode(&tag, []byte(tc.raw))
+			if s.Quality != edgeagent.QualityBad || !s.Reason.Is(edgeagent.ReasonNotANumber) || !s.Value.IsNone() || len(s.Raw) != len(tc.raw)/2 {
+				t.Errorf("%s, scaling %v = %+v, want bad with its raw registers and no value", name, scaling, s)
+			}
 		}
 	}
 }
