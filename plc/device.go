@@ -169,8 +169,10 @@ func (d *device) stop(now time.Time, cause error) {
 	d.note(now, "stopped", d.reason)
 }
 
-// rest keeps to the grid of probes: one a period, whatever a probe took.
+// rest keeps to the grid of probes: one a period, whatever a probe took. What
+// the probe could read before it failed must not stay good: nobody reads on.
 func (d *device) rest(now time.Time, _ error) {
+	d.mark, d.grade = d.reason, edgeagent.QualityBad
 	d.next = gridAfter(d.next, d.spec.ResumeEvery, now)
 }
 

@@ -292,6 +292,30 @@ func TestWhatWasReadBeforeAFailureIsDelivered(t *testing.T) {
 	})
 }
 
+func TestProbeThatFailsHalfwayLeavesNoTagGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.ResumeEvery = 5 * time.Minute
+		spec.Tags = []TagSpec{word("first", 100), word("second", 5000)}
+		r := run(t, &fakeDriver{answer: dead}, nil, spec)
+		r.until(2 * time.Minute)
+		r.driver.set(func(_ uint8, r Request) error {
+			if r.Offset == 5000 {
+				return errDead
+			}
+			return nil
+		})
+		r.takeScans()
+		r.until(7 * time.Minute)
+		if first := r.latest("filler")["first"]; first.Quality != edgeagent.QualityBad || !first.Reason.Is(edgeagent.ReasonDeviceStopped) {
+			t.Errorf("first = %+v, want bad: its device is still stopped", first)
+		}
+		if s := r.status("filler"); s.State != edgeagent.DeviceStopped || s.Tags.Bad != 2 {
+			t.Errorf("status = %+v, want stopped with two bad tags", s)
+		}
+	})
+}
+
 func TestUnreadableTagSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := filler()
