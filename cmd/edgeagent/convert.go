@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,11 +114,20 @@ func alarmRules(cfg *config.Config) []alarm.Rule {
 			rules = append(rules, alarm.Rule{
 				Device: d.Name, Line: d.Line, Area: cfg.Line(d.Line).Area, Code: a.Code, When: a.When, Clear: a.Clear,
 				OnDelay: a.OnDelay, OffDelay: a.OffDelay, Priority: a.Priority, Text: a.Text,
-				Context: a.Context, InhibitedBy: a.InhibitedBy, Diagnose: a.Diagnose,
+				Context: a.Context, InhibitedBy: a.InhibitedBy, Diagnose: a.Diagnose, Safety: onSafety(a, d.Tags),
 			})
 		}
 	}
 	return rules
+}
+
+var words = regexp.MustCompile(`[a-z_][a-z0-9_]*`)
+
+// onSafety reports whether an alarm speaks of a safety function: a tag of its
+// expressions is one. Then no model's advice is shown.
+func onSafety(a config.Alarm, tags []config.Tag) bool {
+	named := words.FindAllString(a.When+" "+a.Clear, -1)
+	return slices.ContainsFunc(tags, func(t config.Tag) bool { return t.Safety && slices.Contains(named, t.Name) })
 }
 
 // areas returns the area of every line that a device stands in.
