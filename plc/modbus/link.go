@@ -30,6 +30,9 @@ import (
 
 const defaultTimeout = time.Second
 
+// longAgo is the deadline that ends a read in progress.
+var longAgo = time.Unix(1, 0)
+
 // Options describe an endpoint.
 type Options struct {
 	Addr    string        // HOST:PORT
@@ -161,8 +164,16 @@ func (l *Link) request(ctx context.Context, unit uint8, r plc.Request) ([]byte, 
 		l.drop()
 		return nil, fmt.Errorf("set the deadline of a request to %s: %w", l.o.Addr, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.SetDeadline(longAgo)
+		close(cut)
+	})
+	defer func() {
+		if !stop() {
+			<-cut // or it would cut the next request, which set its deadline before
+		}
+	}()
 	l.packager.unit, l.heard = unit, false
 	payload, err := l.call(r)
 	if err == nil {

@@ -328,6 +328,52 @@ func TestContextCutsAReadInProgress(t *testing.T) {
 	}
 }
 
+// lateCut is a connection whose last read ends a context, and that takes its
+// time over the deadline that comes of it.
+type lateCut struct {
+	net.Conn
+	end     context.CancelFunc
+	cutting chan struct{}
+	cut     atomic.Bool
+}
+
+func (c *lateCut) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if len(b) < headerSize { // the rest of the frame
+		c.end()
+		<-c.cutting
+	}
+	return n, err
+}
+
+func (c *lateCut) SetDeadline(at time.Time) error {
+	if at.Equal(longAgo) {
+		close(c.cutting)
+		time.Sleep(20 * time.Millisecond)
+		defer c.cut.Store(true)
+	}
+	return c.Conn.SetDeadline(at)
+}
+
+func TestContextThatEndsWithAnAnswerDoesNotCutTheNextRead(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	conn := &lateCut{end: cancel, cutting: make(chan struct{})}
+	l := New(Options{Addr: listen(t).addr, Timeout: patience, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var err error
+		conn.Conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+		return conn, err
+	}})
+	got, err := l.Read(ctx, 1, holding(100, 2))
+	if err != nil || !conn.cut.Load() {
+		t.Errorf("read = %v with the cut done: %v; want an answer, and nothing left behind that cuts a later one", err, conn.cut.Load())
+	}
+	wantOracle(t, holding(100, 2), got)
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBitsOfBothAreas(t *testing.T) {
 	p := listen(t)
 	l := link(t, p.addr)
