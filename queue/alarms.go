@@ -72,7 +72,7 @@ func (b *batch) seen(t edgeagent.Transition) (edgeagent.Alarm, bool, error) {
 	var k keyed
 	err := b.getJSON(bucketKeys, idempotencyKey(t.Key), &k)
 	switch {
-	case errors.Is(err, edgeagent.ErrNotFound):
+	case errors.Is(err, edgeagent.ErrNotFound), errors.Is(err, errDamaged): // as ByKey has it
 		return edgeagent.Alarm{}, false, nil
 	case err != nil:
 		return edgeagent.Alarm{}, false, err
@@ -83,6 +83,15 @@ func (b *batch) seen(t edgeagent.Transition) (edgeagent.Alarm, bool, error) {
 	}
 	a, err := b.alarm(k.Alarm)
 	return a, err == nil, err
+}
+
+// putKey stores an idempotency key, so that each finds the other: the alarm by
+// its key, and the key that has to go with the alarm.
+func (b *batch) putKey(id edgeagent.ID, t edgeagent.Transition) error {
+	key := idempotencyKey(t.Key)
+	return errors.Join(
+		b.putJSON(bucketKeys, key, 0, keyed{id, t.KeyHash}),
+		b.put(bucketBodies, part(id, partKey), 0, []byte(key)))
 }
 
 // keyed is the record of an idempotency key.
@@ -110,7 +119,7 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm) error {
 	}
 	a.LastTime = b.lastTime(occasionOf(*a), a.ID)
 	if t.Key != "" {
-		if err := b.putJSON(bucketKeys, idempotencyKey(t.Key), 0, keyed{a.ID, t.KeyHash}); err != nil {
+		if err := b.putKey(a.ID, t); err != nil {
 			return err
 		}
 	}

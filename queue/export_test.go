@@ -20,6 +20,15 @@ func FutureSchema(tx *bbolt.Tx) error {
 	return tx.Bucket([]byte{bucketMeta}).Put([]byte(keySchema), rec)
 }
 
+// Names returns how many names of alarms and groups of lines are remembered.
+func (db *DB) Names(ctx context.Context) (alarms, groups int) {
+	_ = db.do(ctx, "count", func(b *batch) error {
+		alarms, groups = len(b.w.raised), len(b.w.flood)
+		return nil
+	})
+	return alarms, groups
+}
+
 // Hold keeps the committer busy until release is closed; held is closed when it is.
 func (db *DB) Hold(ctx context.Context, held, release chan struct{}) error {
 	return db.do(ctx, "hold", func(*batch) error {

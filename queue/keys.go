@@ -36,6 +36,7 @@ const (
 const (
 	partEvidence  = 'e' // of an alarm
 	partHint      = 'h' // of an alarm
+	partKey       = 'i' // of an alarm from outside: its key in bucket k, to go with it
 	partOpening   = 'o' // of a job: line and group
 	partTimeline  = 't' // of a job, numbered
 	partCase      = 'c'

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -27,6 +28,7 @@ func (b *batch) tidy() error {
 		return nil
 	}
 	b.w.tidied, b.w.untidy = b.now, false
+	b.tidyFloods()
 	return errors.Join(b.tidyOutbox(), b.tidyJobs(), b.tidyAlarms())
 }
 
@@ -128,6 +130,16 @@ func (b *batch) forgetStream(s streamKey) {
 	}
 }
 
+// tidyFloods forgets the groups that were quiet for so long that they remember
+// nothing: an alarm from outside may name any line.
+func (b *batch) tidyFloods() {
+	for g, f := range b.w.flood {
+		if last := f.raises[len(f.raises)-1]; b.now.Sub(last) >= max(floodWindow, b.o.FloodWindow) {
+			remove(b, b.w.flood, g)
+		}
+	}
+}
+
 // tidyJobs deletes jobs that were finished long ago.
 func (b *batch) tidyJobs() error {
 	return b.oldest(bucketJobs, tidyJobs, func(id edgeagent.ID) (bool, error) {
@@ -164,9 +176,35 @@ func (b *batch) tidyAlarms() error {
 		if open || busy || b.now.Sub(lastChange(a)) < b.o.Retain {
 			return false, nil
 		}
-		b.drop(bucketAlarms, string(id))
-		return true, b.dropBodies(id)
+		return true, b.dropAlarm(a)
 	})
+}
+
+// dropAlarm deletes an alarm with all that was kept for it.
+func (b *batch) dropAlarm(a edgeagent.Alarm) error {
+	key, _, err := b.get(bucketBodies, part(a.ID, partKey))
+	switch {
+	case err == nil:
+		b.drop(bucketKeys, string(key))
+	case !errors.Is(err, edgeagent.ErrNotFound) && !errors.Is(err, errDamaged):
+		return err
+	}
+	b.forget(a)
+	b.drop(bucketAlarms, string(a.ID))
+	return b.dropBodies(a.ID)
+}
+
+// forget takes an alarm out of those that LastTime looks for.
+func (b *batch) forget(a edgeagent.Alarm) {
+	b.db.raisedMu.Lock()
+	defer b.db.raisedMu.Unlock()
+	key := occasionOf(a)
+	ids := slices.DeleteFunc(slices.Clone(b.w.raised[key]), func(id edgeagent.ID) bool { return id == a.ID })
+	if len(ids) == 0 {
+		remove(b, b.w.raised, key)
+		return
+	}
+	set(b, b.w.raised, key, ids)
 }
 
 func lastChange(a edgeagent.Alarm) time.Time {
@@ -179,23 +217,32 @@ func lastChange(a edgeagent.Alarm) time.Time {
 	return at
 }
 
+// dropBodies deletes all bodies of an object, readable or not.
 func (b *batch) dropBodies(id edgeagent.ID) error {
-	return b.scan(bucketBodies, string(id), func(key string, _ []byte) error {
-		b.drop(bucketBodies, key)
-		return nil
-	})
-}
-
-// oldest offers the first ids of a bucket for deletion. Ids sort by age, so it
-// ends at the first one that is too young to be looked at.
-func (b *batch) oldest(bucket byte, limit int, visit func(edgeagent.ID) (dropped bool, err error)) error {
-	ids, err := b.firstIDs(bucket, limit)
+	tx, err := b.reader()
 	if err != nil {
 		return err
 	}
-	dropped := 0
+	c := tx.Bucket([]byte{bucketBodies}).Cursor()
+	for k, _ := c.Seek([]byte(id)); strings.HasPrefix(string(k), string(id)); k, _ = c.Next() {
+		b.drop(bucketBodies, string(k))
+	}
+	for name := range b.puts { // written by this batch
+		if key, ours := strings.CutPrefix(name, string(bucketBodies)); ours && strings.HasPrefix(key, string(id)) {
+			b.drop(bucketBodies, key)
+		}
+	}
+	return nil
+}
+
+// oldest offers the next old ids of a bucket for deletion.
+func (b *batch) oldest(bucket byte, limit int, visit func(edgeagent.ID) (dropped bool, err error)) error {
+	ids, more, err := b.nextIDs(bucket, limit)
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
-		ok, err := visit(id)
+		dropped, err := visit(id)
 		if errors.Is(err, errDamaged) {
 			b.o.Log.Error("a record cannot be read and stays", "id", id, "error", err)
 			continue
@@ -203,28 +250,30 @@ func (b *batch) oldest(bucket byte, limit int, visit func(edgeagent.ID) (dropped
 		if err != nil {
 			return fmt.Errorf("%c/%s: %w", bucket, id, err)
 		}
-		if ok {
-			dropped++
-		}
+		b.w.untidy = b.w.untidy || dropped && more
 	}
-	b.w.untidy = b.w.untidy || dropped == limit
 	return nil
 }
 
-func (b *batch) firstIDs(bucket byte, limit int) ([]edgeagent.ID, error) {
+// nextIDs returns the old ids that are looked at next, and whether there are
+// more of them. Ids sort by age. It goes on where it stopped the last time: what
+// has to stay, as an alarm that nobody ever clears, must not keep what is behind it.
+func (b *batch) nextIDs(bucket byte, limit int) (ids []edgeagent.ID, more bool, err error) {
 	tx, err := b.reader()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var ids []edgeagent.ID
 	c := tx.Bucket([]byte{bucket}).Cursor()
-	for k, _ := c.First(); k != nil && len(ids) < limit; k, _ = c.Next() {
-		if b.now.Sub(edgeagent.ID(k).Time()) < b.o.Retain {
-			break
+	k, _ := c.Seek([]byte(b.w.tidyAt[bucket]))
+	for ; k != nil && b.now.Sub(edgeagent.ID(k).Time()) >= b.o.Retain; k, _ = c.Next() {
+		if len(ids) == limit {
+			b.w.tidyAt[bucket] = edgeagent.ID(k)
+			return ids, true, nil
 		}
 		ids = append(ids, edgeagent.ID(k))
 	}
-	return ids, nil
+	delete(b.w.tidyAt, bucket) // from the beginning again
+	return ids, false, nil
 }
 
 // room refuses new alarms when the file is full to its quota. What is left

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,74 @@ func TestFinishedJobsAndClosedAlarmsGoAfterTheirTime(t *testing.T) {
 		}
 		if next := record(t, db, raise("L", "DONE", 1))[0]; next.LastTime != nil {
 			t.Errorf("last time = %+v, want none: it is gone", next.LastTime)
+		}
+	})
+}
+
+// gone is a transition of an alarm that is over.
+func gone(code string) edgeagent.Transition {
+	up := raise("L-"+code, code, 2)
+	up.Alarm.State, up.Alarm.Diagnose = edgeagent.AlarmNormal, false
+	return up
+}
+
+func TestWhatStaysKeepsNothingBehindIt(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := options(path)
+		o.Retain = time.Hour
+		db := open(t, o)
+		var all []edgeagent.Transition
+		for i := range 300 { // more than one look at the file
+			up := raise("L", fmt.Sprint("FOR-EVER", i), 2)
+			up.Alarm.Diagnose = false
+			all = append(all, up)
+		}
+		over := gone("OVER")
+		record(t, db, append(all, over)...)
+		time.Sleep(2 * time.Hour)
+		for range 10 {
+			time.Sleep(time.Minute)
+			if err := db.AgentStarted(t.Context(), nil); err != nil { // housekeeping rides on it
+				t.Fatal(err)
+			}
+		}
+		if _, err := db.Alarm(over.Alarm.ID); !errors.Is(err, edgeagent.ErrNotFound) {
+			t.Errorf("the alarm behind those that stay reads %v, want it gone", err)
+		}
+		if got := len(db.OpenAlarms()); got != 300 {
+			t.Errorf("%d open alarms, want 300", got)
+		}
+	})
+}
+
+func TestKeysAndNamesGoWithTheirAlarms(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := options(path)
+		o.Retain = time.Hour
+		db := open(t, o)
+		keyed := func() edgeagent.Transition {
+			up := gone("OUTSIDE")
+			up.Alarm.Origin, up.Key, up.KeyHash = edgeagent.OriginOutside, "key", "body"
+			return up
+		}
+		first := record(t, db, keyed(), raise("L", "DIAGNOSED", 2))[0]
+		if again := record(t, db, keyed())[0]; again.ID != first.ID {
+			t.Fatalf("the same key made alarm %s beside %s", again.ID, first.ID)
+		}
+		time.Sleep(2 * time.Hour)
+		if err := db.AgentStarted(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, known := db.ByKey("key"); known {
+			t.Error("the key outlives its alarm")
+		}
+		if names, groups := db.Names(t.Context()); names != 1 || groups != 0 {
+			t.Errorf("%d names and %d groups are remembered, want the open alarm's name alone", names, groups)
+		}
+		if again := record(t, db, keyed())[0]; again.ID == first.ID {
+			t.Error("a key whose alarm is gone makes no new one")
 		}
 	})
 }

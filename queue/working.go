@@ -22,9 +22,10 @@ type working struct {
 	alarms map[edgeagent.ID]edgeagent.Alarm // those at hand, see atHand, with their hints
 	raised map[occasion][]edgeagent.ID      // last activations of every alarm, oldest first
 	flood  map[group]groupFlood
-	recent []time.Time // last raises of all, for the flood
-	tidied time.Time   // when tidy looked last
-	untidy bool        // and whether it left something
+	recent []time.Time           // last raises of all, for the flood
+	tidied time.Time             // when tidy looked last
+	untidy bool                  // and whether it left something
+	tidyAt map[byte]edgeagent.ID // bucket → where it goes on; empty: at the first
 
 	last    map[streamKey]uint64 // newest number of each stream
 	floor   map[streamKey]uint64 // up to here events were deleted
@@ -41,6 +42,7 @@ func newWorking() *working {
 		groups:  make(map[group]edgeagent.ID),
 		alarms:  make(map[edgeagent.ID]edgeagent.Alarm),
 		flood:   make(map[group]groupFlood),
+		tidyAt:  make(map[byte]edgeagent.ID),
 		raised:  make(map[occasion][]edgeagent.ID),
 		last:    make(map[streamKey]uint64),
 		floor:   make(map[streamKey]uint64),
