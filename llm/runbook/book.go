@@ -22,6 +22,7 @@ const (
 	maxFile    = 8 << 20 // bytes
 	maxFiles   = 2000
 	maxEntries = 20000
+	maxEntry   = 16 << 10 // bytes
 )
 
 // Book is a loaded runbook. The zero Book is empty and answers from the tags
@@ -169,6 +170,7 @@ func (b *Book) add(e *entry) {
 		b.problem(e.file, e.line, "left out: the runbook has more than %d entries", maxEntries)
 		return
 	}
+	e.title = clipped(e.title)
 	e.screen()
 	for _, f := range e.filtered {
 		b.problem(e.file, e.line, "%s of entry %s", f, e.name())

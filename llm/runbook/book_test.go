@@ -187,6 +187,10 @@ func TestBrokenFilesHideNoOther(t *testing.T) {
 		"unknown column":       {"x.csv", "code,cause,colour\nX1,Foam,red\n", `column "colour" is not used`},
 		"scope in a table":     {"x.csv", "code,applies_to,cause\nX1,filler,Foam\n", `x.csv:2: applies_to "filler" is not understood`},
 		"bypass in a book":     {"x.md", "## X1 Guard\n1. Bridge the door switch.\n2. Look.\n", "x.md:1: check 1 removed: it would defeat a safety function"},
+		"log as an entry":      {"x.md", "## X1 Title\n" + strings.Repeat("a line\n", maxEntry/4), "x.md:1: entry X1 is longer than"},
+		"endless list":         {"x.md", "## X1 Title\n" + strings.Repeat("- b\n", maxEntry), "x.md:1: entry X1 is longer than"},
+		"endless item":         {"x.md", "## X1 Title\n- b\n" + strings.Repeat("a line\n", maxEntry/4), "x.md:1: entry X1 is longer than"},
+		"quote not closed":     {"x.csv", "code,cause\nX1,\"Foam\n" + strings.Repeat("X2,Foam\n", maxEntry/4), "x.csv:2: row left out: longer than"},
 		"too large":            {"x.md", strings.Repeat("x", maxFile+1), "left out: larger than"},
 	} {
 		t.Run(name, func(t *testing.T) {

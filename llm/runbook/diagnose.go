@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ const (
 	maxSimilar = 2 // entries quoted that are not for this machine
 	maxMoved   = 5
 	maxMissing = 6
+	maxShown   = 1000 // characters of one cause or check: a hint is stored with every alarm
 )
 
 // Hint is the first answer to an alarm, given when it rises: the same as
@@ -184,7 +186,7 @@ func (w *writer) entries(list []*entry, a edgeagent.Alarm) {
 	}
 	if len(w.d.Causes) == 0 { // an entry of text and checks alone still has to be named as the source
 		e := list[0]
-		w.d.Causes = append(w.d.Causes, edgeagent.Cause{Cause: firstOf(e.text, e.title), Likelihood: edgeagent.Possible, Evidence: evidence, Sources: []string{e.id}})
+		w.d.Causes = append(w.d.Causes, edgeagent.Cause{Cause: llm.Clean(cmp.Or(e.text, e.title), maxShown), Likelihood: edgeagent.Possible, Evidence: evidence, Sources: []string{e.id}})
 	}
 }
 
@@ -198,11 +200,11 @@ func (w *writer) quote(e *entry, evidence []string, frame string) {
 			c.Likelihood = edgeagent.Possible // likely there says little here
 		}
 		w.d.Causes = append(w.d.Causes, edgeagent.Cause{
-			Cause: fmt.Sprintf(frame, c.Cause), Likelihood: c.Likelihood, Evidence: evidence, Sources: []string{e.id},
+			Cause: fmt.Sprintf(frame, llm.Clean(c.Cause, maxShown)), Likelihood: c.Likelihood, Evidence: evidence, Sources: []string{e.id},
 		})
 	}
 	for _, c := range e.checks {
-		w.d.Checks = append(w.d.Checks, fmt.Sprintf(frame, c))
+		w.d.Checks = append(w.d.Checks, fmt.Sprintf(frame, llm.Clean(c, maxShown)))
 	}
 	if e.drawing != "" || e.part != "" {
 		w.d.Checks = append(w.d.Checks, fmt.Sprintf(frame, w.reference(e)))
@@ -258,7 +260,7 @@ func (w *writer) noEntry(similar []*entry) {
 	evidence := []string{first.Alarm.Name()}
 	for _, e := range similar[:min(len(similar), maxSimilar)] {
 		frame := w.s.similar
-		if len(e.codes) == 0 && e.matches(w.b.placeOf(first.Alarm, w.c)) != 0 {
+		if e.matches(w.b.placeOf(first.Alarm, w.c)) != 0 {
 			frame = w.s.byWords
 		}
 		w.quote(e, evidence, frame)
@@ -322,13 +324,4 @@ func compact(in []string) []string {
 		}
 	}
 	return out
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }

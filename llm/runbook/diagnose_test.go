@@ -264,6 +264,31 @@ func TestSimilarByWords(t *testing.T) {
 	}
 }
 
+// What is written of this machine is not called another's.
+func TestOtherCodeOfThisMachine(t *testing.T) {
+	b := folder(t, map[string]string{"a.md": "---\napplies_to: [device:filler]\n---\n## F212 Level sensor unstable\n- Foam on the level sensor\n"})
+	for device, frame := range map[string]string{"filler": english.byWords, "pump": english.similar} {
+		a := alarm(device, "F299")
+		a.Text = "Level sensor unstable"
+		d := b.Hint(a, nil, "Line-1")
+		if len(d.Causes) != 1 || d.Causes[0].Cause != fmt.Sprintf(frame, "Foam on the level sensor") || !d.InsufficientEvidence {
+			t.Errorf("%s: %+v", device, d.Causes)
+		}
+	}
+}
+
+// A hint is in every alarm's commit: an essay in the runbook must not be.
+func TestLongEntriesAreShortened(t *testing.T) {
+	long := strings.Repeat("words ", 1000)
+	b := folder(t, map[string]string{"a.md": "## F212 " + long + "\n" + long, "b.md": "## F213 Level\n- " + long + "\n1. " + long})
+	for _, code := range []string{"F212", "F213"} {
+		d := b.Hint(alarm("filler", code), nil, "Line-1")
+		if all := fmt.Sprint(d.Summary, d.Causes, d.Checks); len(d.Causes) != 1 || len(all) > 3*maxShown {
+			t.Errorf("%s: %d causes, %d bytes", code, len(d.Causes), len(all))
+		}
+	}
+}
+
 func TestPassagesAreExactFirst(t *testing.T) {
 	b := folder(t, map[string]string{
 		"a.md": "## F212 Level\n- Foam\n## A101 Eye\n- Bottle in front of the level eye\n", "b.md": "# Level words\nLevel something level.\n",

@@ -65,6 +65,7 @@ type markdown struct {
 	now    *entry // being filled
 	part   part
 	item   *string // that a continuation line belongs to
+	size   int     // of now, in bytes
 	fence  bool
 	blank  bool // the line before was empty
 	used   map[string]bool
@@ -93,7 +94,7 @@ func (m *markdown) begin(codes []string, title string, line int) {
 		file: m.file, line: line, title: title, codes: codes,
 		owner: m.fm.text("owner"), reviewed: m.fm.text("reviewed"), drawing: m.fm.text("drawing"), part: m.fm.text("part"),
 	}
-	m.part, m.item, m.blank = partText, nil, false
+	m.part, m.item, m.size, m.blank = partText, nil, 0, false
 	for _, c := range codes {
 		m.used[c] = true
 	}
@@ -152,7 +153,9 @@ func (m *markdown) content(line string) {
 	case bullet.MatchString(line):
 		m.listItem(bullet.FindStringSubmatch(line)[1], partCauses)
 	case m.item != nil && (!m.blank || line[0] == ' ' || line[0] == '\t'):
-		*m.item += " " + plainText(trimmed)
+		if m.fits(trimmed) {
+			*m.item += " " + plainText(trimmed)
+		}
 	default:
 		m.item = nil
 		m.addText(trimmed)
@@ -165,6 +168,9 @@ func (m *markdown) listItem(text string, byMark part) {
 	p := m.part
 	if p == partText {
 		p = byMark
+	}
+	if !m.fits(text) {
+		return
 	}
 	text = plainText(text)
 	switch p {
@@ -180,7 +186,21 @@ func (m *markdown) listItem(text string, byMark part) {
 	}
 }
 
+// fits counts what is to be added to the entry. A log that was saved here by
+// mistake is one endless entry: its end is left out, and said once.
+func (m *markdown) fits(text string) bool {
+	before := m.size
+	m.size += len(text) + 1
+	if before <= maxEntry && m.size > maxEntry {
+		m.b.problem(m.file, m.now.line, "entry %s is longer than %d bytes: the rest of it is left out", m.now.name(), maxEntry)
+	}
+	return m.size <= maxEntry
+}
+
 func (m *markdown) addText(line string) {
+	if !m.fits(line) {
+		return
+	}
 	line = plainText(line)
 	if m.part == partSafety {
 		m.now.safety = joinText(m.now.safety, line)

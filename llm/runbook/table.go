@@ -47,6 +47,10 @@ func (b *Book) readTable(file, text string) {
 			b.problem(file, line, "row is not readable: %v", err)
 			continue
 		}
+		if len(strings.Join(row, "")) > maxEntry {
+			b.problem(file, line, "row left out: longer than %d bytes; is a quote not closed?", maxEntry)
+			continue
+		}
 		b.readRow(file, line, columns, row)
 	}
 }
