@@ -112,6 +112,7 @@ func (e *Engine) Restore(open []edgeagent.Alarm) []edgeagent.Transition {
 	slices.SortFunc(open, func(a, b edgeagent.Alarm) int { return cmp.Compare(a.ID, b.ID) })
 	var out []edgeagent.Transition
 	for _, a := range open {
+		e.boundShelf(&a)
 		e.takeShelf(a)
 		if !a.State.Open() {
 			continue
@@ -139,6 +140,15 @@ func (e *Engine) adopt(a edgeagent.Alarm) *activation {
 		e.rose[a.Line] = a.RaisedAt
 	}
 	return act
+}
+
+// boundShelf lets no shelving outlast what one may: it was stored by a clock
+// that may have been years ahead.
+func (e *Engine) boundShelf(a *edgeagent.Alarm) {
+	latest := e.options.At.Add(e.options.MaxShelve).Round(0)
+	if a.ShelvedUntil != nil && a.ShelvedUntil.After(latest) {
+		a.ShelvedUntil = &latest
+	}
 }
 
 func (e *Engine) takeShelf(a edgeagent.Alarm) {

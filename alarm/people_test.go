@@ -58,6 +58,19 @@ func TestShelvingOutlivesARestartWithoutItsAlarm(t *testing.T) {
 	}
 }
 
+// A clock that was years ahead when an alarm was shelved must not hide it for years.
+func TestShelvingEndsThoughTheClockWasAhead(t *testing.T) {
+	p := start(t, high())
+	until := p.now.AddDate(10, 0, 0)
+	a := edgeagent.Alarm{ID: edgeagent.NewID(p.now), Line: "L9", Code: "X", Origin: edgeagent.OriginOutside,
+		State: edgeagent.AlarmUnacked, Observed: edgeagent.ObservedLive, ShelvedUntil: &until, ShelveReason: "sensor on order"}
+	p.expect(p.engine.Restore([]edgeagent.Alarm{a}), "")
+	if got := p.engine.Open()[0].ShelvedUntil; got == nil || got.After(p.now.Add(defaultMaxShelve)) {
+		t.Errorf("shelved until %v, want at most %v from now", got, defaultMaxShelve)
+	}
+	p.expect(p.wait(defaultMaxShelve+time.Minute), "unshelved L9/X")
+}
+
 func TestShelvesOfOneNameEndTogether(t *testing.T) {
 	p := start(t)
 	var ids []edgeagent.ID
