@@ -68,7 +68,7 @@ func (a *attempt) await(ctx context.Context, cancel context.CancelCauseFunc, got
 	case ans := <-got:
 		return ans
 	case <-overdue:
-		a.o.Dump(a.lease.Job, stacks())
+		a.o.Log.Error("goroutines of an overdue diagnosis", "job", a.lease.Job, "stack", string(stacks()))
 		cancel(errDeadline)
 	case <-ctx.Done():
 	}
@@ -125,6 +125,7 @@ func (a *attempt) retry(outcome, code string, ans answer) string {
 // more without a wait.
 func (a *attempt) write(what, outcome string, f func(context.Context) error) string {
 	log := a.o.Log.With("job", a.lease.Job, "what", what)
+	var said string
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		last := a.work.Err() != nil
 		err := f(a.store)
@@ -138,7 +139,10 @@ func (a *attempt) write(what, outcome string, f func(context.Context) error) str
 			log.Error("the data file did not take the result before the stop; it is lost", "err", err)
 			return OutcomeLost
 		}
-		log.Warn("the data file did not take the result; trying again", "err", err, "wait", wait)
+		if err.Error() != said { // a full disk says the same for hours
+			said = err.Error()
+			log.Warn("the data file did not take the result; trying on", "err", err)
+		}
 		a.wait(a.work, nil, wait)
 	}
 }

@@ -63,9 +63,6 @@ type Options struct {
 	Log   *slog.Logger
 	// OnJob is told how each attempt ended and how long it took.
 	OnJob func(outcome string, took time.Duration)
-	// Dump receives the stacks of all goroutines, once for each diagnosis that
-	// overran its deadline. Nil logs them.
-	Dump func(job edgeagent.ID, stack []byte)
 }
 
 // Worker leases jobs and has them diagnosed.
@@ -84,11 +81,6 @@ func New(o Options) *Worker {
 	}
 	if o.OnJob == nil {
 		o.OnJob = func(string, time.Duration) {}
-	}
-	if o.Dump == nil {
-		o.Dump = func(job edgeagent.ID, stack []byte) {
-			o.Log.Error("goroutines of an overdue diagnosis", "job", job, "stack", string(stack))
-		}
 	}
 	return &Worker{o: o}
 }

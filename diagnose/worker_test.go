@@ -345,16 +345,10 @@ func TestEndsOfAnAttempt(t *testing.T) {
 				s.fail = tt.fail
 				var log bytes.Buffer
 				var outcomes []string
-				dumps := 0
 				o := Options{Jobs: s, Ready: s, Diagnoser: tt.brain, Deadline: time.Minute,
 					Retry: func(k int) time.Duration { return time.Duration(k) * time.Hour },
 					Log:   slog.New(slog.NewTextHandler(&log, nil)),
-					OnJob: func(outcome string, _ time.Duration) { outcomes = append(outcomes, outcome) },
-					Dump: func(job edgeagent.ID, stack []byte) {
-						if dumps++; job != "A" || !bytes.Contains(stack, []byte("goroutine ")) {
-							t.Errorf("dump of %s: %q", job, stack)
-						}
-					}}
+					OnJob: func(outcome string, _ time.Duration) { outcomes = append(outcomes, outcome) }}
 				if _, err := rig(t, o, 10*time.Minute); err != nil {
 					t.Fatal(err)
 				}
@@ -369,8 +363,12 @@ func TestEndsOfAnAttempt(t *testing.T) {
 				if !strings.Contains(log.String(), tt.logged) {
 					t.Errorf("log lacks %q: %s", tt.logged, log.String())
 				}
+				dumps := strings.Count(log.String(), `overdue diagnosis" job=A stack="goroutine `)
 				if want := map[bool]int{true: 1}[tt.outcome == OutcomeDeadline]; dumps != want {
 					t.Errorf("%d dumps, want %d", dumps, want)
+				}
+				if n := strings.Count(log.String(), "did not take the result"); n > 1 {
+					t.Errorf("the same trouble is logged %d times", n)
 				}
 			})
 		})
