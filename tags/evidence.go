@@ -1,6 +1,7 @@
 package tags
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -103,25 +104,12 @@ func (v *view) moved(line []*deviceTags, named map[*entry]bool) ([]edgeagent.Fea
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b candidate) int {
-		return compare(b.share, a.share)
-	})
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.share, a.share) })
 	out := []edgeagent.Feature{}
 	for _, c := range all[:min(len(all), maxMoved)] {
 		out = append(out, v.feature(c.d, c.e))
 	}
 	return out, others - len(out)
-}
-
-func compare(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	default:
-		return 0
-	}
 }
 
 func (v *view) feature(d *deviceTags, e *entry) edgeagent.Feature {
