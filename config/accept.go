@@ -60,31 +60,26 @@ func Accept(c *Config) error {
 }
 
 // replaceFile writes data under the name, whole or not at all: temporary file,
-// fsync, rename, fsync of the folder.
-func replaceFile(file string, data []byte) (err error) {
+// fsync, rename, fsync of the folder. The temporary file has one name, so that
+// what a power cut leaves is overwritten, and never gathers.
+func replaceFile(file string, data []byte) error {
 	dir := filepath.Dir(file)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(file)+"-*")
+	tmp := filepath.Join(dir, "."+filepath.Base(file)+".new")
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
-		}
-	}()
-	if _, err := tmp.Write(data); err != nil {
-		return err
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(tmp, file)
 	}
-	if err := tmp.Sync(); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp))
 	}
-	if err := os.Rename(tmp.Name(), file); err != nil {
-		return err
-	}
-	return errors.Join(tmp.Close(), syncDir(dir))
+	return syncDir(dir)
 }
 
 // syncDir makes a rename last: until then it may be undone by a power cut.
@@ -125,7 +120,12 @@ func loadAccepted(file, path string, c Checks) (*Config, error) {
 	if original, err := filepath.Abs(path); err != nil || original != head.Path {
 		return nil, fmt.Errorf("read %s: it was kept for %s, not for %s", file, head.Path, path)
 	}
-	return parse(path, filepath.Dir(path), data, c)
+	cfg, err := parse(file, filepath.Dir(path), data, c)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: this version refuses what was accepted (lines count from below the first): %w", file, err)
+	}
+	cfg.Path = path
+	return cfg, nil
 }
 
 func readAccepted(file string) (accepted, []byte, error) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"edgeagent"
 )
 
 // written puts a configuration file into a fresh directory.
@@ -123,7 +125,7 @@ func TestLastAcceptedTorn(t *testing.T) {
 func TestAcceptLeftovers(t *testing.T) {
 	path := written(t, minimal)
 	old := accept(t, path)
-	overwrite(t, filepath.Join(old.Agent.DataDir, ".accepted.toml-123"), acceptedMark+`{"path":`)
+	overwrite(t, filepath.Join(old.Agent.DataDir, ".accepted.toml.new"), acceptedMark+`{"path":`+strings.Repeat("x", 4096))
 	overwrite(t, path, "[agent")
 	c, err := LastAccepted(path, checks)
 	if err != nil {
@@ -131,6 +133,28 @@ func TestAcceptLeftovers(t *testing.T) {
 	}
 	if c.Hash() != old.Hash() {
 		t.Errorf("hash is %s, want %s", c.Hash(), old.Hash())
+	}
+	overwrite(t, path, minimal+"shutdown_grace = \"3s\"\n")
+	next := accept(t, path)
+	if got, err := LastAccepted(path, checks); err != nil || got.Hash() != next.Hash() {
+		t.Errorf("after the leftover: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(old.Agent.DataDir, ".accepted*")); err != nil || len(left) > 0 {
+		t.Errorf("temporary files are left: %v %v", left, err)
+	}
+}
+
+// TestLastAcceptedIsRefused: what an older version accepted may be refused now.
+// The problems are the kept file's, not those of the file that is broken.
+func TestLastAcceptedIsRefused(t *testing.T) {
+	path := written(t, minimal+"[[device]]\nname = \"d\"\nurl = \"modbus-tcp://h\"\n"+
+		"[[device.tag]]\nname = \"t\"\naddress = \"40001\"\ntype = \"uint16\"\n[[device.alarm]]\ncode = \"A1\"\nwhen = \"t > 1\"\n")
+	c := accept(t, path)
+	overwrite(t, path, "[agent")
+	_, err := LastAccepted(path, Checks{Expr: func(string, []edgeagent.Tag) error { return errExpr }})
+	kept := filepath.Join(c.Agent.DataDir, acceptedName)
+	if err == nil || !strings.Contains(err.Error(), kept+":13:8: ") || strings.Contains(err.Error(), path+":") {
+		t.Errorf("error is %v, want one at %s:13:8", err, kept)
 	}
 }
 
