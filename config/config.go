@@ -94,14 +94,6 @@ type Device struct {
 	Alarms       []Alarm
 }
 
-// ResumeText returns the period, or "operator".
-func (d Device) ResumeText() string {
-	if d.Resume == 0 {
-		return resumeOperator
-	}
-	return formatDuration(d.Resume)
-}
-
 // Span is a run of addresses of one area, both ends included.
 type Span struct {
 	Area        edgeagent.Area

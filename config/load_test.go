@@ -280,8 +280,8 @@ func TestTypedResult(t *testing.T) {
 	if c.Agent.Timezone.String() != "Asia/Tokyo" || c.Log.Level != slog.LevelWarn || c.Queue.MaxSize != 1<<30 || c.Queue.Retain != 36*time.Hour {
 		t.Errorf("agent %+v, log %+v, queue %+v", c.Agent, c.Log, c.Queue)
 	}
-	if d.ResumeText() != "operator" || (Device{Resume: 5 * time.Minute}).ResumeText() != "5m" {
-		t.Errorf("resume reads %s", d.ResumeText())
+	if d.Resume != 0 {
+		t.Errorf("resume is %s, want only a person", d.Resume)
 	}
 	if a := d.Alarms[0]; a.Text != "un" || a.Priority != 3 || !a.Diagnose || a.Clear != "" {
 		t.Errorf("alarm is %+v, want the first text, priority 3", a)

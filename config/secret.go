@@ -14,9 +14,6 @@ import (
 // maxSecret is more than any key or token has.
 const maxSecret = 64 << 10
 
-// ErrNoSecret is returned by [Secret.Read] when the configuration names none.
-var ErrNoSecret = errors.New("no secret is configured")
-
 // Secret is where a key or a token stands: a file or an environment variable.
 // The value itself is read when it is used and is never kept, so that a rotated
 // key is found without a restart and no dump of the configuration can hold it.
@@ -51,7 +48,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // Read returns the secret without surrounding white space. It returns
-// [ErrNoSecret] when none is configured, and an error that names the place,
+// an error when none is configured, and an error that names the place,
 // never the content, when the place is empty or cannot be read.
 func (s Secret) Read() (string, error) {
 	switch {
@@ -64,7 +61,7 @@ func (s Secret) Read() (string, error) {
 		}
 		return s.check(text, "the environment variable "+s.env)
 	default:
-		return "", ErrNoSecret
+		return "", errors.New("no secret is configured")
 	}
 }
 

@@ -38,7 +38,7 @@ func TestSecretRead(t *testing.T) {
 		"a header within":        {secret: Secret{file: filepath.Join(dir, "two")}, wantErr: "more than one line"},
 		"not the file":           {secret: Secret{file: filepath.Join(dir, "huge")}, wantErr: "64 KiB"},
 		"a directory":            {secret: Secret{file: dir}, wantErr: "directory"},
-		"nothing is configured":  {wantErr: ErrNoSecret.Error()},
+		"nothing is configured":  {wantErr: "no secret is configured"},
 		"no credential of ours":  {secret: Secret{file: "$CREDENTIALS_DIRECTORY/none"}, wantErr: "none"},
 		"credentials, escaping?": {secret: Secret{file: "$CREDENTIALS_DIRECTORY/../" + filepath.Base(dir) + "/plain"}, want: "from-file"},
 	}
