@@ -15,6 +15,10 @@ import (
 const (
 	busyTries = 3 // more, of a device that answers that it is busy
 	busyWait  = 100 * time.Millisecond
+	// busyWaits bounds the waits in a row that brought nothing: whoever shares
+	// the connection must not stand behind a long plan of a device that is busy
+	// all along.
+	busyWaits = 10
 	// narrowing bounds the requests that one pass spends on finding out what
 	// exactly a device refuses; the next pass goes on from there.
 	narrowing = 64
@@ -30,6 +34,7 @@ type pass struct {
 	touched []int // the tags of samples
 	sent    int
 	budget  int
+	waits   int   // for a busy device, since it last answered
 	err     error // the first thing that went wrong
 	failed  error // why the unit counts as not answering; ends the pass
 	faulty  error // the device doubts itself
@@ -85,9 +90,14 @@ func (p *pass) read(ctx context.Context, r Request) ([]byte, error) {
 	for try := 0; ; try++ {
 		p.sent++
 		payload, err := p.ask(ctx, r)
-		if try == busyTries || judge(err) != verdictBusy {
+		if judge(err) != verdictBusy {
+			p.waits = 0
 			return payload, err
 		}
+		if try == busyTries || p.waits == busyWaits {
+			return nil, err
+		}
+		p.waits++
 		if retry.Sleep(ctx, busyWait) != nil {
 			return nil, err
 		}

@@ -230,20 +230,47 @@ func TestBusyDeviceIsAskedAgainShortly(t *testing.T) {
 	}
 }
 
+func TestBusyDeviceWithALongPlanDoesNotHoldUpItsNeighbour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := filler().named("capper", 2)
+		long.Tags = nil
+		for i := range 50 {
+			long.Tags = append(long.Tags, word(fmt.Sprint("w", i), uint16(1000*i)))
+		}
+		f := &fakeDriver{answer: func(unit uint8, _ Request) error {
+			if unit == 2 {
+				return &Exception{Function: 3, Code: 6}
+			}
+			return nil
+		}}
+		r := run(t, f, nil, filler(), long)
+		r.until(time.Minute)
+		if n := len(r.seconds(1)); n < 30 {
+			t.Errorf("the neighbour was read %d times in a minute, want at least every other slot", n)
+		}
+	})
+}
+
 func TestBusyForAMomentIsNotSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, n := &fakeDriver{}, 0
+		spec := filler()
+		for i := range 20 {
+			spec.Tags = append(spec.Tags, word(fmt.Sprint("w", i), uint16(1000+1000*i)))
+		}
 		f.set(func(uint8, Request) error {
 			if n++; n%3 != 0 {
 				return &Exception{Function: 3, Code: 6}
 			}
 			return nil
 		})
-		r := run(t, f, nil, filler())
+		r := run(t, f, nil, spec)
 		r.until(10 * time.Second)
 		for _, s := range r.takeScans() {
-			if s.Err != nil || s.Samples[0].Quality != edgeagent.QualityGood {
-				t.Errorf("scan = %+v, want good", s)
+			for _, sample := range s.Samples {
+				if s.Err != nil || sample.Quality != edgeagent.QualityGood {
+					t.Errorf("%+v in a scan with %v, want good", sample, s.Err)
+				}
 			}
 		}
 	})
