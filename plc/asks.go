@@ -77,7 +77,9 @@ func (a *asks) replan() {
 	requests := a.limits.plan(a.tags, func(i int) bool { _, refused := a.refused[i]; return refused })
 	if a.classes == nil {
 		for i := range a.tags {
-			a.class(a.tags[i].Scan)
+			if a.limits.readable(&a.tags[i]) { // a class that asks for nothing would count as answered
+				a.class(a.tags[i].Scan)
+			}
 		}
 	}
 	for i := range a.classes {

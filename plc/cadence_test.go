@@ -128,6 +128,25 @@ func TestDisabledDeviceIsLeftAlone(t *testing.T) {
 	})
 }
 
+func TestDeviceThatIsAskedForNothingDoesNotCountAsAnswering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		none, some := filler(), filler().named("capper", 2)
+		none.NeverRead = []AddressRange{{Area: edgeagent.AreaHolding, From: 100, To: 100}}
+		latch := word("latch", 210)
+		latch.Scan = 100 * time.Millisecond
+		some.Tags, some.Scan = append(some.Tags, latch), time.Minute
+		some.NeverRead = []AddressRange{{Area: edgeagent.AreaHolding, From: 200, To: 219}}
+		r := run(t, &fakeDriver{}, nil, none, some)
+		r.until(30 * time.Second)
+		if s := r.status("filler"); s.State != edgeagent.DeviceDisabled || s.Link != edgeagent.LinkDown || s.LastOKAt != nil {
+			t.Errorf("status without a tag that may be read = %+v, want disabled and never answered", s)
+		}
+		if s := r.status("capper"); s.LastOKAt == nil || !s.LastOKAt.Equal(r.start) {
+			t.Errorf("last answer at %v, want that of the only request", s.LastOKAt)
+		}
+	})
+}
+
 func TestProbeReadsOnceAndLeavesStoppedDevicesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeDriver{}

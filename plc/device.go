@@ -59,7 +59,7 @@ func newDevice(spec DeviceSpec) *device {
 	}
 	d := &device{spec: spec, state: edgeagent.DeviceConnecting, link: edgeagent.LinkDown, asks: newAsks(&spec)}
 	d.saved = d.memory()
-	if !spec.Enabled || len(spec.Tags) == 0 {
+	if !spec.Enabled || len(d.classes) == 0 {
 		d.state = edgeagent.DeviceDisabled
 	}
 	return d
