@@ -1,6 +1,7 @@
 // Package readonly proves on the source that nothing of the agent writes to a
-// PLC. It looks for any mention of a method that does, called or not, so that
-// neither a method value nor an interface hides one.
+// PLC. It looks for any mention of a name that does, called or not, so that
+// neither a method value, an interface nor an import under the dot hides one.
+// Its tests are the proof; nothing else calls it.
 package readonly
 
 import (
@@ -10,21 +11,27 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// forbidden are the methods of the protocol libraries that change something in
-// a PLC, by the import path that a file must have to be able to name them.
-var forbidden = map[string][]string{
-	"github.com/goburrow/modbus": {
-		"WriteSingleCoil", "WriteMultipleCoils", "WriteSingleRegister", "WriteMultipleRegisters",
-		"ReadWriteMultipleRegisters", "MaskWriteRegister",
-		// The function codes, for whoever builds a request by hand.
-		"FuncCodeWriteSingleCoil", "FuncCodeWriteMultipleCoils", "FuncCodeWriteSingleRegister",
-		"FuncCodeWriteMultipleRegisters", "FuncCodeReadWriteMultipleRegisters", "FuncCodeMaskWriteRegister",
-		// The library's own transports, which hand out wrong values.
-		"NewTCPClientHandler", "NewRTUClientHandler", "NewASCIIClientHandler", "TCPClient", "RTUClient", "ASCIIClient",
-	},
+// never are the names of Modbus writes and of the library's own transports.
+// They are forbidden everywhere: a value can be passed on, and a file that
+// writes with it need not import the library.
+var never = []string{
+	"WriteSingleCoil", "WriteMultipleCoils", "WriteSingleRegister", "WriteMultipleRegisters",
+	"ReadWriteMultipleRegisters", "MaskWriteRegister",
+	// The function codes, for whoever builds a request by hand.
+	"FuncCodeWriteSingleCoil", "FuncCodeWriteMultipleCoils", "FuncCodeWriteSingleRegister",
+	"FuncCodeWriteMultipleRegisters", "FuncCodeReadWriteMultipleRegisters", "FuncCodeMaskWriteRegister",
+	// The library's own transports, which hand out wrong values.
+	"NewTCPClientHandler", "NewRTUClientHandler", "NewASCIIClientHandler",
+	"TCPClientHandler", "RTUClientHandler", "ASCIIClientHandler", "TCPClient", "RTUClient", "ASCIIClient",
+}
+
+// besides are names that mean a write only where a library is at hand: they are
+// forbidden in every folder that imports it.
+var besides = map[string][]string{
 	"github.com/gopcua/opcua": {
 		"Write", "WriteRequest", "CallMethodRequest", "HistoryUpdateRequest", "AddNodesRequest", "DeleteNodesRequest",
 		"AddReferencesRequest", "DeleteReferencesRequest",
@@ -34,7 +41,8 @@ var forbidden = map[string][]string{
 // Check returns every mention of a forbidden name in the Go files below dir
 // that are not tests: FILE:LINE:COL: NAME.
 func Check(dir string) ([]string, error) {
-	var found []string
+	folders := map[string][]*ast.File{}
+	fset := token.NewFileSet()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -45,40 +53,45 @@ func Check(dir string) ([]string, error) {
 		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return nil
 		}
-		mentions, err := checkFile(path, nil)
-		found = append(found, mentions...)
-		return err
+		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return fmt.Errorf("parse %s: %w", path, err)
+		}
+		folders[filepath.Dir(path)] = append(folders[filepath.Dir(path)], file)
+		return nil
 	})
+	var found []string
+	for _, files := range folders {
+		found = append(found, mentions(fset, files)...)
+	}
+	slices.Sort(found)
 	return found, err
 }
 
-// checkFile reads src, or the file itself when src is nil.
-func checkFile(path string, src any) ([]string, error) {
-	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, path, src, parser.SkipObjectResolution)
-	if err != nil {
-		return nil, fmt.Errorf("parse %s: %w", path, err)
-	}
-	names := namesFor(file)
+// mentions looks at the files of one folder.
+func mentions(fset *token.FileSet, files []*ast.File) []string {
+	names := namesFor(files)
 	var found []string
-	ast.Inspect(file, func(n ast.Node) bool {
-		if sel, ok := n.(*ast.SelectorExpr); ok && names[sel.Sel.Name] {
-			found = append(found, fmt.Sprintf("%s: %s", fset.Position(sel.Sel.Pos()), sel.Sel.Name))
-		}
-		return true
-	})
-	return found, nil
+	for _, file := range files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && slices.Contains(names, id.Name) {
+				found = append(found, fmt.Sprintf("%s: %s", fset.Position(id.Pos()), id.Name))
+			}
+			return true
+		})
+	}
+	return found
 }
 
-// namesFor returns what a file may not mention, by what it imports.
-func namesFor(file *ast.File) map[string]bool {
-	names := map[string]bool{}
-	for _, imp := range file.Imports {
-		path := strings.Trim(imp.Path.Value, `"`)
-		for library, list := range forbidden {
-			if path == library || strings.HasPrefix(path, library+"/") {
-				for _, name := range list {
-					names[name] = true
+// namesFor returns what a folder may not mention, by what its files import.
+func namesFor(files []*ast.File) []string {
+	names := slices.Clone(never)
+	for _, file := range files {
+		for _, imp := range file.Imports {
+			path := strings.Trim(imp.Path.Value, "`\"")
+			for library, list := range besides {
+				if path == library || strings.HasPrefix(path, library+"/") {
+					names = append(names, list...)
 				}
 			}
 		}
