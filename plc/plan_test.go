@@ -1,7 +1,6 @@
 package plc
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -211,22 +210,4 @@ func (p problem) together(tags []TagSpec) bool {
 		}
 	}
 	return true
-}
-
-func TestParseRange(t *testing.T) {
-	for in, want := range map[string]string{
-		"holding:200-219": "holding:200-219", " holding:200 - 219 ": "holding:200-219", "coil:7": "coil:7",
-		"40201-40220": "holding:200-219", "input:0x10-0x1f": "input:16-31", "holding:0-10001": "holding:0-10001",
-		"holding:5-holding:6": "holding:5-6", "%MW10-%MW20": "holding:10-20",
-	} {
-		got, err := ParseRange(in)
-		if err != nil || got.String() != want {
-			t.Errorf("ParseRange(%q) = %v, %v; want %s", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"", "holding", "holding:219-200", "holding:1-input:2", "holding:1.2-5", "holding:1-70000", "holding:1-", "holding:1-2-3"} {
-		if got, err := ParseRange(in); !errors.Is(err, edgeagent.ErrAddress) {
-			t.Errorf("ParseRange(%q) = %v, %v; want a bad address", in, got, err)
-		}
-	}
 }

@@ -2,7 +2,6 @@ package plc
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"edgeagent"
@@ -43,37 +42,7 @@ type AddressRange struct {
 	From, To uint16
 }
 
-// ParseRange reads "holding:200-219", "coil:7" or, one-based, "40201-40220".
-// Errors wrap edgeagent.ErrAddress.
-func ParseRange(s string) (AddressRange, error) {
-	first, last, several := strings.Cut(strings.TrimSpace(s), "-")
-	from, err := edgeagent.ParseAddress(first, false)
-	if err != nil {
-		return AddressRange{}, fmt.Errorf("range %q: %w", s, err)
-	}
-	to := from
-	if several {
-		if to, err = parseEnd(first, last); err != nil {
-			return AddressRange{}, fmt.Errorf("range %q: %w", s, err)
-		}
-	}
-	if from.Bit >= 0 || to.Bit >= 0 || from.Area != to.Area || to.Offset < from.Offset {
-		return AddressRange{}, fmt.Errorf("range %q: %w: want holding:200-219, whole registers, the lower one first", s, edgeagent.ErrAddress)
-	}
-	return AddressRange{Area: from.Area, From: from.Offset, To: to.Offset}, nil
-}
-
-// parseEnd reads the second half of a range: a whole address, or the number
-// alone behind a first half that names the area.
-func parseEnd(first, last string) (edgeagent.Address, error) {
-	last = strings.TrimSpace(last)
-	if area, _, named := strings.Cut(first, ":"); named && !strings.Contains(last, ":") {
-		last = area + ":" + last
-	}
-	return edgeagent.ParseAddress(last, false)
-}
-
-// String writes the range as [ParseRange] reads it.
+// String writes the range as the configuration has it: "holding:200-219".
 func (a AddressRange) String() string {
 	if a.From == a.To {
 		return fmt.Sprintf("%s:%d", a.Area, a.From)
