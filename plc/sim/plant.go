@@ -39,7 +39,7 @@ type Plant struct {
 // those there are. Two plants of one seed live the same life; the seed is 1
 // until [Plant.Seed].
 func NewPlant(names ...string) (*Plant, error) {
-	p := &Plant{devices: map[string]*Device{}, machines: map[string]machine{}, script: script{forced: map[string]int{}}}
+	p := &Plant{devices: map[string]*Device{}, machines: map[string]machine{}}
 	for _, name := range names {
 		m, err := newMachine(name)
 		if err != nil {
@@ -104,17 +104,4 @@ func (p *Plant) write() {
 	for _, name := range slices.Sorted(maps.Keys(p.machines)) { // one order: the noise is shared
 		p.machines[name].step(&p.script, p.rand, p.devices[name])
 	}
-}
-
-// ForceFault starts the fault of an alarm code (A101, F212, A305) now, beside
-// the script and for its usual length.
-func (p *Plant) ForceFault(code string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := slices.IndexFunc(episodes, func(e episode) bool { return e.code == code })
-	if i < 0 {
-		return fmt.Errorf("simulated fault %q is not known: name it A101, F212 or A305", code)
-	}
-	p.script.forced[code] = p.script.tick + 1
-	return nil
 }

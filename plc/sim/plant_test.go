@@ -147,33 +147,12 @@ func TestSameSeedSameLife(t *testing.T) {
 	}
 }
 
-func TestForceFaultRunsOnceFromNow(t *testing.T) {
-	for code, holds := range conditions {
-		p := plant(t)
-		p.Step(ticks(100 * time.Second))
-		if holds(p) {
-			t.Fatalf("%s holds in the quiet minutes", code)
-		}
-		if err := p.ForceFault(code); err != nil {
-			t.Fatal(err)
-		}
-		rs := runs(p, 100*time.Second)[code]
-		if len(rs) != 1 || rs[0][1] == 0 {
-			t.Errorf("%s rose and cleared at %v after it was forced, want once", code, rs)
-		}
-	}
-}
-
 func TestUnknownNamesNameTheKnown(t *testing.T) {
 	if _, err := NewPlant("filler", "press"); err == nil || !strings.Contains(err.Error(), `"press"`) ||
 		!strings.Contains(err.Error(), "filler, capper, packaging") {
 		t.Errorf("NewPlant = %v", err)
 	}
-	p := plant(t)
-	if err := p.ForceFault("X1"); err == nil || !strings.Contains(err.Error(), "A101") {
-		t.Errorf("ForceFault = %v", err)
-	}
-	if p.Device("press") != nil {
+	if plant(t).Device("press") != nil {
 		t.Error("an unknown device has an image")
 	}
 }

@@ -22,10 +22,7 @@ var episodes = []episode{
 }
 
 // script is the clock of the plant.
-type script struct {
-	tick   int
-	forced map[string]int // alarm code -> tick at which its episode began
-}
+type script struct{ tick int }
 
 func ticks(d time.Duration) int { return int(d / Tick) }
 
@@ -37,9 +34,6 @@ func (s *script) phase(code string) (float64, bool) {
 			continue
 		}
 		at := s.tick % ticks(round)
-		if began, forced := s.forced[code]; forced && s.tick-began < ticks(e.clear-e.begin) {
-			at = ticks(e.begin) + s.tick - began
-		}
 		return e.growth(at), at >= ticks(e.trip) && at < ticks(e.clear)
 	}
 	return 0, false
