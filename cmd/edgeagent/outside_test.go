@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"edgeagent"
+	"edgeagent/status"
+)
+
+func outsideRig(t *testing.T) (*rig, actions) {
+	t.Helper()
+	r := newRig(t, "[[line]]\nname = \"Filler-2\"\narea = \"Filling\"\n", startPanel(t).device("filler")).start()
+	return r, actions{r.a}
+}
+
+// A client that got no answer asks again: one key is one alarm, however often
+// and however fast.
+func TestOutsideAlarmWithAKey(t *testing.T) {
+	r, act := outsideRig(t)
+	o := status.OutsideAlarm{Line: "Filler-2", Code: "SCADA-7", Text: "Air pressure low", By: "scada"}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	ids, first := map[edgeagent.ID]int{}, 0
+	for range 8 {
+		all.Go(func() {
+			a, created, err := act.Raise(t.Context(), o, "key-1", "hash-1")
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			}
+			if ids[a.ID]++; created {
+				first++
+			}
+		})
+	}
+	all.Wait()
+	if len(ids) != 1 || first != 1 || len(r.alarms("active")) != 1 {
+		t.Errorf("%d alarms, made %d times", len(ids), first)
+	}
+	if _, _, err := act.Raise(t.Context(), o, "key-1", "hash-2"); !errors.Is(err, edgeagent.ErrConflict) {
+		t.Errorf("the key with another body: %v", err)
+	}
+}
+
+func TestOutsideAlarmIsFilledIn(t *testing.T) {
+	r, act := outsideRig(t)
+	a, _, err := act.Raise(t.Context(), status.OutsideAlarm{Device: "filler", Code: "X1", Text: "x"}, "", "")
+	if err != nil || a.Line != "Filler-2" || a.Area != "Filling" || a.Priority != 3 || a.Origin != edgeagent.OriginOutside || a.Hint == nil {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	for _, o := range []status.OutsideAlarm{{Device: "nobody", Code: "X1"}, {Line: "Filler-2", Code: edgeagent.CodeDeviceStopped}} {
+		if _, _, err := act.Raise(t.Context(), o, "", ""); !errors.Is(err, status.ErrInvalid) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if a, err := act.Clear(t.Context(), a.ID, "scada"); err != nil || a.State.Active() {
+		t.Errorf("cleared: %+v, %v", a, err)
+	}
+	if n := len(r.alarms("active")); n != 0 {
+		t.Errorf("%d alarms are left", n)
+	}
+}
+
+// Before the data file is open nothing can be promised.
+func TestActionsWhileTheFileIsChecked(t *testing.T) {
+	r := newRig(t)
+	act := actions{newAgent(r.load(), newLog(r.load().Log, r.log))}
+	_, _, raised := act.Raise(t.Context(), status.OutsideAlarm{}, "", "")
+	_, acked := act.Acknowledge(t.Context(), "x", "eve")
+	_, reloaded := act.Reload(t.Context())
+	for _, err := range []error{raised, acked, reloaded, act.ResumeDevice(t.Context(), "x", "eve", ""), act.RetryJob(t.Context(), "x", "eve")} {
+		if !errors.Is(err, errChecking) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if s := (source{act.agent}).Status(); s.Storage.State != edgeagent.StorageChecking || len(s.Devices) != 0 {
+		t.Errorf("got %+v", s.Storage)
+	}
+}
+
+func TestJobOnTheCommandLine(t *testing.T) {
+	r, act := outsideRig(t)
+	a, _, err := act.Raise(t.Context(), status.OutsideAlarm{Line: "Filler-2", Code: "X1", Text: "Air pressure low", By: "scada"}, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id edgeagent.ID
+	eventually(t, "its job is done", func() bool {
+		for _, j := range get[jobsAnswer](r, "/api/v1/jobs?state=completed").Jobs {
+			id = j.ID
+		}
+		return id != ""
+	})
+	out, errOut, code := r.run("jobs", "show", string(id))
+	if code != exitOK || !strings.Contains(out, "completed") || !strings.Contains(out, "by runbook") || !strings.Contains(out, "advisory only") {
+		t.Errorf("exit %d\n%s%s", code, out, errOut)
+	}
+	if out, _, code := r.run("jobs", "list"); code != exitOK || !strings.Contains(out, string(id)) {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if _, errOut, code := r.run("jobs", "retry", string(id)); code != exitFailed || errOut == "" {
+		t.Errorf("a completed job was taken back: exit %d: %s", code, errOut)
+	}
+	if j, err := act.Feedback(t.Context(), id, edgeagent.Feedback{Verdict: "right", By: "eve"}); err != nil || j.Feedback == nil {
+		t.Errorf("got %+v, %v", j.Feedback, err)
+	}
+	if got := get[edgeagent.Alarm](r, "/api/v1/alarms/"+string(a.ID)); got.Job != id {
+		t.Errorf("the alarm names job %q, not %q", got.Job, id)
+	}
+}
+
+// The watchdog's question: a loop that turns, and a file that is trusted.
+func TestProgressing(t *testing.T) {
+	r, _ := outsideRig(t)
+	if !r.a.progressing() || r.a.healthy() != nil {
+		t.Error("a running agent makes no progress")
+	}
+	r.a.mu.Lock()
+	r.a.plant.stop() // it could beat again
+	r.a.loop.Load().beat.Store(1)
+	progressing := r.a.progressing()
+	r.a.mu.Unlock()
+	if progressing {
+		t.Error("a loop that stands still makes progress")
+	}
+}
