@@ -44,8 +44,14 @@ func Int(i int64) Value { return Value{kind: KindInt, bits: uint64(i)} }
 func Uint(u uint64) Value { return Value{kind: KindUint, bits: u} }
 
 // Float returns the value of a measurement. NaN and infinities are kept: they
-// have bad quality, which is not this type's business.
-func Float(f float64) Value { return Value{kind: KindFloat, bits: math.Float64bits(f)} }
+// have bad quality, which is not this type's business. There is one NaN: a PLC
+// has many, and going from one to the other is no change.
+func Float(f float64) Value {
+	if math.IsNaN(f) {
+		f = math.NaN()
+	}
+	return Value{kind: KindFloat, bits: math.Float64bits(f)}
+}
 
 // String returns the value of a text.
 func String(s string) Value { return Value{kind: KindString, str: s} }

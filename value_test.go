@@ -39,6 +39,13 @@ func TestValueJSON(t *testing.T) {
 	}
 }
 
+func TestEveryNaNIsTheSame(t *testing.T) {
+	quiet, signalling := math.Float32frombits(0x7fc00001), math.Float32frombits(0xffa00000)
+	if a, b := Float(float64(quiet)), Float(float64(signalling)); !a.Equal(b) || a.Finite() {
+		t.Errorf("%v and %v differ", a, b)
+	}
+}
+
 func TestValueRefusesObjects(t *testing.T) {
 	var v Value
 	if err := json.Unmarshal([]byte(`{"a":1}`), &v); err == nil {
