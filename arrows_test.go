@@ -41,10 +41,9 @@ var arrows = map[string][]string{
 // owners says who alone may import a library; one that is not here has no room
 // (docs/adr/0002-libraries.md).
 var owners = map[string][]string{
-	"go.etcd.io/bbolt":           {"queue"},
-	"github.com/goburrow/modbus": {"plc/modbus"},
-	"github.com/ollama/ollama":   {"llm/ollama"},
-
+	"go.etcd.io/bbolt":             {"queue"},
+	"github.com/goburrow/modbus":   {"plc/modbus"},
+	"github.com/ollama/ollama":     {"llm/ollama"},
 	"github.com/sony/gobreaker":    {"llm"},
 	"github.com/expr-lang/expr":    {"alarm"},
 	"github.com/pelletier/go-toml": {"config"},

@@ -86,16 +86,6 @@ func Source(site, agent string) string { return "/" + site + "/" + agent }
 // FormatSequence writes a sequence number as 20 decimal digits.
 func FormatSequence(n uint64) string { return fmt.Sprintf("%020d", n) }
 
-// ParseSequence reads what FormatSequence writes; always in base ten, for a
-// leading zero is no octal number here.
-func ParseSequence(s string) (uint64, error) {
-	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("sequence %q: want decimal digits", s)
-	}
-	return n, nil
-}
-
 // Outgoing is a frozen event as it waits in the outbox.
 type Outgoing struct {
 	Epoch    ID

@@ -1,6 +1,9 @@
 package edgeagent
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 // The id is a promise to every receiver: sha256("ea1|/plant-a/line-3-gw|
 // edgeagent.alarm.raised.v1|01ARZ3NDEKTSV4RRFFQ69G5FAV|1"), its first 16 bytes,
@@ -13,12 +16,10 @@ func TestEventIDIsStable(t *testing.T) {
 }
 
 func TestSequenceIsDecimalWithLeadingZeros(t *testing.T) {
-	s := FormatSequence(10)
-	if s != "00000000000000000010" {
-		t.Fatalf("FormatSequence = %q", s)
-	}
-	if n, err := ParseSequence(s); err != nil || n != 10 {
-		t.Errorf("ParseSequence = %d, %v; want 10 (a leading zero is no octal)", n, err)
+	for n, want := range map[uint64]string{1: "00000000000000000001", 10: "00000000000000000010", math.MaxUint64: "18446744073709551615"} {
+		if got := FormatSequence(n); got != want {
+			t.Errorf("FormatSequence(%d) = %q, want %q", n, got, want)
+		}
 	}
 }
 

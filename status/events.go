@@ -21,7 +21,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		w.Header().Set("Retry-After", "10")
 		fail(w, http.StatusServiceUnavailable, "too_many_streams",
-			fmt.Sprintf("all %d event streams are in use; ask again later or read the page every ten seconds", s.opt.MaxStreams))
+			fmt.Sprintf("all %d event streams are in use; ask again later or read the page every ten seconds", maxStreams))
 		return
 	}
 	defer s.hub.leave(st)

@@ -261,13 +261,16 @@ func TestStreamsEndOnShutdown(t *testing.T) {
 }
 
 func TestStreamsAreCapped(t *testing.T) {
-	p := newPlant(time.Now())
-	s := New(Options{Source: p, Actions: p, MaxStreams: 2})
+	s := newServer(newPlant(time.Now()))
 	client, base, _ := serve(t, s, "tcp")
 	first := listen(t, client, base)
-	listen(t, client, base)
-	if third := listen(t, client, base).resp; third.StatusCode != 503 || third.Header.Get("Retry-After") == "" {
-		t.Errorf("third stream: %d", third.StatusCode)
+	for range maxStreams - 1 {
+		if next := listen(t, client, base).resp; next.StatusCode != 200 {
+			t.Errorf("a stream within the limit: %d", next.StatusCode)
+		}
+	}
+	if more := listen(t, client, base).resp; more.StatusCode != 503 || more.Header.Get("Retry-After") == "" {
+		t.Errorf("one stream more: %d", more.StatusCode)
 	}
 	first.resp.Body.Close()
 	// The server notices on its next write or read; the place is free then.

@@ -24,14 +24,13 @@ type Options struct {
 	// why not. A nil function always says yes.
 	Ready, Healthy func() error
 	Metrics        *Metrics
-	// MaxStreams is how many event streams may be open; 0 means 16.
-	MaxStreams int
 }
 
 // Limits of a listener. A person's browser needs six connections; a scraper
 // and a few phones need no more than this. Nobody may hold one for nothing.
 const (
 	maxConnections    = 128
+	maxStreams        = 16 // of events, on all listeners
 	maxHeaderBytes    = 16 << 10
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
@@ -59,10 +58,7 @@ func New(o Options) *Server {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
-	if o.MaxStreams == 0 {
-		o.MaxStreams = 16
-	}
-	s := &Server{opt: o, hub: newHub(o.MaxStreams), guard: newHostGuard(o.Hosts)}
+	s := &Server{opt: o, hub: newHub(maxStreams), guard: newHostGuard(o.Hosts)}
 	s.handler = s.routes()
 	return s
 }
