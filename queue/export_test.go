@@ -55,12 +55,21 @@ func (db *DB) Break(ctx context.Context) error {
 
 // Damage flips a byte of every body of an object, in the open file.
 func (db *DB) Damage(ctx context.Context, id edgeagent.ID) error {
+	return db.flip(ctx, bucketBodies, string(id))
+}
+
+// DamageEvent flips a byte of an event, in the open file.
+func (db *DB) DamageEvent(ctx context.Context, s edgeagent.Stream, seq uint64) error {
+	return db.flip(ctx, bucketOutbox, streamKey{db.Epoch(), s}.key(seq))
+}
+
+func (db *DB) flip(ctx context.Context, bucket byte, prefix string) error {
 	return db.do(ctx, "damage", func(b *batch) error {
 		return b.db.bolt.Update(func(tx *bbolt.Tx) error {
-			bucket := tx.Bucket([]byte{bucketBodies})
+			bucket := tx.Bucket([]byte{bucket})
 			c := bucket.Cursor()
 			var keys, values [][]byte
-			for k, v := c.Seek([]byte(id)); strings.HasPrefix(string(k), string(id)); k, v = c.Next() {
+			for k, v := c.Seek([]byte(prefix)); strings.HasPrefix(string(k), prefix); k, v = c.Next() {
 				v = bytes.Clone(v)
 				v[len(v)-1] ^= 1
 				keys, values = append(keys, bytes.Clone(k)), append(values, v)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -13,26 +14,46 @@ import (
 // Pending returns the next events for a destination: after its cursor, without
 // parked ones, alarms first, then diagnoses, then the rest. All are of one
 // epoch, the oldest that has any. At least one event is returned, if there is
-// one, even if it is larger than maxBytes.
+// one, even if it is larger than maxBytes. One that was damaged on disk is
+// parked, which a gap event tells: it must not hold up those behind it.
 func (db *DB) Pending(dest string, maxEvents, maxBytes int) ([]edgeagent.Outgoing, error) {
 	v := db.view.Load()
-	var out []edgeagent.Outgoing
+	var found picked
 	err := db.viewing("read the outbox", func(tx *bbolt.Tx) error {
 		room := room{events: maxEvents, bytes: maxBytes}
 		for _, epoch := range v.epochs() {
 			for _, stream := range edgeagent.Streams {
 				c := cursorKey{dest, streamKey{epoch, stream}}
-				if err := v.collect(tx, c, &room, &out); err != nil {
+				if err := v.collect(tx, c, &room, &found); err != nil {
 					return err
 				}
 			}
-			if len(out) > 0 {
+			if len(found.events) > 0 {
 				return nil
 			}
 		}
 		return nil
 	})
-	return out, err
+	if err == nil {
+		err = db.parkLost(dest, found.lost)
+	}
+	return found.events, err
+}
+
+// picked is what was found for a destination.
+type picked struct {
+	events []edgeagent.Outgoing
+	lost   []edgeagent.Outgoing // damaged: nothing but their numbers is known
+}
+
+func (db *DB) parkLost(dest string, lost []edgeagent.Outgoing) error {
+	for _, e := range lost {
+		db.options.Load().Log.Error("an event was damaged on disk and cannot be sent", "upstream", dest, "stream", e.Stream, "sequence", e.Sequence)
+		if err := db.Park(context.Background(), dest, e, edgeagent.NewNote("damaged", "it was damaged on disk")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // room is what is left of a batch.
@@ -49,27 +70,37 @@ func (r *room) takes(n int, first bool) bool {
 }
 
 // collect appends the events of one stream after the cursor.
-func (v *view) collect(tx *bbolt.Tx, c cursorKey, room *room, out *[]edgeagent.Outgoing) error {
+func (v *view) collect(tx *bbolt.Tx, c cursorKey, room *room, found *picked) error {
 	cur := tx.Bucket([]byte{bucketOutbox}).Cursor()
 	prefix := c.prefix()
 	for k, rec := cur.Seek([]byte(c.streamKey.key(v.position(c) + 1))); strings.HasPrefix(string(k), prefix); k, rec = cur.Next() {
-		body, _, err := decodeRecord(bucketOutbox, string(k), rec)
+		_, seq, err := parseOutboxKey(string(k))
 		if err != nil {
 			return err
 		}
-		e, err := decodeOutgoing(string(k), body)
-		if err != nil {
-			return err
-		}
-		if e.Sequence > v.last[c.streamKey] || v.parked[parkedKey{c, e.Sequence}] {
+		if seq > v.last[c.streamKey] || v.parked[parkedKey{c, seq}] {
 			continue // newer than what is published, or set aside
 		}
-		if !room.takes(len(e.Body), len(*out) == 0) {
+		e, err := readOutgoing(string(k), rec)
+		if err != nil {
+			found.lost = append(found.lost, edgeagent.Outgoing{Epoch: c.epoch, Stream: c.stream, Sequence: seq})
+			continue
+		}
+		if !room.takes(len(e.Body), len(found.events) == 0) {
 			return nil
 		}
-		*out = append(*out, e)
+		found.events = append(found.events, e)
 	}
 	return nil
+}
+
+// readOutgoing returns an event of the file; its only error is damage.
+func readOutgoing(key string, rec []byte) (edgeagent.Outgoing, error) {
+	body, _, err := decodeRecord(bucketOutbox, key, rec)
+	if err != nil {
+		return edgeagent.Outgoing{}, err
+	}
+	return decodeOutgoing(key, body)
 }
 
 func (v *view) position(c cursorKey) uint64 { return max(v.cursors[c].at, v.floor[c.streamKey]) }
@@ -87,7 +118,7 @@ func (v *view) epochs() []edgeagent.ID {
 }
 
 // Range returns events by their numbers, for a receipt that asks for them
-// again: those that are still kept.
+// again: those that are still kept, and can be read.
 func (db *DB) Range(epoch edgeagent.ID, r edgeagent.Range) ([]edgeagent.Outgoing, error) {
 	s := streamKey{epoch, r.Stream}
 	var out []edgeagent.Outgoing
@@ -98,15 +129,9 @@ func (db *DB) Range(epoch edgeagent.ID, r edgeagent.Range) ([]edgeagent.Outgoing
 		cur := tx.Bucket([]byte{bucketOutbox}).Cursor()
 		last := s.key(r.To)
 		for k, rec := cur.Seek([]byte(s.key(r.From))); k != nil && string(k) <= last && len(out) < maxBatch; k, rec = cur.Next() {
-			body, _, err := decodeRecord(bucketOutbox, string(k), rec)
-			if err != nil {
-				return err
+			if e, err := readOutgoing(string(k), rec); err == nil {
+				out = append(out, e)
 			}
-			e, err := decodeOutgoing(string(k), body)
-			if err != nil {
-				return err
-			}
-			out = append(out, e)
 		}
 		return nil
 	})
@@ -145,12 +170,12 @@ func (db *DB) oldest(v *view, dest string) time.Time {
 	var oldest time.Time
 	err := db.viewing("find the oldest event", func(tx *bbolt.Tx) error {
 		for s := range v.last {
-			var first []edgeagent.Outgoing
+			var first picked
 			if err := v.collect(tx, cursorKey{dest, s}, &room{events: 1}, &first); err != nil {
 				return err
 			}
-			if len(first) > 0 && (oldest.IsZero() || first[0].At.Before(oldest)) {
-				oldest = first[0].At
+			if len(first.events) > 0 && (oldest.IsZero() || first.events[0].At.Before(oldest)) {
+				oldest = first.events[0].At
 			}
 		}
 		return nil

@@ -117,6 +117,33 @@ func TestParkedEventIsSkippedCountedAndTold(t *testing.T) {
 	}
 }
 
+func TestADamagedEventHoldsUpNobody(t *testing.T) {
+	db := open(t, options(dataFile(t)))
+	for range 3 {
+		record(t, db, raise("L", "A1", 2))
+	}
+	if err := db.DamageEvent(t.Context(), edgeagent.StreamAlarm, 2); err != nil {
+		t.Fatal(err)
+	}
+	pending(t, db, "historian") // meets it
+	got := pending(t, db, "historian")
+	if len(got) != 3 || got[0].Sequence != 1 || got[1].Sequence != 3 || got[2].Type != edgeagent.EventGap {
+		t.Fatalf("pending = %+v, want alarms 1 and 3 and the gap", got)
+	}
+	if g := dataOf[edgeagent.Gap](t, got[2]); g.From != 2 || g.To != 2 || !g.Reason.Is("damaged") {
+		t.Errorf("gap = %+v", g)
+	}
+	if again, err := db.Range(db.Epoch(), edgeagent.Range{Stream: "alarm", From: 1, To: 3}); err != nil || len(again) != 2 {
+		t.Errorf("%d events again, %v, want the two that can be read", len(again), err)
+	}
+	if err := db.Confirm(t.Context(), "historian", receipt(db, 1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if b := db.Backlog("historian"); b.Events != 2 || b.Parked != 1 || b.Oldest.IsZero() {
+		t.Errorf("backlog = %+v, want alarm 3, the gap, and one parked", b)
+	}
+}
+
 func TestParkedStaysParkedOverARestart(t *testing.T) {
 	o := options(dataFile(t))
 	db := open(t, o)
