@@ -77,7 +77,7 @@ func TestActionsWhileTheFileIsChecked(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if s := (source{act.agent}).Status(); s.Storage.State != edgeagent.StorageChecking || len(s.Devices) != 0 {
+	if s := source(act).Status(); s.Storage.State != edgeagent.StorageChecking || len(s.Devices) != 0 {
 		t.Errorf("got %+v", s.Storage)
 	}
 }

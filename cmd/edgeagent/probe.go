@@ -256,9 +256,31 @@ func askProvider(ctx context.Context, o llm.ProviderOptions) probeResult {
 		defer c.CloseIdleConnections()
 	}
 	began := time.Now()
-	r := result("provider", o.Name, began, o.Provider.Probe(ctx))
+	err := o.Provider.Probe(ctx)
+	r := result("provider", o.Name, began, err)
 	r.Detail = o.Model
+	r.Error += providerRemedy(err)
 	return r
+}
+
+// providerRemedy adds what to do where the class alone tells it.
+func providerRemedy(err error) string {
+	e, ok := errors.AsType[*llm.Error](err)
+	if !ok {
+		return ""
+	}
+	switch e.Class {
+	case edgeagent.CallUnreachable:
+		return "; check that it runs, the network to it, and base_url"
+	case edgeagent.CallAuth:
+		return "; check the key that api_key_file or api_key_env names"
+	case edgeagent.CallQuota, edgeagent.CallThrottled:
+		return "; check the account with the provider"
+	case edgeagent.CallConfig:
+		return "; check model and base_url"
+	default:
+		return ""
+	}
 }
 
 func readRunbook(o config.Provider) probeResult {
