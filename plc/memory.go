@@ -26,8 +26,9 @@ const (
 // saver writes memories from a goroutine of its own, so that a stalled disk
 // never delays a scan. Of each device it writes the latest only.
 type saver struct {
-	memory Memory
-	log    *slog.Logger
+	memory  Memory
+	log     *slog.Logger
+	failing bool // run's: the last save failed, and that was said
 
 	mu      sync.Mutex
 	unsaved map[string]edgeagent.DeviceMemory
@@ -75,11 +76,23 @@ func (s *saver) flush(ctx context.Context) bool {
 			return true
 		}
 		if err := s.memory.SaveDevice(ctx, m); err != nil {
-			s.log.Error("device state not saved: a restart now would forget it", "device", m.Device, "error", err)
+			s.say(true, "device", m.Device, "error", err)
 			s.putBack(m)
 			return false
 		}
+		s.say(false)
 	}
+}
+
+// say logs where failing begins and where it ends: a disk can be full for days.
+func (s *saver) say(failing bool, about ...any) {
+	switch was := s.failing; {
+	case failing && !was:
+		s.log.Error("device state not saved: a restart now would forget it; trying on", about...)
+	case was && !failing:
+		s.log.Info("device states are saved again")
+	}
+	s.failing = failing
 }
 
 func (s *saver) take() (edgeagent.DeviceMemory, bool) {

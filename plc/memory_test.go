@@ -1,7 +1,11 @@
 package plc
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,6 +135,22 @@ func TestFailedSaveIsTriedAgainWithTheLatestState(t *testing.T) {
 		kept, ok := memory.LoadDevice("filler")
 		if !ok || kept.State != edgeagent.DeviceStopped || kept.Attempt != 6 || kept.Key != "k1" || kept.Reason == nil {
 			t.Errorf("kept %+v, want the stop", kept)
+		}
+	})
+}
+
+func TestDiskThatIsFullForDaysIsSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		memory := newFakeMemory()
+		memory.fail = 1000
+		s := newSaver(memory, slog.New(slog.NewTextHandler(&said, nil)))
+		ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour)
+		defer cancel()
+		s.put(edgeagent.DeviceMemory{Device: "filler"})
+		s.run(ctx)
+		if n := strings.Count(said.String(), "not saved"); n != 1 || !strings.Contains(said.String(), "saved again") {
+			t.Errorf("said %d times that it failed, want once, and that it is over:\n%s", n, said.String())
 		}
 	})
 }
