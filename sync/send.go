@@ -163,7 +163,9 @@ func (u *Uploader) confirm(ctx context.Context, proof edgeagent.Receipt) {
 	if err := u.o.Outbox.Confirm(ctx, u.o.Name, proof); err != nil {
 		u.portion.forget()
 		u.storeFailed("confirm a receipt", err)
+		return
 	}
+	u.unserved = 0
 }
 
 // beat sends a heartbeat. It is never stored, has no number, and says what the

@@ -65,6 +65,7 @@ type Uploader struct {
 	resend                  resend
 	parked                  map[slot]bool // refused in this life of the agent
 	before                  bool          // events were parked in an earlier one
+	unserved                int           // failures of the data file since it last took a receipt
 	takesBeats, takesEvents bool          // it has accepted one in this life
 }
 
@@ -171,6 +172,7 @@ func (u *Uploader) act(ctx context.Context) result {
 		return result{}
 	}
 	if len(b.events) == 0 {
+		u.unserved = 0
 		u.pace.end()
 		u.sleep(ctx, u.beatAt, u.o.Ready)
 		return result{}
@@ -222,13 +224,16 @@ func (u *Uploader) closeIdle() {
 }
 
 // storeFailed waits out a data file that does not answer; the upstream's state
-// is not touched by it.
+// is not touched by it. A disk can be full for days: it is said once, and what
+// cannot be booked is sent again less and less often.
 func (u *Uploader) storeFailed(what string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	u.o.Log.Error("the data file does not serve the upstream; trying on", "upstream", u.o.Name, "what", what, "err", err)
-	u.wait(time.Now().Add(u.o.Retry.Wait(4)))
+	if u.unserved++; u.unserved == 1 {
+		u.o.Log.Error("the data file does not serve the upstream; trying on", "upstream", u.o.Name, "what", what, "err", err)
+	}
+	u.wait(time.Now().Add(u.o.Retry.Wait(3 + u.unserved)))
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -1,11 +1,14 @@
 package upsync
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -200,9 +203,33 @@ func TestDataFileThatDoesNotAnswerIsWaitedOut(t *testing.T) {
 		s.fail = []error{nil, errors.New("i/o error"), errors.New("i/o error")} // Pending well, Confirm not, Pending not
 		u := start(t, s, r, nil)
 		pass(30 * time.Second)
-		equal(t, r.history(), "0s heartbeat", "0s alarm-1..alarm-3", "16s alarm-1..alarm-3")
+		equal(t, r.history(), "0s heartbeat", "0s alarm-1..alarm-3", "24s alarm-1..alarm-3")
 		if st := u.Status(); st.State != edgeagent.UpstreamUp || st.Backlog != 0 || r.twice != 3 {
 			t.Errorf("status = %+v, %d came twice; want up, drained, 3", st, r.twice)
+		}
+	})
+}
+
+// full is a data file on a disk without room: it reads, and books nothing.
+type full struct{ *store }
+
+func (full) Confirm(context.Context, string, edgeagent.Receipt) error { return edgeagent.ErrFull }
+
+func TestFullDiskIsSaidOnceAndSpellsNoFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStore(t), newReceiver()
+		s.add(edgeagent.StreamAlarm, 3)
+		var said bytes.Buffer
+		start(t, s, r, func(u *Uploader) {
+			u.o.Outbox, u.o.Log = full{s}, slog.New(slog.NewTextHandler(&said, nil))
+		})
+		pass(time.Hour)
+		sent := len(slices.DeleteFunc(r.history(), func(line string) bool { return strings.HasSuffix(line, "heartbeat") }))
+		if sent > 65 {
+			t.Errorf("the same three alarms went out %d times in an hour, want about once a minute", sent)
+		}
+		if n := strings.Count(said.String(), "does not serve"); n != 1 {
+			t.Errorf("said %d times, want once:\n%s", n, said.String())
 		}
 	})
 }
