@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
+	"edgeagent"
 	"edgeagent/internal/dial"
 )
 
@@ -18,7 +20,7 @@ var errClientCert = errors.New("read client_cert_file and client_key_file")
 // MaxBody is how much of an answer is read, in bytes.
 const MaxBody = 1 << 20
 
-// TransportOptions configure [NewTransport]. Empty files are not used.
+// TransportOptions configure a [Line]. Empty files are not used.
 type TransportOptions struct {
 	CAFile         string        // PEM; trusted instead of the system's
 	ClientCertFile string        // PEM, with ClientKeyFile; read anew for each connection
@@ -27,9 +29,67 @@ type TransportOptions struct {
 	HeaderTimeout  time.Duration // from the request to the first byte; 0: no limit
 }
 
-// NewTransport returns a transport that notices a dead peer. It reads the CA
-// file, so that it is called at the first request, not in a constructor.
-func NewTransport(o TransportOptions) (*http.Transport, error) {
+// Line is a provider's transport: made at the first request, because it reads
+// the CA file, and made anew after a failure of trust, so that a mended file is
+// read without a restart. It is safe for concurrent use.
+type Line struct {
+	o TransportOptions
+
+	mu sync.Mutex
+	t  *http.Transport // nil until it is needed
+}
+
+// NewLine returns a line that has not touched the network nor a file yet.
+func NewLine(o TransportOptions) *Line { return &Line{o: o} }
+
+// Transport returns the transport that notices a dead peer.
+func (l *Line) Transport() (*http.Transport, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.t != nil {
+		return l.t, nil
+	}
+	t, err := newTransport(l.o)
+	if err != nil {
+		return nil, err
+	}
+	l.t = t
+	return t, nil
+}
+
+// CloseIdleConnections makes the next request dial: a pooled connection that
+// died with the way to the server would fail every request to come.
+func (l *Line) CloseIdleConnections() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.t != nil {
+		l.t.CloseIdleConnections()
+	}
+}
+
+// Failed lets go of what a failed request may have left broken.
+func (l *Line) Failed(fail *Error) {
+	trust := fail.Class == edgeagent.CallConfig
+	if !trust && fail.Class != edgeagent.CallUnreachable && fail.Class != edgeagent.CallTransient {
+		return
+	}
+	l.CloseIdleConnections()
+	if trust {
+		l.mu.Lock()
+		l.t = nil
+		l.mu.Unlock()
+	}
+}
+
+// Unsent is the failure of a request that our own settings did not let out.
+func Unsent(what string, err error) *Error {
+	return &Error{Class: edgeagent.CallConfig, Code: "config", Message: what + ": " + OneLine(err.Error()),
+		Unsent: true, Policy: Policy{Hold: HoldKey}, Err: err}
+}
+
+// newTransport reads the CA file, so that it is called at the first request, not
+// in a constructor.
+func newTransport(o TransportOptions) (*http.Transport, error) {
 	conf, err := tlsConfig(o)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ func TestSocketOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	transport, err := llm.NewTransport(llm.TransportOptions{})
+	transport, err := llm.NewLine(llm.TransportOptions{}).Transport()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,12 +66,6 @@ type Answer struct {
 	Model     string
 	RequestID string
 	Status    int
-	Finish    string // the server's own word: stop, length, …
-
-	FirstToken time.Duration // until the first text
-	Load       time.Duration // of the model, Ollama only
-	PromptEval time.Duration // Ollama only
-	Eval       time.Duration // Ollama only
 }
 
 // Price is what a model costs, in USD per million tokens.

@@ -206,13 +206,6 @@ func NewServer(t testing.TB, wire Wire, steps ...Step) *Server {
 // BaseURL is what a client of the wire is given.
 func (s *Server) BaseURL() string { return s.URL + s.wire.Base }
 
-// Script replaces the steps.
-func (s *Server) Script(steps ...Step) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.steps = steps
-}
-
 // OnProbe replaces the answer to probes, which are good by default.
 func (s *Server) OnProbe(step Step) {
 	s.mu.Lock()

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ollama/ollama/api"
@@ -33,7 +32,6 @@ type Options struct {
 	KeepAlive     time.Duration // how long the model stays loaded [30m]
 	FirstToken    time.Duration // until the first token, loading included [240s]
 	Stall         time.Duration // between tokens [20s]
-	Threads       int           // 0: Ollama's choice
 
 	CAFile         string // for a server behind TLS
 	ClientCertFile string
@@ -42,10 +40,8 @@ type Options struct {
 
 // Client is an [llm.Provider].
 type Client struct {
-	o Options
-
-	mu   sync.Mutex
-	http *http.Transport // made at the first request
+	o    Options
+	line *llm.Line
 }
 
 var _ llm.Provider = (*Client)(nil)
@@ -59,7 +55,9 @@ func New(o Options) *Client {
 	o.KeepAlive = cmp.Or(o.KeepAlive, 30*time.Minute)
 	o.FirstToken = cmp.Or(o.FirstToken, 240*time.Second)
 	o.Stall = cmp.Or(o.Stall, 20*time.Second)
-	return &Client{o: o}
+	// No header timeout: a model on a small box is silent for minutes. The watch
+	// counts until the first token instead.
+	return &Client{o: o, line: llm.NewLine(llm.TransportOptions{CAFile: o.CAFile, ClientCertFile: o.ClientCertFile, ClientKeyFile: o.ClientKeyFile})}
 }
 
 // Ask sends one chat request, streamed, and returns the whole answer. Every
@@ -85,9 +83,6 @@ func (c *Client) request(m []api.Message, format []byte, maxTokens int, temperat
 	options := map[string]any{
 		"num_ctx": c.o.ContextTokens, "num_predict": maxTokens, "temperature": temperature, "seed": seed,
 	}
-	if c.o.Threads > 0 {
-		options["num_thread"] = c.o.Threads
-	}
 	return &api.ChatRequest{
 		Model: c.o.Model, Messages: m, Format: format, Options: options, Stream: &yes,
 		KeepAlive: &api.Duration{Duration: c.o.KeepAlive},
@@ -107,9 +102,9 @@ func messages(r llm.Request) []api.Message {
 }
 
 func (c *Client) chat(ctx context.Context, req *api.ChatRequest) (llm.Answer, error) {
-	transport, err := c.transport()
+	transport, err := c.line.Transport()
 	if err != nil {
-		return llm.Answer{}, unsent("set up the connection", err)
+		return llm.Answer{}, llm.Unsent("set up the connection", err)
 	}
 	return c.chatThrough(ctx, transport, req)
 }
@@ -117,76 +112,40 @@ func (c *Client) chat(ctx context.Context, req *api.ChatRequest) (llm.Answer, er
 func (c *Client) chatThrough(ctx context.Context, transport http.RoundTripper, req *api.ChatRequest) (llm.Answer, error) {
 	base, err := url.Parse(c.o.BaseURL)
 	if err != nil || base.Host == "" {
-		return llm.Answer{}, unsent("base_url", cmp.Or(err, errors.New("want http://HOST:PORT")))
+		return llm.Answer{}, llm.Unsent("base_url", cmp.Or(err, errors.New("want http://HOST:PORT")))
 	}
 	ctx, watch := llm.NewWatch(ctx, c.o.FirstToken, c.o.Stall)
 	defer watch.Stop()
 	wire := &tap{next: transport, watch: watch}
 	client := api.NewClient(base, &http.Client{Transport: wire, CheckRedirect: llm.KeepRedirect})
-	heard := &heard{started: time.Now()}
+	heard := &heard{}
 	err = client.Chat(ctx, req, heard.add)
 	fail := heard.judge(ctx, wire, err, c.o)
 	if fail == nil {
 		return heard.answer(wire), nil
 	}
-	if fail.Class == edgeagent.CallUnreachable || fail.Class == edgeagent.CallTransient {
-		c.CloseIdleConnections()
-	}
+	c.line.Failed(fail)
 	return llm.Answer{}, fail
 }
 
-func (c *Client) transport() (*http.Transport, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.http != nil {
-		return c.http, nil
-	}
-	// No header timeout: a model on a small box is silent for minutes. The
-	// watch counts until the first token instead.
-	t, err := llm.NewTransport(llm.TransportOptions{CAFile: c.o.CAFile, ClientCertFile: c.o.ClientCertFile, ClientKeyFile: c.o.ClientKeyFile})
-	if err != nil {
-		return nil, err
-	}
-	c.http = t
-	return t, nil
-}
-
 // CloseIdleConnections makes the next request dial.
-func (c *Client) CloseIdleConnections() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.http != nil {
-		c.http.CloseIdleConnections()
-	}
-}
-
-func unsent(what string, err error) *llm.Error {
-	return &llm.Error{Class: edgeagent.CallConfig, Code: "config", Message: what + ": " + llm.OneLine(err.Error()),
-		Unsent: true, Policy: llm.Policy{Hold: llm.HoldKey}, Err: err}
-}
+func (c *Client) CloseIdleConnections() { c.line.CloseIdleConnections() }
 
 // heard grows from the pieces of an answer.
 type heard struct {
-	text    strings.Builder
-	last    api.ChatResponse
-	started time.Time
-	first   time.Duration
+	text strings.Builder
+	last api.ChatResponse
 }
 
 func (h *heard) add(r api.ChatResponse) error {
-	if h.first == 0 && r.Message.Content != "" {
-		h.first = time.Since(h.started)
-	}
 	h.text.WriteString(r.Message.Content)
 	h.last = r
 	return nil
 }
 
 func (h *heard) answer(wire *tap) llm.Answer {
-	m := h.last.Metrics
 	return llm.Answer{
-		Text: h.text.String(), TokensIn: m.PromptEvalCount, TokensOut: m.EvalCount, Model: h.last.Model,
-		Status: wire.status, RequestID: wire.requestID(), Finish: h.last.DoneReason,
-		FirstToken: h.first, Load: m.LoadDuration, PromptEval: m.PromptEvalDuration, Eval: m.EvalDuration,
+		Text: h.text.String(), TokensIn: h.last.PromptEvalCount, TokensOut: h.last.EvalCount, Model: h.last.Model,
+		Status: wire.status, RequestID: wire.requestID(),
 	}
 }

@@ -12,11 +12,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +22,7 @@ import (
 	"edgeagent/llm"
 )
 
-// Options of a [Client]. Zero times mean the defaults in brackets.
+// Options of a [Client].
 type Options struct {
 	BaseURL string // ends in /v1 for OpenAI
 	Model   string
@@ -34,19 +32,19 @@ type Options struct {
 	ClientCertFile string
 	ClientKeyFile  string
 	Proxy          string // URL, or "environment"
-
-	Header time.Duration // from the request to the answer's headers [15s]
-	Idle   time.Duration // between two pieces of the answer [10s]
-	Probe  time.Duration // a whole probe [5s]
 }
+
+const (
+	headerTimeout = 15 * time.Second // from the request to the answer's headers
+	idleTimeout   = 10 * time.Second // between two pieces of the answer
+	probeTimeout  = 5 * time.Second  // a whole probe
+)
 
 // Client is an [llm.Provider].
 type Client struct {
 	o       Options
+	line    *llm.Line
 	dialect atomic.Uint32 // what this server turned out not to understand
-
-	mu   sync.Mutex
-	http *http.Client // made at the first request
 }
 
 var _ llm.Provider = (*Client)(nil)
@@ -54,29 +52,27 @@ var _ llm.Provider = (*Client)(nil)
 // New returns a client that has not touched the network nor a file yet.
 func New(o Options) *Client {
 	o.BaseURL = strings.TrimRight(o.BaseURL, "/")
-	o.Header = cmp.Or(o.Header, 15*time.Second)
-	o.Idle = cmp.Or(o.Idle, 10*time.Second)
-	o.Probe = cmp.Or(o.Probe, 5*time.Second)
-	return &Client{o: o}
+	return &Client{o: o, line: llm.NewLine(llm.TransportOptions{
+		CAFile: o.CAFile, ClientCertFile: o.ClientCertFile, ClientKeyFile: o.ClientKeyFile, Proxy: o.Proxy, HeaderTimeout: headerTimeout,
+	})}
 }
 
 // Ask sends one completion request, streamed, and returns the whole answer.
 // Every error is an *[llm.Error].
 func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
-	started := time.Now()
 	d := dialect(c.dialect.Load())
 	body, err := json.Marshal(completion(c.o.Model, r, d))
 	if err != nil {
-		return llm.Answer{}, unsent("write the request", err)
+		return llm.Answer{}, llm.Unsent("write the request", err)
 	}
-	ctx, watch := llm.NewWatch(ctx, 0, c.o.Idle)
+	ctx, watch := llm.NewWatch(ctx, 0, idleTimeout)
 	defer watch.Stop()
 	resp, key, err := c.send(ctx, http.MethodPost, "/chat/completions", r.ID, body)
 	if err != nil {
 		return llm.Answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	a, fail := c.read(ctx, resp, key, watch, started)
+	a, fail := c.read(ctx, resp, key, watch)
 	if fail == nil {
 		return a, nil
 	}
@@ -88,7 +84,7 @@ func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
 // certificate and key as a completion, on a fresh connection. It bounds itself.
 func (c *Client) Probe(ctx context.Context) error {
 	c.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, c.o.Probe)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	resp, key, err := c.send(ctx, http.MethodGet, "/models", "", nil)
 	if err != nil {
@@ -122,28 +118,21 @@ func judgeProbe(ctx context.Context, resp *http.Response, key string) *llm.Error
 	return nil
 }
 
-// CloseIdleConnections makes the next request dial: a pooled connection that
-// died with the way to the server would fail every request to come.
-func (c *Client) CloseIdleConnections() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.http != nil {
-		c.http.CloseIdleConnections()
-	}
-}
+// CloseIdleConnections makes the next request dial.
+func (c *Client) CloseIdleConnections() { c.line.CloseIdleConnections() }
 
 func (c *Client) send(ctx context.Context, method, path, id string, body []byte) (*http.Response, string, error) {
 	key, err := c.key()
 	if err != nil {
 		return nil, "", err
 	}
-	client, err := c.client()
+	transport, err := c.line.Transport()
 	if err != nil {
-		return nil, key, unsent("set up the connection", err)
+		return nil, key, llm.Unsent("set up the connection", err)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.o.BaseURL+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, key, unsent("base_url", err)
+		return nil, key, llm.Unsent("base_url", err)
 	}
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	req.Header.Set("User-Agent", "edgeagent")
@@ -157,10 +146,11 @@ func (c *Client) send(ctx context.Context, method, path, id string, body []byte)
 		// Not Idempotency-Key: net/http would replay the request by itself.
 		req.Header.Set("X-Client-Request-Id", id)
 	}
+	client := &http.Client{Transport: transport, CheckRedirect: llm.KeepRedirect}
 	resp, err := client.Do(req)
 	if err != nil {
 		fail := llm.Transport(ctx, err)
-		c.drop(fail)
+		c.line.Failed(fail)
 		return nil, key, fail
 	}
 	return resp, key, nil
@@ -189,34 +179,6 @@ func (c *Client) key() (string, error) {
 // notInAKey reports characters that no header may hold, or no key does.
 func notInAKey(r rune) bool { return r <= ' ' || r > '~' }
 
-func (c *Client) client() (*http.Client, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.http != nil {
-		return c.http, nil
-	}
-	transport, err := llm.NewTransport(llm.TransportOptions{
-		CAFile: c.o.CAFile, ClientCertFile: c.o.ClientCertFile, ClientKeyFile: c.o.ClientKeyFile,
-		Proxy: c.o.Proxy, HeaderTimeout: c.o.Header,
-	})
-	if err != nil {
-		return nil, err
-	}
-	c.http = &http.Client{Transport: transport, CheckRedirect: llm.KeepRedirect}
-	return c.http, nil
-}
-
-// drop lets go of every idle connection after a failure of the way, and of the
-// transport itself after one of trust, so that a mended CA file is read.
-func (c *Client) drop(fail *llm.Error) {
-	c.CloseIdleConnections()
-	if fail.Class == edgeagent.CallConfig {
-		c.mu.Lock()
-		c.http = nil
-		c.mu.Unlock()
-	}
-}
-
 // redact takes the key out of what a server says: some repeat it in their
 // error. It comes before any shortening, which could leave half of it.
 func redact(body []byte, key string) []byte {
@@ -233,18 +195,11 @@ func (c *Client) finish(fail *llm.Error, resp *http.Response) error {
 		fail.Status = resp.StatusCode
 	}
 	fail.RetryAfter = llm.RetryAfter(resp.Header, time.Now())
-	if fail.Class == edgeagent.CallUnreachable || fail.Class == edgeagent.CallTransient {
-		c.CloseIdleConnections()
-	}
+	c.line.Failed(fail)
 	return fail
 }
 
 func requestID(h http.Header) string {
 	id := cmp.Or(h.Get("X-Request-Id"), h.Get("Apim-Request-Id"), h.Get("Request-Id"))
 	return llm.OneLine(id[:min(len(id), 128)])
-}
-
-func unsent(what string, err error) *llm.Error {
-	return &llm.Error{Class: edgeagent.CallConfig, Code: "config", Message: fmt.Sprintf("%s: %s", what, llm.OneLine(err.Error())),
-		Unsent: true, Policy: llm.Policy{Hold: llm.HoldKey}, Err: err}
 }

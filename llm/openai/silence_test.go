@@ -30,12 +30,15 @@ func inMemory(t *testing.T, c *Client, h http.HandlerFunc) {
 	srv := &http.Server{Handler: http.HandlerFunc(read), ErrorLog: log.New(io.Discard, "", 0)}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = srv.Serve(l) })
-	transport := &http.Transport{ResponseHeaderTimeout: c.o.Header, DialContext: func(context.Context, string, string) (net.Conn, error) {
+	transport, err := c.line.Transport()
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		conns <- far
 		return near, nil
-	}}
-	c.http = &http.Client{Transport: transport, CheckRedirect: llm.KeepRedirect}
+	}
 	t.Cleanup(func() { transport.CloseIdleConnections(); _ = srv.Close(); wg.Wait() })
 }
 
@@ -138,7 +141,8 @@ func (c tunnel) Write(p []byte) (int, error) {
 func overTunnels(t *testing.T, c *Client, h http.Handler) (drop func()) {
 	t.Helper()
 	der, key := selfSigned(t, time.Now().Add(-time.Minute))
-	transport, err := llm.NewTransport(llm.TransportOptions{HeaderTimeout: c.o.Header, CAFile: writePEM(t, "CERTIFICATE", der)})
+	c.line = llm.NewLine(llm.TransportOptions{HeaderTimeout: headerTimeout, CAFile: writePEM(t, "CERTIFICATE", der)})
+	transport, err := c.line.Transport()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +163,6 @@ func overTunnels(t *testing.T, c *Client, h http.Handler) (drop func()) {
 	l := &pipeListener{conns: conns, done: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = srv.ServeTLS(l, "", "") })
-	c.http = &http.Client{Transport: transport}
 	t.Cleanup(func() { transport.CloseIdleConnections(); _ = srv.Close(); wg.Wait() })
 	return func() {
 		mu.Lock()

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"edgeagent"
 	"edgeagent/llm"
@@ -53,14 +52,14 @@ type answer struct {
 	text    strings.Builder
 	refusal strings.Builder
 	key     string // to be kept out of errors
-	started time.Time
-	done    bool // the server said that it is whole
+	finish  string // the server's own word: stop, length, …
+	done    bool   // the server said that it is whole
 }
 
 // read takes the whole answer from resp. The first byte of the body decides
 // between a stream and a plain answer: servers that ignore "stream" exist, and
 // so do wrong content types.
-func (c *Client) read(ctx context.Context, resp *http.Response, key string, watch *llm.Watch, started time.Time) (llm.Answer, *llm.Error) {
+func (c *Client) read(ctx context.Context, resp *http.Response, key string, watch *llm.Watch) (llm.Answer, *llm.Error) {
 	watch.Alive()
 	body := bufio.NewReader(&capped{r: io.TeeReader(resp.Body, alive{watch}), left: llm.MaxBody})
 	first := peek(body)
@@ -71,7 +70,7 @@ func (c *Client) read(ctx context.Context, resp *http.Response, key string, watc
 		}
 		return llm.Answer{}, refusal(resp, redact(raw, key))
 	}
-	a := &answer{key: key, started: started}
+	a := &answer{key: key}
 	a.Status, a.RequestID = resp.StatusCode, requestID(resp.Header)
 	var err error
 	if first == '{' || first == '[' {
@@ -168,13 +167,10 @@ func (a *answer) add(c chunk) error {
 }
 
 func (a *answer) addChoice(c choice) {
-	if a.FirstToken == 0 && c.Delta.Content+c.Message.Content != "" {
-		a.FirstToken = time.Since(a.started)
-	}
 	a.text.WriteString(c.Delta.Content + c.Message.Content)
 	a.refusal.WriteString(c.Delta.Refusal + c.Message.Refusal)
 	if c.FinishReason != "" {
-		a.Finish = c.FinishReason
+		a.finish = c.FinishReason
 	}
 }
 
@@ -187,7 +183,7 @@ func (a *answer) judge(ctx context.Context, err error) *llm.Error {
 		return inStreamFailure(mid.said)
 	case errors.Is(err, errTooLong):
 		return &llm.Error{Class: edgeagent.CallOutput, Code: "too_long", Message: errTooLong.Error(), Policy: llm.Policy{Breaker: llm.Healthy}, Billable: true, Err: err}
-	case errors.Is(err, io.ErrUnexpectedEOF), err == nil && !a.done && a.Finish == "":
+	case errors.Is(err, io.ErrUnexpectedEOF), err == nil && !a.done && a.finish == "":
 		return &llm.Error{Class: edgeagent.CallTransient, Code: "cut", Message: "the answer was cut off",
 			Policy: llm.Policy{Retries: 1, Breaker: llm.Counted}, Billable: true, Err: err}
 	case err != nil:
@@ -202,11 +198,11 @@ func (a *answer) judgeFinish() *llm.Error {
 		return &llm.Error{Class: edgeagent.CallOutput, Code: code, Message: message, Policy: p, Billable: true}
 	}
 	switch {
-	case a.Finish == "content_filter":
+	case a.finish == "content_filter":
 		return useless("content_filter", "the answer was withheld for its content", llm.Policy{Then: llm.ThenRunbook})
 	case a.refusal.Len() > 0:
 		return useless("refusal", "the model refused: "+llm.OneLine(a.refusal.String()), llm.Policy{Then: llm.ThenRunbook})
-	case a.Finish == "length":
+	case a.finish == "length":
 		return useless("length", "the answer was longer than allowed", llm.Policy{Retries: 1, Grow: true})
 	case strings.TrimSpace(a.text.String()) == "":
 		return useless("empty", "the answer was empty", llm.Policy{Retries: 1})

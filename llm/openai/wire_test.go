@@ -291,7 +291,7 @@ func FuzzAnswer(f *testing.F) {
 		ctx, watch := llm.NewWatch(t.Context(), 0, time.Minute)
 		defer watch.Stop()
 		resp := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
-		a, fail := c.read(ctx, resp, "", watch, time.Now())
+		a, fail := c.read(ctx, resp, "", watch)
 		if fail == nil && strings.TrimSpace(a.Text) == "" {
 			t.Error("an empty answer was taken for one")
 		}
