@@ -169,7 +169,7 @@ func (db *DB) prepare(b *batch) (saved uint64, err error) {
 		}
 	}
 	mark := len(b.undo)
-	if err := b.tidy(); err != nil {
+	if err := guard(b.tidy); err != nil { // it reads what is old, where damage lies unseen
 		b.rollback(mark)
 		b.o.Log.Warn("the data file was not tidied", "error", err)
 	}

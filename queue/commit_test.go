@@ -199,7 +199,7 @@ func TestQuotaRefusesAlarmsAndStillTakesAnswers(t *testing.T) {
 
 func TestDeadDiskEndsAllWriting(t *testing.T) {
 	db := open(t, options(dataFile(t)))
-	if err := db.Break(t.Context()); err != nil {
+	if err := db.Break(t.Context(), 'm'); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}); err == nil {
@@ -238,7 +238,7 @@ func TestAReloadSilencesNothing(t *testing.T) {
 	if got := eventOf(t, pending(t, db, "historian")[0]).Source; got != "/plant-a/gw" {
 		t.Errorf("source %s after a reload: another numbers this epoch", got)
 	}
-	if err := db.Break(t.Context()); err != nil {
+	if err := db.Break(t.Context(), 'm'); err != nil {
 		t.Fatal(err)
 	}
 	_ = db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}) // refused, see above

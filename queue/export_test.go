@@ -46,10 +46,10 @@ func (db *DB) Limit(ctx context.Context, size int) error {
 	})
 }
 
-// Break makes later commits fail, and not for want of space.
-func (db *DB) Break(ctx context.Context) error {
+// Break takes a bucket away: what touches it later fails, and not for want of space.
+func (db *DB) Break(ctx context.Context, bucket byte) error {
 	return db.do(ctx, "break", func(b *batch) error {
-		return b.db.bolt.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte{bucketMeta}) })
+		return b.db.bolt.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte{bucket}) })
 	})
 }
 

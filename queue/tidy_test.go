@@ -99,6 +99,20 @@ func TestWhatStaysKeepsNothingBehindIt(t *testing.T) {
 	})
 }
 
+func TestDamageThatOnlyHousekeepingMeetsEndsNothing(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, options(path))
+		if err := db.Break(t.Context(), 'a'); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if err := db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}); err != nil {
+			t.Errorf("save = %v, want it stored in a file that is merely not tidied", err)
+		}
+	})
+}
+
 func TestKeysAndNamesGoWithTheirAlarms(t *testing.T) {
 	path := dataFile(t)
 	synctest.Test(t, func(t *testing.T) {
