@@ -189,11 +189,10 @@ func TestUnknownJobsAreNotFound(t *testing.T) {
 	db := open(t, options(dataFile(t)))
 	id := edgeagent.NewID(time.Now())
 	_, readErr := db.Job(id)
-	_, caseErr := db.CaseOf(id)
 	_, alarmErr := db.Alarm(id)
 	_, evidenceErr := db.Evidence(id)
 	for name, err := range map[string]error{
-		"job": readErr, "case": caseErr, "alarm": alarmErr, "evidence": evidenceErr,
+		"job": readErr, "alarm": alarmErr, "evidence": evidenceErr,
 		"retry":    db.RetryJob(t.Context(), id, "x"),
 		"discard":  db.Discard(t.Context(), id, "x", "y"),
 		"feedback": db.Feedback(t.Context(), id, edgeagent.Feedback{}),

@@ -201,19 +201,6 @@ func limited(n int) int {
 	return min(n, maxLimit)
 }
 
-// CaseOf returns the case of a job, as it was frozen. It is nil before the first
-// lease, and ErrNotFound without the job.
-func (db *DB) CaseOf(id edgeagent.ID) (c *edgeagent.Case, err error) {
-	err = db.viewing("read the case of job "+string(id), func(tx *bbolt.Tx) error {
-		if _, err := readHeader(tx, id); err != nil {
-			return err
-		}
-		c, err = optional[edgeagent.Case](getter(tx), bucketBodies, part(id, partCase))
-		return err
-	})
-	return c, err
-}
-
 // ByKey returns the alarm that came with an idempotency key, and the hash of the
 // body that it came with.
 func (db *DB) ByKey(key string) (alarm edgeagent.ID, bodyHash string, ok bool) {
