@@ -147,6 +147,11 @@ func TestOutside(t *testing.T) {
 	if n := len(p.engine.Open()); n != 3 {
 		t.Errorf("%d open after a restart, want 3", n)
 	}
+	p.wait(2 * time.Minute)
+	p.engine.Outside(edgeagent.Alarm{Line: "L10", Code: "X"}, nil, p.now)
+	if n := len(p.engine.rose); n != 1 {
+		t.Errorf("%d lines are remembered, want the one that is not quiet", n)
+	}
 	cleared, err := p.engine.ClearOutside(a.ID, "anna", p.now)
 	if err != nil || cleared.Alarm.State != edgeagent.AlarmNormal || cleared.By != "anna" || cleared.Alarm.Observed != edgeagent.ObservedLive {
 		t.Errorf("cleared as %+v, %v", cleared, err)

@@ -1,6 +1,7 @@
 package alarm
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -77,11 +78,12 @@ func (e *Engine) enter(act *activation) {
 }
 
 // firstOut books a raise of the line and reports whether the line was quiet
-// before it.
+// before it. Lines that are quiet again are forgotten: from outside come any.
 func (e *Engine) firstOut(line string, now time.Time) bool {
-	last, rose := e.rose[line]
+	maps.DeleteFunc(e.rose, func(_ string, last time.Time) bool { return now.Sub(last) > firstOutQuiet })
+	_, rose := e.rose[line]
 	e.rose[line] = now
-	return !rose || now.Sub(last) > firstOutQuiet
+	return !rose
 }
 
 // muter returns the code that keeps a rule from raising now, empty if none
