@@ -8,6 +8,14 @@
 // frozen bytes; sending them again is always safe and is the answer to every
 // doubt.
 //
+// cmd/edgeagent runs an Uploader for each upstream of the configuration, over the
+// outbox of the data file.
+//
+// After a kill -9 the cursor is where the last booked receipt put it: what was
+// sent since goes out again with the same bytes, and the upstream applies each
+// id once. All else, the pace, the back-off, the search for an event that is
+// refused, begins anew with a heartbeat.
+//
 // How the upstream is doing is judged by real requests to the real endpoint.
 // A heartbeat is such a request, and is the probe.
 package upsync
