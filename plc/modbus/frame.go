@@ -18,15 +18,12 @@ const (
 // advises; it never writes to a PLC, whoever asks it to.
 var ErrReadOnly = errors.New("refused: the agent reads only, function codes 1 to 4")
 
-// FrameError is an answer that cannot be the one to the request.
-type FrameError struct{ What string }
+// frameError says why an answer cannot be the one to the request.
+type frameError string
 
-// Error says what was wrong with the frame.
-func (e *FrameError) Error() string { return "bad frame: " + e.What }
+func (e frameError) Error() string { return "bad frame: " + string(e) }
 
-func frameErrorf(format string, args ...any) error {
-	return &FrameError{What: fmt.Sprintf(format, args...)}
-}
+func frameErrorf(format string, args ...any) error { return frameError(fmt.Sprintf(format, args...)) }
 
 // packager wraps PDUs into Modbus TCP frames and lets nothing but reads pass.
 type packager struct {

@@ -204,7 +204,7 @@ func (l *Link) explain(ctx context.Context, err error) error {
 		return &plc.Exception{Function: e.FunctionCode &^ exception, Code: e.ExceptionCode}
 	}
 	l.drop()
-	frame, isFrame := errors.AsType[*FrameError](err)
+	frame, isFrame := errors.AsType[frameError](err)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("read from %s: %w", l.o.Addr, ctx.Err())

@@ -14,8 +14,8 @@ import (
 // Tick is how often the plant moves on.
 const Tick = 100 * time.Millisecond
 
-// Devices names the machines that a plant can have.
-var Devices = []string{"filler", "capper", "packaging"}
+// deviceNames are the machines that a plant can have.
+var deviceNames = []string{"filler", "capper", "packaging"}
 
 // machine is the model of one device. It moves by one tick and writes what its
 // PLC would show. Models are deterministic: time is counted, never read.
@@ -60,7 +60,7 @@ func newMachine(name string) (machine, error) {
 	case "packaging":
 		return &packaging{speed: nominalSpeed, current: nominalCurrent, temperature: 48}, nil
 	default:
-		return nil, fmt.Errorf("simulated device %q is not known: name it %s", name, strings.Join(Devices, ", "))
+		return nil, fmt.Errorf("simulated device %q is not known: name it %s", name, strings.Join(deviceNames, ", "))
 	}
 }
 

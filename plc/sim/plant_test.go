@@ -14,7 +14,7 @@ import (
 
 func plant(t *testing.T) *Plant {
 	t.Helper()
-	p, err := NewPlant(Devices...)
+	p, err := NewPlant(deviceNames...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestSameSeedSameLife(t *testing.T) {
 	a, b := plant(t), plant(t)
 	a.Step(777)
 	b.Step(777)
-	for _, name := range Devices {
+	for _, name := range deviceNames {
 		x, _ := a.Device(name).read(edgeagent.AreaHolding, 0, 120)
 		y, _ := b.Device(name).read(edgeagent.AreaHolding, 0, 120)
 		if string(x) != string(y) {
