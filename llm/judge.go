@@ -45,6 +45,7 @@ func Judge(c edgeagent.Case, passages []Passage, raw, language string) (edgeagen
 	if len(faults) == 0 {
 		faults = a.check()
 	}
+	a.trim() // what is beyond the limits is a fault already
 	j := newJudgement(c, passages, language)
 	d := j.diagnosis(a)
 	return d, join(append(faults, j.faults...))
@@ -95,6 +96,11 @@ func (a *answer) trim() {
 	for i := range a.Checks {
 		a.Checks[i] = cutAtWord(a.Checks[i], maxCheckText)
 	}
+	a.Missing = a.Missing[:min(len(a.Missing), maxMissing)]
+	for i := range a.Missing {
+		a.Missing[i] = cutAtWord(a.Missing[i], maxMissingText)
+	}
+	a.Evidence = a.Evidence[:min(len(a.Evidence), maxEvidence)]
 }
 
 func cutAtWord(s string, limit int) string {
@@ -151,7 +157,7 @@ func (j *judgement) diagnosis(a answer) edgeagent.Diagnosis {
 		}
 	}
 	for _, m := range a.Missing {
-		if m = j.prose(cutAtWord(m, maxMissingText), "missing"); m != "" && len(d.Missing) < maxMissing {
+		if m = j.prose(m, "missing"); m != "" {
 			d.Missing = append(d.Missing, m)
 		}
 	}
@@ -219,7 +225,7 @@ func UrgencyOf(a edgeagent.Alarm) edgeagent.Urgency {
 // observations checks what the model says it looked at. They are not shown, but
 // a verdict that rests on a tag which does not exist is not worth much.
 func (j *judgement) observations(list []observation) {
-	for i, o := range list[:min(len(list), maxEvidence)] {
+	for i, o := range list {
 		j.names([]string{o.Name}, fmt.Sprintf("evidence %d", i+1))
 	}
 }

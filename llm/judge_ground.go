@@ -138,12 +138,15 @@ func (f *facts) addValue(v edgeagent.Value, unit string) {
 	}
 }
 
-// addText adds every number of a text, with its unit where it has one.
+// addText adds every number of a text: with its unit, or without one where it
+// has none. 2.5 bar in a passage does not prove 2.5 %.
 func (f *facts) addText(s string) {
+	rest, from := "", 0
 	for _, q := range quantities(s) {
 		f.add(q.unit, q.value)
+		rest, from = rest+s[from:q.from]+" ", q.to
 	}
-	for _, m := range anyNumber.FindAllString(s, -1) {
+	for _, m := range anyNumber.FindAllString(rest+s[from:], -1) {
 		if n, err := strconv.ParseFloat(strings.Replace(m, ",", ".", 1), 64); err == nil {
 			f.add("", n)
 		}
@@ -187,6 +190,7 @@ type quantity struct {
 	decimals int
 	unit     string
 	text     string
+	from, to int // in the text it was found in
 }
 
 // units in the order of matching, longest first where one begins another.
@@ -211,6 +215,7 @@ func quantities(s string) []quantity {
 		}
 		number, unit := s[from+m[4]:from+m[5]], s[from+m[6]:from+m[7]]
 		if q, ok := newQuantity(number, unit); ok {
+			q.from, q.to = from+m[4], from+m[7]
 			out = append(out, q)
 		}
 		from += m[7]

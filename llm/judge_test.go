@@ -134,6 +134,7 @@ func TestFaults(t *testing.T) {
 		"number with comma":    {with("summary", "The level reads 55,5 %."), FaultNumber, "55.5 %"},
 		"number in a check":    {with("checks", []any{"Set the pressure to 3.7 bar."}), FaultNumber, `"3.7 bar"`},
 		"wrong digits":         {with("summary", "The level reads 91.9 %."), FaultNumber, "91.9"},
+		"unit of a passage's":  {with("summary", "It rose by 2.5 %."), FaultNumber, `"2.5 %"`},
 		"number of wrong unit": {with("summary", "The flow is 139.8 bar."), FaultNumber, "139.8 bar"},
 		"tag made up in text":  {with("checks", []any{"Watch filler.foam_level for a minute."}), FaultEvidence, "filler.foam_level"},
 		"nothing but bypass": {reply(func(m map[string]any) {
@@ -436,5 +437,15 @@ func TestSpareFieldsMayBeAbsent(t *testing.T) {
 	}
 	if d.Urgency == "" || len(d.Causes) == 0 || len(d.Checks) == 0 {
 		t.Errorf("diagnosis %+v", d)
+	}
+}
+
+// An answer of thousands of causes is refused for their number, not judged one
+// by one.
+func TestEndlessListsAreNotJudged(t *testing.T) {
+	causes := slices.Repeat([]any{because("Foam", "filler.level")}, 500)
+	d, fault := judge(with("causes", causes))
+	if fault == nil || fault.Code != FaultSchema || d.Grounded.Checked > 3*maxCauses+maxEvidence {
+		t.Errorf("fault %+v, grounded %+v", fault, d.Grounded)
 	}
 }
