@@ -1,6 +1,9 @@
 package edgeagent
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Likelihood is a word, never a model's own number.
 type Likelihood string
@@ -28,6 +31,20 @@ type Cause struct {
 	Likelihood Likelihood `json:"likelihood"`
 	Evidence   []string   `json:"evidence"` // device.tag or device/CODE of the case
 	Sources    []string   `json:"sources"`  // passages of the runbook, path#anchor
+}
+
+// MarshalJSON writes empty lists, never null: receivers walk them.
+func (c Cause) MarshalJSON() ([]byte, error) {
+	type plain Cause
+	c.Evidence, c.Sources = list(c.Evidence), list(c.Sources)
+	return json.Marshal(plain(c))
+}
+
+func list[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
 }
 
 // Grounded counts the citations that were checked and those that held.
@@ -65,6 +82,13 @@ type Diagnosis struct {
 	Filtered             []string   `json:"filtered"`     // checks that were removed, and why
 	Unstructured         string     `json:"unstructured"` // an answer that could not be parsed, whole
 	By                   Provenance `json:"by"`
+}
+
+// MarshalJSON writes empty lists, never null.
+func (d Diagnosis) MarshalJSON() ([]byte, error) {
+	type plain Diagnosis
+	d.Causes, d.Checks, d.Missing, d.Filtered = list(d.Causes), list(d.Checks), list(d.Missing), list(d.Filtered)
+	return json.Marshal(plain(d))
 }
 
 // CallOutcome is how one request to a provider ended.

@@ -314,7 +314,7 @@ func (s *Server) feedback(w http.ResponseWriter, r *http.Request, by string) (in
 	if err != nil {
 		return 0, nil, fmt.Errorf("job %s: %w", id, err)
 	}
-	return http.StatusOK, j, nil
+	return http.StatusOK, withLists(j), nil
 }
 
 // reload reads the configuration again. A file that is refused is the person's

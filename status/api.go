@@ -218,6 +218,9 @@ func (s *Server) apiJobs(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
+	for i, j := range all {
+		all[i] = withLists(j)
+	}
 	reply(w, http.StatusOK, map[string]any{"jobs": orEmpty(all), "next": next})
 }
 
@@ -239,7 +242,12 @@ func (s *Server) job(text string) (edgeagent.Job, error) {
 	if err != nil {
 		return edgeagent.Job{}, fmt.Errorf("job %s: %w", id, err)
 	}
+	return withLists(j), nil
+}
+
+// withLists makes a job's lists ones that can be walked.
+func withLists(j edgeagent.Job) edgeagent.Job {
 	j.Alarms, j.Reviews = orEmpty(j.Alarms), orEmpty(j.Reviews)
 	j.Timeline, j.Calls = orEmpty(j.Timeline), orEmpty(j.Calls)
-	return j, nil
+	return j
 }

@@ -109,6 +109,19 @@ func TestListsAreNeverNull(t *testing.T) {
 	}
 }
 
+// Alone, in a list or after an action, a job has its lists.
+func TestJobsHaveTheirLists(t *testing.T) {
+	s := newServer(newPlant(time.Now()))
+	for path, at := range map[string][]any{"/api/v1/jobs?state=failed": {"jobs", 0}, "/api/v1/jobs/" + string(idFailed): nil} {
+		job := fields(t, ask(t, s, "GET", path, "").Body.Bytes(), at...)
+		for _, key := range []string{"alarms", "reviews", "timeline", "calls"} {
+			if _, ok := job[key].([]any); !ok {
+				t.Errorf("%s: %s is %v", path, key, job[key])
+			}
+		}
+	}
+}
+
 func TestPagingGivesEveryRowOnce(t *testing.T) {
 	s := newServer(newPlant(time.Now()))
 	var seen []string
