@@ -39,7 +39,7 @@ const (
 func Judge(c edgeagent.Case, passages []Passage, raw, language string) (edgeagent.Diagnosis, *Fault) {
 	object, fault := extract(raw)
 	if fault != nil {
-		return edgeagent.Diagnosis{Language: languageOf(language, c.Language), Urgency: urgencyOf(c)}, fault
+		return edgeagent.Diagnosis{Language: LanguageOf(language, c.Language), Urgency: urgencyOf(c)}, fault
 	}
 	a, faults := read(object)
 	if len(faults) == 0 {
@@ -128,7 +128,7 @@ type judgement struct {
 }
 
 func newJudgement(c edgeagent.Case, passages []Passage, language string) *judgement {
-	language = languageOf(language, c.Language)
+	language = LanguageOf(language, c.Language)
 	return &judgement{
 		c: c, passages: passages, facts: newFacts(c, passages), language: language,
 		screen: screen{language: language, strict: true}, cited: map[string]bool{},

@@ -43,7 +43,7 @@ var texts = map[string]sayings{
 
 // SafetyText returns the fixed text for whatever concerns a safety function,
 // in English or German.
-func SafetyText(language string) string { return texts[languageOf(language)].safety }
+func SafetyText(language string) string { return texts[LanguageOf(language)].safety }
 
 // safety writes the safety text: what the runbook's entries for this alarm say,
 // and the fixed text when an alarm or a cited tag is a safety function.
@@ -124,7 +124,7 @@ func (j *judgement) safetyOnly(d edgeagent.Diagnosis, a answer) edgeagent.Diagno
 // it in Filtered. Judge and Drop have done so, and stricter; it is for what
 // people wrote, the runbook above all.
 func Screen(d *edgeagent.Diagnosis) {
-	s := screen{language: languageOf(d.Language)}
+	s := screen{language: LanguageOf(d.Language)}
 	d.Summary = s.prose(d.Summary, "summary")
 	causes, checks := d.Causes[:0:0], d.Checks[:0:0]
 	for i, c := range d.Causes {
@@ -161,7 +161,7 @@ func (s *screen) remove(note string) {
 	}
 }
 
-func (s *screen) words() sayings { return texts[languageOf(s.language)] }
+func (s *screen) words() sayings { return texts[LanguageOf(s.language)] }
 
 // check reports whether a check may be shown whole.
 func (s *screen) check(text, where string) bool {

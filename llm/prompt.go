@@ -38,7 +38,7 @@ Answer with one JSON object and nothing else:
 // o.MaxTokens the least important parts go, counted where they go; the first
 // alarm always stays, so that a budget below about 700 tokens is exceeded.
 func BuildPrompt(c edgeagent.Case, passages []Passage, o PromptOptions) Prompt {
-	language := languageOf(o.Language, c.Language)
+	language := LanguageOf(o.Language, c.Language)
 	system := rules + "Write all texts in " + languageNames[language] + "."
 	v := newView(c, passages)
 	user := v.render()
@@ -62,8 +62,8 @@ func EstimateTokens(s string) int { return (len(s) + bytesPerToken - 1) / bytesP
 
 var languageNames = map[string]string{"en": "English", "de": "German"}
 
-// languageOf returns the first of the languages that is known, else English.
-func languageOf(languages ...string) string {
+// LanguageOf returns the first of the languages that is known, else English.
+func LanguageOf(languages ...string) string {
 	for _, l := range languages {
 		l = strings.ToLower(l)
 		if len(l) > 2 && (l[2] == '-' || l[2] == '_') {

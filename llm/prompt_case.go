@@ -120,7 +120,7 @@ func viewPassages(passages []Passage) []viewPassage {
 
 // addAlarms adds the first-out alarm first, then the others as they came.
 func (v *view) addAlarms(c edgeagent.Case, first edgeagent.Alarm) {
-	for _, ca := range firstFirst(c) {
+	for _, ca := range FirstOutFirst(c) {
 		if len(v.Alarms) == maxAlarms {
 			v.AlarmsOmitted++
 			continue
@@ -133,8 +133,8 @@ func (v *view) addAlarms(c edgeagent.Case, first edgeagent.Alarm) {
 	}
 }
 
-// firstFirst returns the alarms of a case with the one it is about in front.
-func firstFirst(c edgeagent.Case) []edgeagent.CaseAlarm {
+// FirstOutFirst returns the alarms of a case with the one it is about in front.
+func FirstOutFirst(c edgeagent.Case) []edgeagent.CaseAlarm {
 	if len(c.Alarms) == 0 {
 		return nil
 	}
@@ -230,7 +230,7 @@ func caseTags(c edgeagent.Case) (tags, moved []edgeagent.Feature, omitted int) {
 			}
 		}
 	}
-	all := firstFirst(c)
+	all := FirstOutFirst(c)
 	for _, a := range all {
 		if a.Evidence != nil {
 			collect(&tags, a.Evidence.Tags)
@@ -275,7 +275,7 @@ func (v *view) addRelated(related []edgeagent.Alarm, zero time.Time) {
 
 // addGaps says what the agent could not see: a model takes silence for calm.
 func (v *view) addGaps(c edgeagent.Case) {
-	for _, a := range firstFirst(c) {
+	for _, a := range FirstOutFirst(c) {
 		ev := a.Evidence
 		if ev == nil {
 			continue

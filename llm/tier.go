@@ -52,12 +52,9 @@ const (
 
 func newTier(o ProviderOptions, maxConcurrent int, log *slog.Logger) *tier {
 	o = o.withDefaults()
-	slots := o.MaxConcurrent
-	if slots == 0 {
-		slots = max(maxConcurrent, 1)
-		if o.Kind == kindOllama {
-			slots = 1
-		}
+	slots := max(maxConcurrent, 1)
+	if o.Kind == kindOllama {
+		slots = 1
 	}
 	t := &tier{
 		o: o, log: log.With("provider", o.Name), slots: make(chan struct{}, slots),

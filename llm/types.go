@@ -88,7 +88,6 @@ type ProviderOptions struct {
 	MaxOutputTokens   int
 	Temperature       float64
 	ContextTokens     int // prompt and answer together; 0: the model's is larger than anything sent
-	MaxConcurrent     int // 0: Options.MaxConcurrent, and 1 for Ollama, which wedges otherwise
 	Provider          Provider
 }
 
@@ -120,7 +119,7 @@ type Options struct {
 	Providers     []ProviderOptions
 	Runbook       Fallback
 	Ledger        Ledger  // nil: nothing is counted
-	MaxConcurrent int     // requests at a time to one provider
+	MaxConcurrent int     // requests at a time to one provider; 1 to Ollama, which wedges otherwise
 	JobCapUSD     float64 // 0: no cap
 	DiagnoseStop  string  // "runbook" or "all": who answers device_stopped
 	Language      string

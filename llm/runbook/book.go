@@ -12,8 +12,6 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
-
-	"edgeagent/llm"
 )
 
 // Limits of a folder. They are far above any real runbook; what passes them is
@@ -195,17 +193,4 @@ func (b *Book) finish() {
 		texts[i] = e.terms()
 	}
 	b.index = newIndex(texts)
-}
-
-// Len returns the number of entries.
-func (b *Book) Len() int { return len(b.entries) }
-
-// Passage returns the entry of that id, whole.
-func (b *Book) Passage(id string) (llm.Passage, bool) {
-	for _, e := range b.entries {
-		if e.id == id {
-			return e.passage(false), true
-		}
-	}
-	return llm.Passage{}, false
 }

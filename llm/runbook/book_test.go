@@ -58,7 +58,7 @@ func alarm(device, code string) edgeagent.Alarm {
 func TestNoFolderIsAnEmptyBook(t *testing.T) {
 	for _, dir := range []string{"", filepath.Join(t.TempDir(), "missing")} {
 		b, err := Load(dir)
-		if err != nil || b.Len() != 0 || len(b.Problems) != 0 {
+		if err != nil || len(b.entries) != 0 || len(b.Problems) != 0 {
 			t.Fatalf("Load(%q) = %+v, %v", dir, b, err)
 		}
 		if d := b.Hint(alarm("filler", "F212"), nil, "Line-1"); d.Summary == "" || !d.InsufficientEvidence {
@@ -147,8 +147,8 @@ func TestShapesOfTables(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := folder(t, map[string]string{"faults.csv": text})
-			if len(b.Problems) > 0 || b.Len() != 1 {
-				t.Fatalf("%d entries, problems %q", b.Len(), b.Problems)
+			if len(b.Problems) > 0 || len(b.entries) != 1 {
+				t.Fatalf("%d entries, problems %q", len(b.entries), b.Problems)
 			}
 			e := b.entries[0]
 			got := e.causes[0].Cause + "|" + e.causes[1].Cause + " / " + strings.Join(e.checks, "|") + " / " + e.safety + " / " + e.drawing
@@ -210,21 +210,17 @@ func TestOnlyRunbookFilesAreRead(t *testing.T) {
 		"README.md": "## F212 Not this", ".git/x.md": "## F212 Not this", ".hidden.md": "## F212 Not this", "notes.txt": "## F212 Not this",
 		"sub/deep/a.md": "## F212 This\ntext\n",
 	})
-	if b.Len() != 1 || b.entries[0].id != "runbook/sub/deep/a.md#f212" {
+	if len(b.entries) != 1 || b.entries[0].id != "runbook/sub/deep/a.md#f212" {
 		t.Errorf("entries %+v", b.entries)
 	}
 }
 
 func TestDoublesKeepTheirOwnID(t *testing.T) {
 	b := folder(t, map[string]string{"a.csv": "code,applies_to,cause\nF212,device:a,One\nF212,device:b,Two\n"})
-	for id, want := range map[string]string{"runbook/a.csv#f212": "One", "runbook/a.csv#f212-2": "Two"} {
-		p, found := b.Passage(id)
-		if !found || !strings.Contains(p.Text, want) {
-			t.Errorf("Passage(%s) = %+v, %v", id, p, found)
+	for id, device := range map[string]string{"runbook/a.csv#f212": "a", "runbook/a.csv#f212-2": "b"} {
+		if d := b.Hint(alarm(device, "F212"), nil, "Line-1"); len(d.Causes) != 1 || d.Causes[0].Sources[0] != id {
+			t.Errorf("%s: %+v, want the source %s", device, d.Causes, id)
 		}
-	}
-	if _, found := b.Passage("runbook/a.csv#f999"); found {
-		t.Error("a passage that is not there was found")
 	}
 }
 

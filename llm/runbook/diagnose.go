@@ -55,7 +55,7 @@ func (b *Book) Diagnose(c edgeagent.Case) edgeagent.Diagnosis {
 func (b *Book) Passages(c edgeagent.Case, n int) []llm.Passage {
 	var out []llm.Passage
 	seen := map[*entry]bool{}
-	for _, a := range ordered(c) {
+	for _, a := range llm.FirstOutFirst(c) {
 		for _, e := range b.exact(a.Alarm, c) {
 			if len(out) < n && !seen[e] {
 				seen[e] = true
@@ -74,22 +74,10 @@ func (b *Book) Passages(c edgeagent.Case, n int) []llm.Passage {
 	return out
 }
 
-// ordered returns the alarms with the one in front that the case is about.
-func ordered(c edgeagent.Case) []edgeagent.CaseAlarm {
-	first := c.First()
-	out := []edgeagent.CaseAlarm{first}
-	for _, a := range c.Alarms {
-		if a.Alarm.ID != first.Alarm.ID || a.Alarm.Name() != first.Alarm.Name() {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
 // exactFor returns the entries for the first alarm, or else for the first of
 // the others that has any, and that alarm.
 func (b *Book) exactFor(c edgeagent.Case) ([]*entry, edgeagent.Alarm) {
-	for _, a := range ordered(c) {
+	for _, a := range llm.FirstOutFirst(c) {
 		if found := b.exact(a.Alarm, c); len(found) > 0 {
 			return found, a.Alarm
 		}
@@ -164,7 +152,7 @@ type writer struct {
 }
 
 func (b *Book) newWriter(c edgeagent.Case) *writer {
-	language := knownLanguage(c.Language, b.Language)
+	language := llm.LanguageOf(c.Language, b.Language)
 	return &writer{b: b, c: c, s: texts[language], d: edgeagent.Diagnosis{
 		Language: language, Urgency: llm.UrgencyOf(c.First().Alarm), By: edgeagent.Provenance{Provider: "runbook", Kind: "runbook"},
 	}}

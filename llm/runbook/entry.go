@@ -20,7 +20,6 @@ type entry struct {
 	causes           []edgeagent.Cause
 	checks           []string
 	safety           string
-	owner, reviewed  string
 	drawing, part    string
 	filtered         []string // what the filter took out
 }

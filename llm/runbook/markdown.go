@@ -92,7 +92,7 @@ func (b *Book) readMarkdown(file, text string) {
 func (m *markdown) begin(codes []string, title string, line int) {
 	m.now = &entry{
 		file: m.file, line: line, title: title, codes: codes,
-		owner: m.fm.text("owner"), reviewed: m.fm.text("reviewed"), drawing: m.fm.text("drawing"), part: m.fm.text("part"),
+		drawing: m.fm.text("drawing"), part: m.fm.text("part"),
 	}
 	m.part, m.item, m.size, m.blank = partText, nil, 0, false
 	for _, c := range codes {

@@ -112,14 +112,3 @@ func (s *sayings) window(seconds float64) string {
 }
 
 func (s *sayings) day(t time.Time) string { return t.Format("2006-01-02 15:04") }
-
-// knownLanguage returns the first language that there are sentences for.
-func knownLanguage(languages ...string) string {
-	for _, l := range languages {
-		l, _, _ = strings.Cut(strings.ToLower(l), "-")
-		if texts[l] != nil {
-			return l
-		}
-	}
-	return "en"
-}

@@ -118,7 +118,7 @@ func (b *Book) readRow(file string, line int, columns map[string]int, row []stri
 func rowEntry(cell func(column string) string) *entry {
 	e := &entry{
 		title: plainText(cell("title")), safety: plainText(cell("safety")), drawing: plainText(cell("drawing")), part: plainText(cell("part")),
-		owner: plainText(cell("owner")), reviewed: plainText(cell("reviewed")), checks: cellList(cell("checks")),
+		checks: cellList(cell("checks")),
 	}
 	for _, c := range parts(cell("code"), "|,;/\n") {
 		if c = normalCode(c); c != "" {
