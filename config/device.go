@@ -112,7 +112,7 @@ func (s *section) deviceURL(key string) (raw, host string) {
 	return raw, ""
 }
 
-var userInfo = regexp.MustCompile(`//.*@`)
+var userInfo = regexp.MustCompile(`(?s)//.*@`)
 
 // hideUser quotes a URL without the password it may hold.
 func hideUser(raw string) string { return quote(userInfo.ReplaceAllString(raw, "//…@")) }

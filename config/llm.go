@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -67,7 +68,7 @@ func (r *reader) providers(sections []*section) []Provider {
 	if runbook == 0 {
 		name := KindRunbook
 		for n := 2; unique[name] > 0; n++ {
-			name = KindRunbook + "-" + string(rune('0'+n))
+			name = fmt.Sprintf("%s-%d", KindRunbook, n)
 		}
 		out = append(out, Provider{Name: name, Kind: KindRunbook, Path: r.resolve(KindRunbook)})
 	}

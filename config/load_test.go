@@ -342,6 +342,29 @@ func TestRunbookIsAlwaysLast(t *testing.T) {
 	}
 }
 
+// A provider may have taken the runbook's name, and as many after it as it likes.
+func TestRunbookFindsAName(t *testing.T) {
+	text := minimal
+	names := map[string]bool{}
+	for _, name := range []string{"runbook", "runbook-2", "runbook-3", "runbook-4", "runbook-5", "runbook-6", "runbook-7", "runbook-8", "runbook-9"} {
+		text += "[[llm.provider]]\nname = \"" + name + "\"\nkind = \"ollama\"\nmodel = \"m\"\n"
+		names[name] = true
+	}
+	all := mustParse(t, text).LLM.Providers
+	if last := all[len(all)-1].Name; !providerName.MatchString(last) || names[last] {
+		t.Errorf("the runbook is called %q", last)
+	}
+}
+
+// A URL that is refused is shown without its password, over however many lines.
+func TestPasswordOverTwoLines(t *testing.T) {
+	for _, p := range problemsOf(t, []byte(minimal+"[[device]]\nname = \"d\"\nurl = \"modbus-tcp://me:very\\nsecret@10.0.0.1\"\n")) {
+		if strings.Contains(p.Text, "very") || strings.Contains(p.Text, "secret@") {
+			t.Errorf("it is shown: %s", p)
+		}
+	}
+}
+
 func TestLineIsZeroValueSafe(t *testing.T) {
 	var c Config
 	if l := c.Line("x"); l.Name != "x" || !l.DiagnoseOutside {
