@@ -4,4 +4,8 @@
 // how many diagnoses run at a time, how long one may take, what a crash of one
 // costs (one attempt, never the agent), and that a paid answer is written down
 // even when the disk hesitates or the agent is being stopped.
+//
+// cmd/edgeagent runs one Worker over the queue and the router of llm. It keeps
+// nothing over a kill -9 and needs nothing: what it held is found running in the
+// data file at the next open, and is leased anew.
 package diagnose

@@ -13,6 +13,12 @@
 // runs share the next one, each is checked against memory before the
 // transaction, and each is answered after it. A healthy scan writes nothing.
 //
+// The recorder of cmd/edgeagent records, diagnose leases and completes, sync
+// sends, the pages read. After a kill -9, or a power cut on a disk that keeps
+// what it has synced, everything that was answered is there and nothing is there
+// by halves: jobs that were running are pending again and count an interrupt, no
+// completed one is leased again, and no number of a stream is used twice.
+//
 // Every record carries its own key, a revision and a CRC-32C, because bbolt has
 // no page checksums: a flipped bit must never come back as a wrong value.
 package queue
