@@ -38,7 +38,13 @@ type pass struct {
 	err     error // the first thing that went wrong
 	failed  error // why the unit counts as not answering; ends the pass
 	faulty  error // the device doubts itself
+	got     bool  // at least one request was answered with values
 }
+
+// doubtful reports whether the device doubts itself and gave no value at all.
+// One that refuses a block with "device failure" and answers the others is no
+// dead device: stopping it would cost all its tags.
+func (p *pass) doubtful() bool { return p.faulty != nil && !p.got }
 
 // run asks for the tags of the classes.
 func (p *pass) run(ctx context.Context) {
@@ -237,6 +243,7 @@ func (p *pass) deliverUnreadable() {
 
 // take decodes the answer to r for all its tags.
 func (p *pass) take(r Request, payload []byte) {
+	p.got = true
 	now := time.Now()
 	for _, i := range r.Tags {
 		t := &p.d.tags[i]

@@ -297,6 +297,26 @@ func TestDeviceFailureCountsOnceItLastsThreeScans(t *testing.T) {
 	})
 }
 
+func TestBlockThatFailsForEverCostsNotItsNeighbours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.Tags = append(spec.Tags, word("broken", 5000))
+		f := &fakeDriver{answer: refusing(4, 5000)}
+		r := run(t, f, nil, spec)
+		r.until(10*time.Minute + 500*time.Millisecond)
+		if s := r.status("filler"); s.State != edgeagent.DevicePolling || s.Attempt != 0 || s.Tags.Good != 1 || s.Error == "" {
+			t.Errorf("status = %+v, want polling with one good tag, and the block's error", s)
+		}
+		f.set(dead)
+		r.until(10*time.Minute + 1500*time.Millisecond)
+		f.set(refusing(4, 5000))
+		r.until(12 * time.Minute)
+		if s := r.status("filler"); s.State != edgeagent.DevicePolling || s.Attempt != 0 {
+			t.Errorf("status = %+v, want the failure forgotten after 60 s", s)
+		}
+	})
+}
+
 func TestWhatWasReadBeforeAFailureIsDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := filler()

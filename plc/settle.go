@@ -37,10 +37,10 @@ func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
 
 // failure returns why the device counts as not answering, nil if it does not.
 func (d *device) failure(p *pass) error {
-	if p.faulty == nil {
-		d.suspects = 0
-	} else {
+	if p.doubtful() {
 		d.suspects++
+	} else {
+		d.suspects = 0
 	}
 	if p.failed == nil && d.suspects >= suspectAfter {
 		return fmt.Errorf("%d scans in a row: %w", d.suspects, p.faulty)
@@ -56,7 +56,7 @@ func (d *device) succeeded(p *pass, scan edgeagent.Scan, now time.Time) edgeagen
 		d.errors++
 	}
 	d.remember(mark)
-	d.answered(now, p.faulty != nil)
+	d.answered(now, p.doubtful())
 	if d.learned {
 		d.replan()
 	}
