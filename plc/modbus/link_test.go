@@ -303,17 +303,6 @@ func TestClosedWhileIdleCostsNothing(t *testing.T) {
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
-	p := listen(t)
-	gone := p.addr
-	l := New(Options{Addr: gone, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
-		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
-	}})
-	if _, err := l.Read(t.Context(), 1, holding(0, 1)); !errors.Is(err, plc.ErrUnreachable) {
-		t.Errorf("read = %v, want unreachable", err)
-	}
-}
-
 func TestContextCutsAReadInProgress(t *testing.T) {
 	asked := make(chan struct{})
 	p := listen(t, func(net.Conn, []byte, []byte) bool { close(asked); return true })
