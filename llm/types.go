@@ -1,13 +1,3 @@
-// Package llm asks models for diagnoses: a cloud model behind a circuit
-// breaker, then a model on the box, then the runbook, which always answers.
-//
-// The order, from the outside in, is
-//
-//	provider loop { caps → hold → slot → budget → retry { breaker { attempt } } → judge }
-//
-// There is one retry loop and one place that decides what a failure means: a
-// [Provider] sends exactly one HTTP request an Ask and says by its [Error] what
-// should follow. Whatever was sent is one [edgeagent.Call].
 package llm
 
 import (

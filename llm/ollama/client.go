@@ -7,6 +7,10 @@
 // Ollama itself hangs for good, with every health check green, when requests
 // with different runner options meet. So every request carries the same ones,
 // and a probe is a real chat with them.
+//
+// [llm.Router] calls it, one request at a time, probes included. It keeps
+// nothing: after kill -9 Ollama drops the request with its connection, and the
+// first probe loads the model again.
 package ollama
 
 import (

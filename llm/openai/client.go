@@ -4,6 +4,10 @@
 // It is plain net/http: one request an Ask, no retry, no redirect. It never
 // sends an Idempotency-Key, because net/http then repeats a POST by itself
 // when a pooled connection breaks, and such a call would be paid but not counted.
+//
+// [llm.Router] calls it, several jobs and a prober at a time. What it has learned
+// of a server's dialect is in memory alone: after kill -9 it costs one refused,
+// unpaid request again.
 package openai
 
 import (

@@ -2,6 +2,11 @@
 // Markdown and CSV. It is the last tier of a diagnosis and never fails: an entry
 // for the very alarm, else passages that share its words, else the tags that
 // moved before it.
+//
+// cmd/edgeagent loads it at start and reload; its recorder asks for the hint of
+// every alarm, [llm.Router] for passages and for the last answer. It reads files
+// in [Load] alone and writes none: after kill -9 the same folder gives the same
+// answers.
 package runbook
 
 import (
