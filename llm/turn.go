@@ -207,9 +207,7 @@ func (u *turn) book(req Request, a Answer, fail *Error, started time.Time) edgea
 		call.TokensIn, call.TokensOut = fail.TokensIn, fail.TokensOut
 		cached, said, billable = fail.CachedIn, fail.Raw, fail.Billable
 	}
-	call.TokensIn, call.TokensOut = plausible(call.TokensIn), plausible(call.TokensOut)
-	// Below zero a count is nonsense, and would give back money that was spent.
-	call.TokensIn, call.TokensOut, cached = max(call.TokensIn, 0), max(call.TokensOut, 0), max(cached, 0)
+	call.TokensIn, call.TokensOut, cached = plausible(call.TokensIn), plausible(call.TokensOut), plausible(cached)
 	if billable && call.TokensIn == 0 {
 		call.TokensIn = req.estimate()
 	}
