@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -106,7 +107,7 @@ func (b *batch) related(line string, own []edgeagent.ID) ([]edgeagent.Alarm, err
 			found[a.ID] = a
 		}
 	}
-	if err := b.recentAlarms(take); err != nil {
+	if err := b.recentAlarms(line, take); err != nil {
 		return nil, err
 	}
 	for _, a := range b.w.alarms { // newer than the file, and those raised in this batch
@@ -120,8 +121,14 @@ func (b *batch) related(line string, own []edgeagent.ID) ([]edgeagent.Alarm, err
 	return out[max(0, len(out)-maxRelated):], nil
 }
 
-// recentAlarms visits the newest alarms of the file. Their ids tell their age.
-func (b *batch) recentAlarms(visit func(edgeagent.Alarm)) error {
+// recentAlarms visits the newest alarms of a line in the file. Their ids tell
+// their age. In a storm there are hundreds, most of other lines: what does not
+// even name the line is not decoded, for every writer waits meanwhile.
+func (b *batch) recentAlarms(line string, visit func(edgeagent.Alarm)) error {
+	name, err := json.Marshal(line)
+	if err != nil {
+		return fmt.Errorf("look for alarms of line %q: %w", line, err)
+	}
 	tx, err := b.reader()
 	if err != nil {
 		return err
@@ -131,6 +138,10 @@ func (b *batch) recentAlarms(visit func(edgeagent.Alarm)) error {
 	for n := 0; k != nil && n < maxSearched; n++ {
 		if b.now.Sub(edgeagent.ID(k).Time()) > 2*relatedWindow {
 			return nil
+		}
+		if !bytes.Contains(v, name) {
+			k, v = c.Prev()
+			continue
 		}
 		var a edgeagent.Alarm
 		body, _, err := decodeRecord(bucketAlarms, string(k), bytes.Clone(v))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -177,6 +178,12 @@ func (db *DB) Failed() <-chan struct{} { return db.failed }
 
 // Epoch names the life of the file; sequence numbers count within it.
 func (db *DB) Epoch() edgeagent.ID { return db.view.Load().epoch }
+
+// Stamp returns the boot and the nanoseconds since it that an event written
+// now would carry: they order events under a wrong clock.
+func (db *DB) Stamp() (boot, mono string) {
+	return db.options.Load().BootID, strconv.FormatInt(db.boot.mono(), 10)
+}
 
 // JobsReady returns a channel that receives when there may be a job to lease. It
 // holds one wake-up; a lease that leaves jobs behind that are ready wakes the

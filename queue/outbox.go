@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"edgeagent"
@@ -34,11 +33,12 @@ func (b *batch) emit(o outgoing) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", o.typ, err)
 	}
+	boot, mono := b.db.Stamp()
 	e := edgeagent.Event{
 		SpecVersion: "1.0", ID: edgeagent.EventID(b.o.source(), o.typ, o.object, o.revision), Source: b.o.source(),
 		Type: o.typ, Subject: o.line, Time: o.at, DataContentType: "application/json",
 		Epoch: s.epoch, Stream: s.stream, Sequence: edgeagent.FormatSequence(seq),
-		Boot: b.o.BootID, Mono: strconv.FormatInt(b.db.boot.mono(), 10), Data: data,
+		Boot: boot, Mono: mono, Data: data,
 	}
 	body, err := json.Marshal(e)
 	if err != nil {

@@ -3,7 +3,6 @@ package queue
 import (
 	"maps"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -60,10 +59,14 @@ func (db *DB) publish(b *batch) {
 	}
 }
 
+// openAlarms returns the alarms in memory, newest first. The ids are sorted,
+// not the alarms: these are large, and this runs after every commit of one.
 func openAlarms(w *working) []edgeagent.Alarm {
-	return slices.SortedFunc(maps.Values(w.alarms), func(x, y edgeagent.Alarm) int {
-		return strings.Compare(string(y.ID), string(x.ID))
-	})
+	open := make([]edgeagent.Alarm, 0, len(w.alarms))
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(w.alarms))) {
+		open = append(open, w.alarms[id])
+	}
+	return open
 }
 
 // NextReady returns when the next job can be leased; a time in the past means

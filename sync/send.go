@@ -207,6 +207,9 @@ func (u *Uploader) heartbeat(now time.Time) (edgeagent.Outgoing, error) {
 		Source: u.o.Source, Type: edgeagent.EventHeartbeat, Time: now, DataContentType: "application/json",
 		Epoch: u.o.Book.Epoch(), Data: raw,
 	}
+	if u.o.Stamp != nil {
+		ev.Boot, ev.Mono = u.o.Stamp()
+	}
 	body, err := json.Marshal(ev)
 	if err != nil {
 		return edgeagent.Outgoing{}, fmt.Errorf("marshal it: %w", err)

@@ -42,6 +42,9 @@ func (u *Uploader) enter(to edgeagent.UpstreamState, r result) {
 		}
 		u.o.Log.Log(context.Background(), level, "upstream changed its state", "upstream", u.o.Name, "from", from, "to", to, "why", text)
 	}
+	if u.o.OnChange != nil {
+		u.o.OnChange()
+	}
 	if to != edgeagent.UpstreamUp {
 		u.portion.doubt()
 		if u.outage.IsZero() {

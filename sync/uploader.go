@@ -31,6 +31,11 @@ type Options struct {
 	Poke        <-chan struct{} // the link or a route changed: the next probe may come sooner
 	// HeartbeatData returns what a heartbeat says of the agent; nil for nothing.
 	HeartbeatData func() any
+	// Stamp returns the boot id and the nanoseconds since that boot, as events
+	// carry them; nil leaves them out.
+	Stamp func() (boot, mono string)
+	// OnChange is told after every request, whatever came of it; nil is nobody.
+	OnChange func()
 }
 
 const (

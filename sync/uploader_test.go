@@ -322,3 +322,18 @@ func TestReceiptInHandIsBookedWhileStopping(t *testing.T) {
 		}
 	})
 }
+
+func TestHeartbeatSaysWhereInItsBootItIs(t *testing.T) {
+	o := Options{Name: "up", Book: newStore(t), Source: "/plant-a/gw", Stamp: func() (string, string) { return "boot-1", "42" }}
+	hb, err := New(o).heartbeat(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e edgeagent.Event
+	if err := json.Unmarshal(hb.Body, &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.Boot != "boot-1" || e.Mono != "42" || e.Sequence != "" || e.Stream != "" {
+		t.Errorf("heartbeat %+v, want it stamped and without a number", e)
+	}
+}

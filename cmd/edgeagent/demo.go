@@ -89,6 +89,7 @@ func runDemo(c *cobra.Command, cfg *config.Config, plant *simulation) error {
 	simulated := startWing(ctx, log, runner{"simulation", func(ctx context.Context) error { plant.run(ctx, log); return nil }})
 	defer simulated.stop()
 	a := newAgent(cfg, log)
+	a.path = "" // made at the start: the file on disk is not what runs
 	a.onPage = func(url string) {
 		c.Printf("\nA bottling line is running in this process; its first alarm comes within half a minute.\n\n    %s\n\nCtrl-C ends it.\n\n", url)
 	}

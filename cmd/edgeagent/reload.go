@@ -1,12 +1,18 @@
 package main
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 )
 
 type reloadAnswer struct {
 	Changes []string `json:"changes"`
 }
+
+// reloadTimeout is longer than any shutdown_grace: a running diagnosis may use
+// all of it before the new configuration takes over.
+const reloadTimeout = 15 * time.Minute
 
 func newReload(o *options) *cobra.Command {
 	return jsonFlag(&cobra.Command{
@@ -16,6 +22,7 @@ func newReload(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			cl.http.Timeout = reloadTimeout
 			var a reloadAnswer
 			if err := cl.post(c.Context(), "/api/v1/reload", nil, &a); err != nil {
 				return err

@@ -19,6 +19,9 @@ import (
 func (a *agent) reload(ctx context.Context) ([]string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.path == "" {
+		return nil, fmt.Errorf("%w: a demo does not read its configuration again; start it anew", status.ErrInvalid)
+	}
 	if a.ended {
 		return nil, errors.New("the agent is ending; reload it when it runs again")
 	}

@@ -77,7 +77,8 @@ func uploaderOptions(cfg *config.Config, s config.Sync, db outbox, ready, poke <
 		Name: s.Name, URL: s.URL, Destination: destination(s), Outbox: db, Book: db, Ready: ready, Poke: poke,
 		Source: edgeagent.Source(cfg.Agent.Site, cfg.Agent.ID), Batch: s.Batch, Timeout: s.Timeout, Heartbeat: s.Heartbeat,
 		Retry: retry.Backoff{First: s.Retry.First, Max: s.Retry.Max}, Receipt: s.Receipt, Log: a.log,
-		HeartbeatData: a.heartbeat,
+		HeartbeatData: a.heartbeat, Stamp: a.db.Load().Stamp,
+		OnChange: func() { a.page.Changed(status.KindUpstream, s.Name) },
 	}
 }
 
