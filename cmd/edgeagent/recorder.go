@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -123,11 +124,29 @@ func (r *recorder) writeAll(ctx context.Context) {
 			}
 			failures++
 			r.report(err, failures, len(batch))
+			r.excuse(err)
 			_ = retry.Sleep(ctx, backoff.Wait(failures))
 			continue
 		}
 		failures = 0
 		r.report(nil, 0, 0)
+	}
+}
+
+// excuse tells everybody who waits that the file is full, instead of letting
+// them hang until their patience ends. What they asked for stays in the queue:
+// it was taken, and is written when there is space.
+func (r *recorder) excuse(err error) {
+	if !errors.Is(err, edgeagent.ErrFull) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, e := range r.waiting {
+		if e.done != nil {
+			e.done <- recorded{err: fmt.Errorf("%w; it is kept in memory and written as soon as there is space", err)}
+			r.waiting[i].done = nil
+		}
 	}
 }
 
