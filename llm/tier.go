@@ -182,6 +182,21 @@ func (t *tier) succeeded(now time.Time) {
 	t.release(now)
 }
 
+// pardon forgets a hold before its time, because a person says that its cause
+// is mended; the prober finds out whether it is. A server that asked for time
+// gets it all the same.
+func (t *tier) pardon() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch t.hold.class {
+	case edgeagent.CallAuth, edgeagent.CallQuota, edgeagent.CallConfig:
+		t.hold.until = time.Time{}
+		t.release(time.Now())
+		t.wake()
+	default: // passes by itself
+	}
+}
+
 // release forgets a hold whose time is over; the caller holds the lock.
 func (t *tier) release(now time.Time) {
 	if t.hold.reason != "" && !now.Before(t.hold.until) {

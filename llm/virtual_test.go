@@ -416,3 +416,34 @@ func TestProbesComeWhenTheBreakerLetsThem(t *testing.T) {
 		}
 	})
 }
+
+// A person who has put a new key in place does not wait a quarter of an hour;
+// a server that asked for time gets it all the same.
+func TestPardonEndsWhatAPersonMends(t *testing.T) {
+	tests := []struct {
+		name string
+		fail *llm.Error
+		by   string
+	}{
+		{"a refused key", &llm.Error{Class: edgeagent.CallAuth, Message: "key", Policy: llm.Policy{Hold: 15 * time.Minute}}, "cloud"},
+		{"too many requests", limited(time.Minute), "runbook"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				r := llm.New(llm.Options{Providers: []llm.ProviderOptions{m.options()}, Runbook: book{}})
+				m.set(failing(func() *llm.Error { return tt.fail }), nil)
+				diagnose(t, r, caseF212())
+				m.set(nil, nil)
+				if out := diagnose(t, r, caseF212()); out.Diagnosis.By.Provider != "runbook" {
+					t.Fatalf("by %s while held", out.Diagnosis.By.Provider)
+				}
+				r.Pardon()
+				if out := diagnose(t, r, caseF212()); out.Diagnosis.By.Provider != tt.by {
+					t.Errorf("by %s after the pardon, want %s", out.Diagnosis.By.Provider, tt.by)
+				}
+			})
+		})
+	}
+}

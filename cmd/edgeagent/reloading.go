@@ -101,6 +101,8 @@ func (a *agent) apply(ctx context.Context, old, cfg *config.Config) error {
 	if newBook || diagnosisChanged(old, cfg) {
 		a.diagnose.stop()
 		a.startDiagnosis(ctx, cfg)
+	} else {
+		a.router.Load().Pardon()
 	}
 	if !reflect.DeepEqual(old.Sync, cfg.Sync) {
 		a.upstream.stop()
