@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"edgeagent"
@@ -35,8 +36,8 @@ func (t *Table) Evidence(device string, tags []string, at time.Time) *edgeagent.
 	var line []*deviceTags
 	if d := t.devices[device]; d != nil {
 		line = t.line(d.line)
+		ev.Moved, ev.Omitted = v.moved(line, t.ranking(v, d.line, line), named)
 	}
-	ev.Moved, ev.Omitted = v.moved(line, named)
 	ev.HistorySince = t.wall(v.now, v.since(line))
 	for _, d := range line {
 		ev.Gaps = append(ev.Gaps, d.describe(v.from, v.to, func(off time.Duration) time.Time { return t.wall(v.now, off) })...)
@@ -83,31 +84,63 @@ func (v *view) points(e *entry) []point {
 	return v.scratch
 }
 
-// moved returns the features of the tags that moved most, and how many tags of
-// the line are in neither list.
-func (v *view) moved(line []*deviceTags, named map[*entry]bool) ([]edgeagent.Feature, int) {
-	type candidate struct {
-		d     *deviceTags
-		e     *entry
-		share float64
+// candidate is a tag that moved, and how far.
+type candidate struct {
+	d     *deviceTags
+	e     *entry
+	share float64
+}
+
+// ranking is the tags of a line that moved, most first. It is kept until a
+// value comes in: a scan that raises hundreds of alarms on a line of thousands
+// of tags asks for the same one each time, and the loop must not stand still.
+type ranking struct {
+	sync.Mutex
+	line  string
+	to    time.Duration
+	known bool
+	all   []candidate
+}
+
+func (t *Table) ranking(v *view, name string, line []*deviceTags) []candidate {
+	r := &t.ranked
+	r.Lock()
+	defer r.Unlock()
+	if !r.known || r.line != name || r.to != v.to {
+		r.line, r.to, r.known, r.all = name, v.to, true, v.rank(line)
 	}
+	return r.all
+}
+
+func (v *view) rank(line []*deviceTags) []candidate {
 	var all []candidate
-	others := 0
 	for _, d := range line {
 		for _, e := range d.entries {
-			if named[e] {
-				continue
-			}
-			others++
 			if share := v.movement(e); share > noise {
 				all = append(all, candidate{d, e, share})
 			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.share, a.share) })
+	return all
+}
+
+// moved returns the features of the tags that moved most, and how many tags of
+// the line are in neither list.
+func (v *view) moved(line []*deviceTags, ranked []candidate, named map[*entry]bool) ([]edgeagent.Feature, int) {
 	out := []edgeagent.Feature{}
-	for _, c := range all[:min(len(all), maxMoved)] {
-		out = append(out, v.feature(c.d, c.e))
+	for _, c := range ranked {
+		if len(out) < maxMoved && !named[c.e] {
+			out = append(out, v.feature(c.d, c.e))
+		}
+	}
+	others := 0
+	for _, d := range line {
+		for _, e := range d.entries {
+			if !named[e] {
+				others++
+			}
+		}
 	}
 	return out, others - len(out)
 }

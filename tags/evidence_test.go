@@ -207,3 +207,30 @@ func TestGapThatHasNotEnded(t *testing.T) {
 		}
 	})
 }
+
+// The ranking is kept for the alarms of one scan, each with its own named tags,
+// and never beyond a value that came in.
+func TestKeptRankingIsNeverStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tb := New([]edgeagent.Tag{tag("filler", "a"), tag("filler", "b")}, lines)
+		put := func(a, b float64) {
+			tb.Put(edgeagent.Scan{Device: "filler", Samples: []edgeagent.Sample{good("a", edgeagent.Float(a)), good("b", edgeagent.Float(b))}})
+		}
+		for s := range 100 {
+			put(math.Sin(float64(s)), math.Sin(float64(s)))
+			time.Sleep(time.Second)
+		}
+		put(50, 20)
+		at := time.Now()
+		if got := names(tb.Evidence("filler", nil, at).Moved); got != "a b" {
+			t.Errorf("moved %q, want a before b", got)
+		}
+		if got := names(tb.Evidence("filler", []string{"a"}, at).Moved); got != "b" {
+			t.Errorf("with a named: moved %q, want b", got)
+		}
+		put(50, 900) // at the same instant
+		if got := names(tb.Evidence("filler", nil, at).Moved); got != "b a" {
+			t.Errorf("after another value: moved %q, want b before a", got)
+		}
+	})
+}

@@ -20,6 +20,7 @@ type Table struct {
 	mu      sync.RWMutex
 	devices map[string]*deviceTags
 	order   []*deviceTags // as configured
+	ranked  ranking
 }
 
 type deviceTags struct {
@@ -61,6 +62,7 @@ func New(all []edgeagent.Tag, lines map[string]string) *Table {
 func (t *Table) Configure(all []edgeagent.Tag, lines map[string]string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ranked.known = false
 	old := t.devices
 	t.devices, t.order = make(map[string]*deviceTags, len(old)), nil
 	for _, def := range all {
@@ -111,6 +113,7 @@ func (d *deviceTags) entry(name string) *entry {
 func (t *Table) Put(scan edgeagent.Scan) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ranked.known = false
 	d := t.devices[scan.Device]
 	if d == nil {
 		return
