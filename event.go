@@ -114,6 +114,7 @@ type Receipt struct {
 
 // Backlog is what a destination has not confirmed yet.
 type Backlog struct {
+	Epoch     ID                // of what is written now
 	Events    int               // not yet confirmed, parked ones left out
 	Oldest    time.Time         // when the oldest of them was written; zero without any
 	Confirmed uint64            // since the file was made, over all streams

@@ -138,10 +138,16 @@ func (db *DB) Range(epoch edgeagent.ID, r edgeagent.Range) ([]edgeagent.Outgoing
 	return out, err
 }
 
+// IsParked reports whether dest has refused the event of that number, in this
+// life of the agent or an earlier one.
+func (db *DB) IsParked(dest string, epoch edgeagent.ID, stream edgeagent.Stream, n uint64) bool {
+	return db.view.Load().parked[parkedKey{cursorKey{dest, streamKey{epoch, stream}}, n}]
+}
+
 // Backlog returns what a destination has not confirmed yet.
 func (db *DB) Backlog(dest string) edgeagent.Backlog {
 	v := db.view.Load()
-	b := edgeagent.Backlog{Next: make(map[edgeagent.Stream]uint64, len(edgeagent.Streams))}
+	b := edgeagent.Backlog{Epoch: v.epoch, Next: make(map[edgeagent.Stream]uint64, len(edgeagent.Streams))}
 	for _, stream := range edgeagent.Streams {
 		b.Next[stream] = v.last[streamKey{v.epoch, stream}] + 1
 	}

@@ -312,3 +312,23 @@ func TestMinimalContentHasNoPromptAndNoRawAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestParkedIsRememberedOverARestart(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	record(t, db, raise("L", "A", 2), raise("L", "B", 2))
+	ev := pending(t, db, "historian")[0]
+	if err := db.Park(t.Context(), "historian", ev, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, options(path))
+	if !db.IsParked("historian", ev.Epoch, ev.Stream, ev.Sequence) {
+		t.Error("a parked event is forgotten")
+	}
+	if db.IsParked("historian", ev.Epoch, ev.Stream, ev.Sequence+1) || db.IsParked("other", ev.Epoch, ev.Stream, ev.Sequence) {
+		t.Error("an event is held for parked that is not")
+	}
+}

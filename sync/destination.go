@@ -39,7 +39,8 @@ type Book interface {
 	Backlog(dest string) edgeagent.Backlog
 	// Range returns the events of r that are still there.
 	Range(epoch edgeagent.ID, r edgeagent.Range) ([]edgeagent.Outgoing, error)
-	Epoch() edgeagent.ID
+	// IsParked reports whether dest has refused that number, ever.
+	IsParked(dest string, epoch edgeagent.ID, stream edgeagent.Stream, n uint64) bool
 }
 
 // Class says what a failed send means for what is done next.

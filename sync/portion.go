@@ -87,7 +87,6 @@ func (u *Uploader) tryPoison(ctx context.Context) result {
 		return result{event: accepted}
 	}
 	u.o.Log.Warn("upstream refuses an event; it is parked", "upstream", u.o.Name, "stream", ev.Stream, "sequence", ev.Sequence, "why", why)
-	u.parked[slotOf(ev)] = true
 	u.portion.forget()
 	return result{event: accepted}
 }

@@ -172,3 +172,19 @@ func TestParkedInAnEarlierLifeIsNoLoss(t *testing.T) {
 		}
 	})
 }
+
+// One number was parked in an earlier life; that excuses this number, and none
+// of those that the upstream has lost since.
+func TestParkedInAnEarlierLifeExcusesNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStore(t), newReceiver()
+		s.add(edgeagent.StreamAlarm, 4)
+		s.parked[slot{ours, edgeagent.StreamAlarm, 2}] = edgeagent.NewNote("refused_upstream", "422")
+		s.cursor[edgeagent.StreamAlarm] = 3 // the receiver had 1 and 3, and has nothing any more
+		u := start(t, s, r, nil)
+		pass(time.Second)
+		if st := u.Status(); st.State != edgeagent.UpstreamPaused || !strings.Contains(st.Error, "lost events") {
+			t.Errorf("status = %+v, want paused because the upstream lost events", st)
+		}
+	})
+}

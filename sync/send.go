@@ -118,11 +118,12 @@ func known(ctx context.Context, err error) *Error {
 }
 
 func (u *Uploader) ledger(epoch edgeagent.ID) ledger {
+	b := u.o.Book.Backlog(u.o.Name) // after the answer: it cannot be behind what was sent
 	return ledger{
-		epoch: u.o.Book.Epoch(),
-		next:  u.o.Book.Backlog(u.o.Name).Next, // after the answer: it cannot be behind what was sent
+		epoch: b.Epoch,
+		next:  b.Next,
 		missing: func(s edgeagent.Stream, n uint64) bool {
-			if u.before || u.parked[slot{epoch, s, n}] {
+			if u.o.Book.IsParked(u.o.Name, epoch, s, n) {
 				return true
 			}
 			kept, err := u.o.Book.Range(epoch, edgeagent.Range{Stream: s, From: n, To: n})
@@ -205,7 +206,7 @@ func (u *Uploader) heartbeat(now time.Time) (edgeagent.Outgoing, error) {
 	ev := edgeagent.Event{
 		SpecVersion: "1.0", ID: edgeagent.EventID(u.o.Source, edgeagent.EventHeartbeat, edgeagent.NewID(now), 0),
 		Source: u.o.Source, Type: edgeagent.EventHeartbeat, Time: now, DataContentType: "application/json",
-		Epoch: u.o.Book.Epoch(), Data: raw,
+		Epoch: b.Epoch, Data: raw,
 	}
 	if u.o.Stamp != nil {
 		ev.Boot, ev.Mono = u.o.Stamp()

@@ -42,6 +42,15 @@ type store struct {
 	fail     []error // of the next calls of any method that can fail
 }
 
+// slot is the place of one event.
+type slot struct {
+	epoch  edgeagent.ID
+	stream edgeagent.Stream
+	number uint64
+}
+
+func slotOf(ev edgeagent.Outgoing) slot { return slot{ev.Epoch, ev.Stream, ev.Sequence} }
+
 func newStore(t testing.TB) *store {
 	return &store{t: t, epoch: ours, ready: make(chan struct{}, 1), events: map[edgeagent.Stream][]edgeagent.Outgoing{},
 		cursor: map[edgeagent.Stream]uint64{}, parked: map[slot]*edgeagent.Note{}}
@@ -144,7 +153,7 @@ func (s *store) Backlog(string) edgeagent.Backlog {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := s.waiting()
-	b := edgeagent.Backlog{Events: len(all), Parked: len(s.parked), Next: map[edgeagent.Stream]uint64{}}
+	b := edgeagent.Backlog{Epoch: s.epoch, Events: len(all), Parked: len(s.parked), Next: map[edgeagent.Stream]uint64{}}
 	for _, stream := range edgeagent.Streams {
 		b.Next[stream] = uint64(len(s.events[stream]) + 1)
 		b.Confirmed += s.cursor[stream]
@@ -172,7 +181,11 @@ func (s *store) Range(epoch edgeagent.ID, r edgeagent.Range) ([]edgeagent.Outgoi
 	return out, nil
 }
 
-func (s *store) Epoch() edgeagent.ID { return s.epoch }
+func (s *store) IsParked(_ string, epoch edgeagent.ID, stream edgeagent.Stream, n uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.parked[slot{epoch, stream, n}] != nil
+}
 
 func (s *store) parkedNames() []string {
 	s.mu.Lock()

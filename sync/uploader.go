@@ -68,20 +68,9 @@ type Uploader struct {
 	pace                    pace
 	portion                 portion
 	resend                  resend
-	parked                  map[slot]bool // refused in this life of the agent
-	before                  bool          // events were parked in an earlier one
-	unserved                int           // failures of the data file since it last took a receipt
-	takesBeats, takesEvents bool          // it has accepted one in this life
+	unserved                int  // failures of the data file since it last took a receipt
+	takesBeats, takesEvents bool // it has accepted one in this life
 }
-
-// slot is the place of one event.
-type slot struct {
-	epoch  edgeagent.ID
-	stream edgeagent.Stream
-	number uint64
-}
-
-func slotOf(ev edgeagent.Outgoing) slot { return slot{ev.Epoch, ev.Stream, ev.Sequence} }
 
 // New returns an uploader that has tried nothing yet.
 func New(o Options) *Uploader {
@@ -98,7 +87,6 @@ func New(o Options) *Uploader {
 		o: o, asked: make(chan struct{}, 1), random: rand.Float64,
 		state: edgeagent.UpstreamProbing, since: time.Now(),
 		portion: portion{ceiling: o.Batch},
-		parked:  map[slot]bool{},
 	}
 }
 
@@ -138,7 +126,6 @@ func (u *Uploader) Status() edgeagent.UpstreamStatus {
 // Run sends until ctx ends. Everything else is waited out, so it returns nil.
 func (u *Uploader) Run(ctx context.Context) error {
 	defer u.closeIdle()
-	u.before = u.o.Book.Backlog(u.o.Name).Parked > 0
 	for ctx.Err() == nil {
 		if r := u.act(ctx); r.event != "" && ctx.Err() == nil {
 			u.step(r)

@@ -51,7 +51,7 @@ func (a *alarms) Park(context.Context, string, edgeagent.Outgoing, *edgeagent.No
 func (a *alarms) Backlog(string) edgeagent.Backlog {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return edgeagent.Backlog{Events: len(a.events) - int(a.cursor), Oldest: time.Now(), Confirmed: a.cursor,
+	return edgeagent.Backlog{Epoch: epoch, Events: len(a.events) - int(a.cursor), Oldest: time.Now(), Confirmed: a.cursor,
 		Next: map[edgeagent.Stream]uint64{edgeagent.StreamAlarm: uint64(len(a.events)) + 1}}
 }
 
@@ -59,7 +59,7 @@ func (a *alarms) Range(edgeagent.ID, edgeagent.Range) ([]edgeagent.Outgoing, err
 	return a.events[:1], nil
 }
 
-func (a *alarms) Epoch() edgeagent.ID { return epoch }
+func (a *alarms) IsParked(string, edgeagent.ID, edgeagent.Stream, uint64) bool { return false }
 
 // ingest is a receiver that stores, with a list of what goes wrong before.
 type ingest struct {
