@@ -20,8 +20,13 @@ func TestHealthyScanningWritesNothing(t *testing.T) {
 	if full() {
 		watch = 5 * time.Minute
 	}
-	a := newAgent(t, quietPlant(t))
-	sim := exec.Command(edgeagentBin, "sim", "-c", a.config())
+	plant, tapped := quietPlant(t)
+	a := newAgent(t, tapped)
+	simulated := filepath.Join(a.dir, "sim.toml")
+	if err := os.WriteFile(simulated, []byte(plant), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sim := exec.Command(edgeagentBin, "sim", "-c", simulated)
 	sim.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := sim.Start(); err != nil {
 		t.Fatal(err)
@@ -54,8 +59,9 @@ func TestHealthyScanningWritesNothing(t *testing.T) {
 }
 
 // quietPlant is the reference configuration on free ports, its alarms taken
-// out, so that the simulated faults change values and nothing else.
-func quietPlant(t *testing.T) string {
+// out, so that the simulated faults change values and nothing else: once as the
+// plant is simulated, and once as the agent reads it, through taps.
+func quietPlant(t *testing.T) (plant, tapped string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "config.toml"))
 	if err != nil {
@@ -75,9 +81,6 @@ func quietPlant(t *testing.T) string {
 		}
 	}
 	out := b.String()
-	for _, port := range []string{"15021", "15022", "15023"} {
-		out = strings.ReplaceAll(out, "127.0.0.1:"+port, "127.0.0.1:"+freePort(t))
-	}
 	// Lines are not part of this measurement: each device stands for itself.
 	var lines []string
 	for _, line := range strings.Split(out, "\n") {
@@ -85,7 +88,14 @@ func quietPlant(t *testing.T) string {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines, "\n")
+	plant = strings.Join(lines, "\n")
+	tapped = plant
+	for _, port := range []string{"15021", "15022", "15023"} {
+		target := "127.0.0.1:" + freePort(t)
+		plant = strings.ReplaceAll(plant, "127.0.0.1:"+port, target)
+		tapped = strings.ReplaceAll(tapped, "127.0.0.1:"+port, newTap(t, listenLoopback(t), target).addr())
+	}
+	return plant, tapped
 }
 
 func digest(t *testing.T, path string) string {

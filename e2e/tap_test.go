@@ -86,7 +86,7 @@ func (p *tap) count() int {
 	return p.requests
 }
 
-// dials returns how many connections were accepted and how many are open.
+// hangUp ends every connection, as a PLC that loses its power does.
 func (p *tap) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -148,7 +148,8 @@ func TestParkedStaysParkedOverARestart(t *testing.T) {
 	o := options(dataFile(t))
 	db := open(t, o)
 	record(t, db, raise("L", "A1", 2), raise("L", "A2", 2))
-	if err := db.Park(t.Context(), "historian", pending(t, db, "historian")[1], nil); err != nil {
+	ev := pending(t, db, "historian")[1]
+	if err := db.Park(t.Context(), "historian", ev, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -157,6 +158,12 @@ func TestParkedStaysParkedOverARestart(t *testing.T) {
 	db = open(t, o)
 	if b := db.Backlog("historian"); b.Parked != 1 || b.Events != 2 {
 		t.Errorf("backlog = %+v, want one parked, an alarm and the gap", b)
+	}
+	if !db.IsParked("historian", ev.Epoch, ev.Stream, ev.Sequence) {
+		t.Error("a parked event is forgotten")
+	}
+	if db.IsParked("historian", ev.Epoch, ev.Stream, ev.Sequence+1) || db.IsParked("other", ev.Epoch, ev.Stream, ev.Sequence) {
+		t.Error("an event is held for parked that is not")
 	}
 }
 
@@ -310,25 +317,5 @@ func TestMinimalContentHasNoPromptAndNoRawAnswer(t *testing.T) {
 		if got != want {
 			t.Errorf("minimal %v: %d of prompt and raw, want %d", minimal, got, want)
 		}
-	}
-}
-
-func TestParkedIsRememberedOverARestart(t *testing.T) {
-	path := dataFile(t)
-	db := open(t, options(path))
-	record(t, db, raise("L", "A", 2), raise("L", "B", 2))
-	ev := pending(t, db, "historian")[0]
-	if err := db.Park(t.Context(), "historian", ev, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db = open(t, options(path))
-	if !db.IsParked("historian", ev.Epoch, ev.Stream, ev.Sequence) {
-		t.Error("a parked event is forgotten")
-	}
-	if db.IsParked("historian", ev.Epoch, ev.Stream, ev.Sequence+1) || db.IsParked("other", ev.Epoch, ev.Stream, ev.Sequence) {
-		t.Error("an event is held for parked that is not")
 	}
 }

@@ -1,7 +1,6 @@
 package ollama
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,13 +11,11 @@ import (
 	"io"
 	"log"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,47 +184,6 @@ func TestBadSettingsAreNotSent(t *testing.T) {
 	}
 }
 
-// inMemory serves h to the client over pipes, so that virtual time passes.
-func inMemory(t *testing.T, c *Client, h http.HandlerFunc) {
-	t.Helper()
-	conns := make(chan net.Conn)
-	l := &pipeListener{conns: conns, done: make(chan struct{})}
-	read := func(w http.ResponseWriter, r *http.Request) { // else the server does not notice that the client has left
-		_, _ = io.Copy(io.Discard, r.Body)
-		h(w, r)
-	}
-	srv := &http.Server{Handler: http.HandlerFunc(read), ErrorLog: log.New(io.Discard, "", 0)}
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.Serve(l) })
-	transport, err := c.line.Transport()
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
-		near, far := net.Pipe()
-		conns <- far
-		return near, nil
-	}
-	t.Cleanup(func() { transport.CloseIdleConnections(); _ = srv.Close(); wg.Wait() })
-}
-
-type pipeListener struct {
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
-
 func TestHangingModelIsNoticed(t *testing.T) {
 	tests := []struct {
 		name string
@@ -242,7 +198,7 @@ func TestHangingModelIsNoticed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := client(t, Options{BaseURL: "http://ollama.test"})
-				inMemory(t, c, http.HandlerFunc(tt.step))
+				llmtest.InMemory(t, c.line.Transport, http.HandlerFunc(tt.step))
 				start := time.Now()
 				_, err := c.Ask(t.Context(), question)
 				if e, took := failure(t, err), time.Since(start); took != tt.want || e.Code != tt.code || e.Class != edgeagent.CallTransient || e.Breaker != llm.Counted {
@@ -257,7 +213,7 @@ func TestHangingModelIsNoticed(t *testing.T) {
 func TestSlowModelIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, Options{BaseURL: "http://ollama.test"})
-		inMemory(t, c, func(w http.ResponseWriter, r *http.Request) {
+		llmtest.InMemory(t, c.line.Transport, func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-time.After(3 * time.Minute):
 			case <-r.Context().Done():

@@ -18,47 +18,6 @@ import (
 	"edgeagent/llm/llmtest"
 )
 
-// inMemory serves h to the client over pipes, so that virtual time passes.
-func inMemory(t *testing.T, c *Client, h http.HandlerFunc) {
-	t.Helper()
-	conns := make(chan net.Conn)
-	l := &pipeListener{conns: conns, done: make(chan struct{})}
-	read := func(w http.ResponseWriter, r *http.Request) { // else the server does not notice that the client has left
-		_, _ = io.Copy(io.Discard, r.Body)
-		h(w, r)
-	}
-	srv := &http.Server{Handler: http.HandlerFunc(read), ErrorLog: log.New(io.Discard, "", 0)}
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.Serve(l) })
-	transport, err := c.line.Transport()
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
-		near, far := net.Pipe()
-		conns <- far
-		return near, nil
-	}
-	t.Cleanup(func() { transport.CloseIdleConnections(); _ = srv.Close(); wg.Wait() })
-}
-
-type pipeListener struct {
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
-
 func TestSilenceIsNoticedInTime(t *testing.T) {
 	tests := []struct {
 		name string
@@ -78,7 +37,7 @@ func TestSilenceIsNoticedInTime(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := client(t, Options{BaseURL: "http://model.test/v1"})
-				inMemory(t, c, http.HandlerFunc(tt.step))
+				llmtest.InMemory(t, c.line.Transport, http.HandlerFunc(tt.step))
 				start := time.Now()
 				_, err := c.Ask(t.Context(), question)
 				e := failure(t, err)
@@ -93,7 +52,7 @@ func TestSilenceIsNoticedInTime(t *testing.T) {
 func TestSlowButSteadyAnswerIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, Options{BaseURL: "http://model.test/v1"})
-		inMemory(t, c, func(w http.ResponseWriter, r *http.Request) {
+		llmtest.InMemory(t, c.line.Transport, func(w http.ResponseWriter, r *http.Request) {
 			for range 6 {
 				_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")
 				_ = http.NewResponseController(w).Flush()
@@ -113,7 +72,7 @@ func TestSlowButSteadyAnswerIsWaitedFor(t *testing.T) {
 func TestProbeEndsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, Options{BaseURL: "http://model.test/v1"})
-		inMemory(t, c, http.HandlerFunc(llmtest.Hang()))
+		llmtest.InMemory(t, c.line.Transport, http.HandlerFunc(llmtest.Hang()))
 		start := time.Now()
 		e := failure(t, c.Probe(t.Context()))
 		if took := time.Since(start); took != 5*time.Second || e.Breaker != llm.Counted {
@@ -160,9 +119,8 @@ func overTunnels(t *testing.T, c *Client, h http.Handler) (drop func()) {
 	}
 	srv := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}}
-	l := &pipeListener{conns: conns, done: make(chan struct{})}
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.ServeTLS(l, "", "") })
+	wg.Go(func() { _ = srv.ServeTLS(llmtest.Listener(conns), "", "") })
 	t.Cleanup(func() { transport.CloseIdleConnections(); _ = srv.Close(); wg.Wait() })
 	return func() {
 		mu.Lock()
