@@ -24,6 +24,7 @@ func (s AlarmState) Open() bool { return s != AlarmNormal }
 // Reserved alarm codes, raised by the agent itself.
 const (
 	CodeDeviceStopped = "device_stopped"
+	CodeDeviceFrozen  = "device_frozen"
 )
 
 // Observed says how the agent came to know of an activation.
@@ -45,6 +46,7 @@ const (
 	OriginTag     Origin = "tag"     // an expression over tags became true
 	OriginAgent   Origin = "agent"   // the agent's own: always wants an acknowledgement
 	OriginOutside Origin = "outside" // POST /api/v1/alarms
+	OriginServer  Origin = "server"  // a condition of an OPC UA server, whose acknowledgement it follows
 )
 
 // Alarm is one activation of one alarm.
@@ -55,7 +57,9 @@ type Alarm struct {
 	Area           string           `json:"area"`
 	Code           string           `json:"code"`
 	Text           string           `json:"text"`
-	SourceText     string           `json:"source_text"` // as the plant wrote it; untrusted
+	SourceText     string           `json:"source_text"`         // as the plant wrote it; untrusted
+	SourceID       string           `json:"source_id,omitempty"` // [Condition.Key] of a server's alarm
+	SourceAt       *time.Time       `json:"source_at,omitempty"` // ActiveSince of a server's alarm
 	Origin         Origin           `json:"origin"`
 	Priority       int              `json:"priority"` // 1 highest to 4
 	State          AlarmState       `json:"state"`

@@ -35,11 +35,17 @@ type DeviceEventKind string
 const (
 	DeviceEventStopped DeviceEventKind = "stopped" // the retry window is used up: alarm device_stopped
 	DeviceEventResumed DeviceEventKind = "resumed" // a stopped device delivers again: the alarm's condition is gone
+
+	DeviceEventGap         DeviceEventKind = "gap"         // nothing was delivered from From to At, and that is over
+	DeviceEventFrozen      DeviceEventKind = "frozen"      // it answers, but its heartbeat stands still: alarm device_frozen
+	DeviceEventThawed      DeviceEventKind = "thawed"      // the heartbeat beats again
+	DeviceEventMaintenance DeviceEventKind = "maintenance" // a person took it out of service: mutes its alarms, raises none
 )
 
 // DeviceEvent is delivered with a scan and is never dropped.
 type DeviceEvent struct {
 	Kind   DeviceEventKind
+	From   time.Time // of a gap: its last value before
 	At     time.Time
 	By     string // who resumed it; empty when a probe found it back
 	Reason *Note
@@ -53,6 +59,7 @@ type DeviceMemory struct {
 	State   DeviceState `json:"state"`
 	Attempt int         `json:"attempt"` // failures in the window
 	Since   time.Time   `json:"since"`
+	Until   time.Time   `json:"until,omitzero"` // of a maintenance
 	Reason  *Note       `json:"reason,omitempty"`
 }
 
@@ -91,6 +98,9 @@ type DeviceStatus struct {
 	Errors          uint64      `json:"errors"`
 	Overruns        uint64      `json:"overruns"`
 	StaleFrames     uint64      `json:"stale_frames"`
+	Gaps            uint64      `json:"gaps"`               // times in which nothing was delivered, since the start
+	Until           *time.Time  `json:"until,omitempty"`    // end of a maintenance
+	Security        string      `json:"security,omitempty"` // of the connection, as negotiated: "None", "Basic256Sha256/SignAndEncrypt", "TLS"
 	Tags            TagCount    `json:"tags"`
 	Recent          string      `json:"recent"` // the last 60 scans, oldest first: | good, . partly, x failed
 	Log             []LogEntry  `json:"log,omitempty"`

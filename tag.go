@@ -50,6 +50,12 @@ const (
 	ReasonException     = "exception"      // the PLC refused the address; params: code, address
 	ReasonNoAnswer      = "no_answer"      // the last request for it failed; the value is the last known
 	ReasonDeviceStopped = "device_stopped" // the device is not being read
+	ReasonMaintenance   = "maintenance"    // a person took the device out of service for a while
+	ReasonFrozen        = "frozen"         // the device answers, but its heartbeat tag stands still
+	ReasonQuarantined   = "quarantined"    // after a timeout on a line without transaction numbers: not confirmed yet
+	ReasonStatus        = "status"         // the OPC UA server's own verdict; params: code
+	ReasonOverflow      = "overflow"       // the server's queue lost values before this one
+	ReasonType          = "type"           // the server's value is of another type than the tag's
 )
 
 // Tag is what every room knows of a tag: its name and how to read its value.
@@ -64,6 +70,10 @@ type Tag struct {
 	Enum         map[int64]string
 	StaleAfter   time.Duration
 	Safety       bool // a safety function: fixed text, never a model's advice
+	// Fetch tells two ways of reading the value apart: url, address, order, type
+	// and scaling in one text. A tag whose Fetch changed measures something else,
+	// and begins without a history.
+	Fetch string
 }
 
 // ID returns DEVICE.TAG, the name used in evidence and on pages.
@@ -78,6 +88,7 @@ type Sample struct {
 	Reason   *Note     // nil when good
 	At       time.Time // when the answer was received, with the monotonic clock
 	SourceAt time.Time // when the PLC says it was so; zero where the protocol has none
+	ServerAt time.Time // when the server between says so (OPC UA); zero where there is none
 	Raw      []uint16  // registers as received; a bit area has one element a bit
 }
 
@@ -91,27 +102,39 @@ type Scan struct {
 	Took     time.Duration
 	Requests int   // requests sent for this scan
 	Err      error // why no or not all tags were read; samples are still valid
+
+	// Confirmed names tags whose last value the server has just confirmed by a
+	// keep-alive: nothing changed since, so they are fresh although no sample
+	// came. Many scans share one slice; it is never written to.
+	Confirmed []string
+	// Conditions are the server's own alarms, in the order they were told.
+	// They never drop and never merge.
+	Conditions []ConditionSet
 }
 
 // Reading is a sample as the table holds it: with its age, and with its last
 // good value when it is bad now.
 type Reading struct {
-	Device     string     `json:"device"`
-	Tag        string     `json:"tag"`
-	Value      Value      `json:"value"`
-	EngUnit    string     `json:"eng_unit"`
-	Quality    Quality    `json:"quality"`
-	Reason     *Note      `json:"reason"`
-	At         *time.Time `json:"at"`
-	SourceAt   *time.Time `json:"source_at"`
-	AgeS       float64    `json:"age_s"`
-	Raw        []uint16   `json:"raw"`
-	Text       string     `json:"text,omitempty"` // the enum's word for the value
-	LastGood   *Value     `json:"last_good,omitempty"`
-	LastGoodAt *time.Time `json:"last_good_at,omitempty"`
-	Address    string     `json:"address,omitempty"`
-	Type       DataType   `json:"type,omitempty"`
-	Safety     bool       `json:"safety,omitempty"`
+	Device   string     `json:"device"`
+	Tag      string     `json:"tag"`
+	Value    Value      `json:"value"`
+	EngUnit  string     `json:"eng_unit"`
+	Quality  Quality    `json:"quality"`
+	Reason   *Note      `json:"reason"`
+	At       *time.Time `json:"at"`
+	SourceAt *time.Time `json:"source_at"`
+	ServerAt *time.Time `json:"server_at,omitempty"`
+	// ConfirmedAt is when the server last said that At's value still holds;
+	// nil where values are polled. Age counts from the later of both.
+	ConfirmedAt *time.Time `json:"confirmed_at,omitempty"`
+	AgeS        float64    `json:"age_s"`
+	Raw         []uint16   `json:"raw"`
+	Text        string     `json:"text,omitempty"` // the enum's word for the value
+	LastGood    *Value     `json:"last_good,omitempty"`
+	LastGoodAt  *time.Time `json:"last_good_at,omitempty"`
+	Address     string     `json:"address,omitempty"`
+	Type        DataType   `json:"type,omitempty"`
+	Safety      bool       `json:"safety,omitempty"`
 }
 
 // Usable reports whether an alarm may be evaluated with r: good, or uncertain

@@ -1,0 +1,35 @@
+package edgeagent
+
+import "time"
+
+// Condition is one state of one OPC UA alarm condition (Part 9), as its server
+// told it. Texts are the plant's: untrusted.
+type Condition struct {
+	ID     string // ConditionId, with its namespace as nsu=
+	Branch string // BranchId; empty for the trunk
+	Code   string // what code_from names
+	Source string // SourceName
+	Name   string // ConditionName
+	Text   string // Message
+
+	Severity int // 1 to 1000, the server's
+	Priority int // 1 highest to 4, by the device's table
+
+	Active bool
+	Acked  bool
+	At     time.Time // Time of the event; with ID, Branch and Active the identity of this state
+	// ActiveSince is when the present or last activation began: TransitionTime of
+	// ActiveState, or At where the server has none.
+	ActiveSince time.Time
+}
+
+// Key tells the branches of all conditions of a server apart.
+func (c Condition) Key() string { return c.ID + "|" + c.Branch }
+
+// ConditionSet is what one notification, or one refresh, told. Of a Complete
+// one it is known that no other condition of the server is retained: what was
+// open and is not among them ended while nobody listened.
+type ConditionSet struct {
+	Conditions []Condition
+	Complete   bool
+}
