@@ -27,6 +27,12 @@ var (
 	ErrUnreachable = errors.New("unreachable")
 	// ErrSilent: connected, but nothing that came matched the request.
 	ErrSilent = errors.New("no valid answer")
+	// ErrRefused: credentials or certificate were rejected; trying again would
+	// not help and can lock an account.
+	ErrRefused = errors.New("refused for good")
+	// ErrQuarantined: after a timeout on a line without transaction numbers no
+	// answer is believed before the line is known to be in step again.
+	ErrQuarantined = errors.New("line not confirmed after a timeout")
 )
 
 // Exception is the typed answer of a device that refuses a request. The

@@ -11,6 +11,8 @@ import (
 type TagSpec struct {
 	edgeagent.Tag
 	Addr   edgeagent.Address
+	Node   string // of an OPC UA server, as configured: "ns=2;s=…", "nsu=urn:…;s=…"; empty for Modbus
+	Index  *int   // element of an OPC UA array; nil: the whole value
 	Order  edgeagent.ByteOrder
 	Length int // registers of a string
 
