@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup.sh installs the real peers of the end-to-end tests from Debian's
-# packages and builds the ones that are ours. It needs root for apt-get; what is
+# packages and from npm, and builds the ones that are ours. It needs root for apt-get; what is
 # there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -20,5 +20,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
+[ peers/node/node_modules/.package-lock.json -nt peers/node/package-lock.json ] ||
+	npm --prefix peers/node ci --ignore-scripts --no-audit --no-fund --loglevel=error
 mkdir -p out
 gcc -O2 -Wall -I/usr/include/modbus -o out/libmodbus-server peers/libmodbus_server.c -lmodbus

@@ -1,5 +1,5 @@
-/* A Modbus TCP server on libmodbus: an independent implementation to read from.
- * usage: libmodbus-server PORT
+/* A Modbus server on libmodbus: an independent implementation to read from.
+ * usage: libmodbus-server PORT | rtu SERIAL_PORT
  * Every register is a function of its address. Lines on standard input change
  * the image while it runs: "holding ADDRESS VALUE" and "coil ADDRESS VALUE". */
 #include <errno.h>
@@ -35,6 +35,11 @@ static void fill(modbus_mapping_t *m) {
 	put_float(m->tab_registers + 102, -3.25f, "CDAB");
 	put_float(m->tab_registers + 104, 1e6f, "BADC");
 	put_float(m->tab_registers + 106, 0.001f, "DCBA");
+	/* A word of 32 alarm bits, most and least significant register first. */
+	int32_t word = (int32_t)0x80010004;
+	MODBUS_SET_INT32_TO_INT16(m->tab_registers, 110, word);
+	m->tab_registers[112] = m->tab_registers[111];
+	m->tab_registers[113] = m->tab_registers[110];
 	m->tab_registers[500] = 0;
 }
 
@@ -66,15 +71,44 @@ static void serve(modbus_t *ctx, modbus_mapping_t *m, int fd, fd_set *all) {
 	}
 }
 
+/* One line, no connections to accept: the descriptor is there from the start. */
+static int serial(const char *path, modbus_mapping_t *m) {
+	uint8_t query[MODBUS_RTU_MAX_ADU_LENGTH];
+	modbus_t *ctx = modbus_new_rtu(path, 115200, 'E', 8, 1);
+	if (ctx == NULL || modbus_set_slave(ctx, 1) == -1 || modbus_connect(ctx) == -1)
+		return 1;
+	printf("ready\n");
+	fflush(stdout);
+	for (;;) {
+		fd_set ready;
+		FD_ZERO(&ready);
+		FD_SET(0, &ready);
+		FD_SET(modbus_get_socket(ctx), &ready);
+		if (select(modbus_get_socket(ctx) + 1, &ready, NULL, NULL, NULL) == -1)
+			return 1;
+		if (FD_ISSET(0, &ready) && command(m) == -1)
+			return 0;
+		if (!FD_ISSET(modbus_get_socket(ctx), &ready))
+			continue;
+		int rc = modbus_receive(ctx, query);
+		if (rc > 0)
+			modbus_reply(ctx, query, rc, m);
+	}
+}
+
 int main(int argc, char **argv) {
-	if (argc != 2)
-		return 2;
 	setvbuf(stdin, NULL, _IONBF, 0);
-	modbus_t *ctx = modbus_new_tcp("127.0.0.1", atoi(argv[1]));
 	modbus_mapping_t *m = modbus_mapping_new(SIZE, SIZE, SIZE, SIZE);
-	if (ctx == NULL || m == NULL)
+	if (m == NULL)
 		return 1;
 	fill(m);
+	if (argc == 3 && strcmp(argv[1], "rtu") == 0)
+		return serial(argv[2], m);
+	if (argc != 2)
+		return 2;
+	modbus_t *ctx = modbus_new_tcp("127.0.0.1", atoi(argv[1]));
+	if (ctx == NULL)
+		return 1;
 	int listener = modbus_tcp_listen(ctx, 8);
 	if (listener == -1) {
 		fprintf(stderr, "listen: %s\n", modbus_strerror(errno));

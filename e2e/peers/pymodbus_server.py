@@ -1,6 +1,6 @@
-"""A Modbus TCP server on pymodbus: an independent implementation to read from.
+"""A Modbus server on pymodbus: an independent implementation to read from.
 
-usage: pymodbus_server.py PORT
+usage: pymodbus_server.py PORT | rtutcp PORT | rtu SERIAL_PORT
 Every register is a function of its address. Lines on standard input change the
 image while it runs: "holding ADDRESS VALUE" and "coil ADDRESS VALUE".
 """
@@ -10,7 +10,8 @@ import sys
 import threading
 
 from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext, ModbusSlaveContext
-from pymodbus.server import StartAsyncTcpServer
+from pymodbus.server import StartAsyncSerialServer, StartAsyncTcpServer
+from pymodbus.transaction import ModbusRtuFramer
 
 SIZE = 1000
 
@@ -28,6 +29,8 @@ def image():
     floats(holding, 102, -3.25, "CDAB")
     floats(holding, 104, 1e6, "BADC")
     floats(holding, 106, 0.001, "DCBA")
+    # A word of 32 alarm bits, most and least significant register first.
+    holding[110], holding[111] = holding[113], holding[112] = 0x8001, 0x0004
     holding[500] = 0
     return ModbusSlaveContext(
         hr=ModbusSequentialDataBlock(0, holding),
@@ -48,10 +51,16 @@ def commands(store):
 
 async def main():
     store = image()
+    context = ModbusServerContext(slaves=store, single=True)
     threading.Thread(target=commands, args=(store,), daemon=True).start()
     print("ready", flush=True)
-    await StartAsyncTcpServer(
-        context=ModbusServerContext(slaves=store, single=True), address=("127.0.0.1", int(sys.argv[1])))
+    if sys.argv[1] == "rtu":
+        await StartAsyncSerialServer(
+            context=context, framer=ModbusRtuFramer, port=sys.argv[2], baudrate=115200, parity="E", timeout=1)
+    elif sys.argv[1] == "rtutcp":
+        await StartAsyncTcpServer(context=context, framer=ModbusRtuFramer, address=("127.0.0.1", int(sys.argv[2])))
+    else:
+        await StartAsyncTcpServer(context=context, address=("127.0.0.1", int(sys.argv[1])))
 
 
 asyncio.run(main())
