@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"time"
-
-	"edgeagent"
 )
 
 // Config is an accepted configuration: every default filled in, every relative
@@ -67,101 +65,20 @@ type Alarms struct {
 // Line is one production line.
 type Line struct {
 	Name, Area      string
-	DiagnoseOutside bool // its cases may leave the site
+	DiagnoseOutside bool   // its cases may leave the site
+	Modes           []Mode // the first that is true is the line's; none: "unknown"
 }
 
-// Device is one PLC, or one unit behind a gateway.
-type Device struct {
-	Name         string
-	Line         string // its own name unless configured
-	URL          string // as configured
-	Host         string // HOST:PORT of the URL, with the port filled in
-	Unit         int
-	Scan         time.Duration
-	Timeout      time.Duration // of one request
-	Pause        time.Duration // between requests on the connection
-	Order        edgeagent.ByteOrder
-	MaxRegisters int // per request
-	MaxBits      int // per request
-	MaxGap       int // registers read in vain to save a request
-	NeverRead    []Span
-	StaleAfter   time.Duration
-	Retry        Retry
-	Resume       time.Duration // one probe a period after a stop; 0: only a person resumes it
-	Enabled      bool
-	Sim          bool // served by the simulated plant
-	Tags         []Tag
-	Alarms       []Alarm
-}
-
-// Span is a run of addresses of one area, both ends included.
-type Span struct {
-	Area        edgeagent.Area
-	First, Last uint16
+// Mode is a state of a line in which alarms mean something or do not.
+type Mode struct {
+	Name string
+	When string // expression over DEVICE.TAG
 }
 
 // Retry is a back-off: First, doubled up to Max.
 type Retry struct {
 	First, Max time.Duration
 	Attempts   int // of one call; 0 where attempts are not counted
-}
-
-// Tag is a tag with what its driver needs to fetch and decode it.
-type Tag struct {
-	edgeagent.Tag
-	Addr    edgeagent.Address
-	Order   edgeagent.ByteOrder
-	Length  int // registers of a string
-	String  StringFormat
-	Scale   float64 // engineering value = raw × Scale + Offset, unless Scaling is set
-	Offset  float64
-	Scaling *Scaling
-	Scan    time.Duration
-}
-
-// Registers returns how many registers or bits the tag takes.
-func (t Tag) Registers() int {
-	if t.Type == edgeagent.TypeString {
-		return t.Length
-	}
-	return t.Type.Registers()
-}
-
-// Seen returns the tag as alarms see it: a bit that is picked from a register
-// is a bool, whatever the type of the register.
-func (t Tag) Seen() edgeagent.Tag {
-	seen := t.Tag
-	if t.Addr.Bit >= 0 {
-		seen.Type = edgeagent.TypeBool
-	}
-	return seen
-}
-
-// StringFormat is how a PLC writes a text into registers.
-type StringFormat struct {
-	Encoding string // latin1, utf8 or ascii
-	Header   string // none, s7 or logix
-	Pad      string // zero or space
-}
-
-// Scaling maps Raw to Eng along a straight line.
-type Scaling struct {
-	Raw, Eng [2]float64
-	Clamp    bool // values outside Raw are held at the ends of Eng
-}
-
-// Alarm is the definition of an alarm of a device.
-type Alarm struct {
-	Device, Line, Area string
-	Code               string
-	When               string // expression over the device's tags
-	Clear              string // empty: not When
-	OnDelay, OffDelay  time.Duration
-	Priority           int    // 1 highest to 4
-	Text               string // in the configured language; the code when there is none
-	Context            []string
-	InhibitedBy        []string
-	Diagnose           bool
 }
 
 // LLM is what holds for all providers, and the providers in their order.

@@ -61,6 +61,7 @@ func (r *reader) device(s *section) Device {
 	}
 	d.Line = s.label("line", d.Name)
 	d.URL, d.Host = s.deviceURL("url")
+	d.Protocol = "modbus-tcp"
 	d.StaleAfter = s.duration("stale_after", staleScans*d.Scan, 50*time.Millisecond, day)
 	s.deviceLimits(d)
 	tags := r.tags(s, &d)

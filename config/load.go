@@ -22,6 +22,8 @@ type Checks struct {
 	// Expr compiles an alarm's expression over the tags of its device. Its
 	// error becomes the text of a problem at the expression.
 	Expr func(expr string, tags []edgeagent.Tag) error
+	// Mode compiles the expression of a line's mode over DEVICE.TAG of any device.
+	Mode func(expression string, tags []edgeagent.Tag) error
 }
 
 // DefaultPath returns the file to read: the flag, $EDGEAGENT_CONFIG,

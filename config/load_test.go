@@ -257,7 +257,7 @@ func TestTypedResult(t *testing.T) {
 	c := mustParse(t, everyType)
 	d := c.Devices[0]
 	want := Device{
-		Name: "d", Line: "d", URL: "modbus-tcp://PLC.local", Host: "plc.local:502", Unit: 7, Scan: 200 * time.Millisecond,
+		Name: "d", Line: "d", URL: "modbus-tcp://PLC.local", Protocol: "modbus-tcp", Host: "plc.local:502", Unit: 7, Scan: 200 * time.Millisecond,
 		Timeout: time.Second, Order: edgeagent.OrderDCBA, MaxRegisters: 125, MaxBits: 2000, MaxGap: 16,
 		NeverRead:  []Span{{edgeagent.AreaHolding, 200, 219}, {edgeagent.AreaHolding, 300, 300}},
 		StaleAfter: 600 * time.Millisecond, Retry: Retry{First: 2 * time.Second, Max: 30 * time.Second}, Enabled: true,
