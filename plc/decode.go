@@ -49,6 +49,17 @@ func decodeNumber(s edgeagent.Sample, t *TagSpec, bits uint64) edgeagent.Sample 
 	if !ok {
 		return bad(s, edgeagent.ReasonNotANumber, fmt.Sprintf("0x%0*X is no BCD number: a digit is above 9", 4*t.span(), bits))
 	}
+	return judgeValue(s, t, v)
+}
+
+// Judge makes a sample of a value that came decoded: scaled, bad where it is
+// no number, uncertain where it is out of the tag's range. Sample.At is left to
+// the caller.
+func Judge(t *TagSpec, v edgeagent.Value) edgeagent.Sample {
+	return judgeValue(edgeagent.Sample{Tag: t.Name, Quality: edgeagent.QualityGood}, t, v)
+}
+
+func judgeValue(s edgeagent.Sample, t *TagSpec, v edgeagent.Value) edgeagent.Sample {
 	scaled := scale(t, v)
 	if !v.Finite() || !scaled.Finite() { // before scaling, too: a clamp would make a fine number of an infinity
 		return bad(s, edgeagent.ReasonNotANumber, "the value is not a number")
