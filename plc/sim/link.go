@@ -1,88 +1,75 @@
 package sim
 
 import (
-	"encoding/binary"
+	"bufio"
 	"fmt"
 	"io"
-	"net"
+	"sync"
 	"time"
 
 	"edgeagent"
 )
 
-const (
-	headerSize = 7   // transaction, protocol, length, unit
-	maxLength  = 254 // unit and PDU
-)
-
-// frame is one Modbus TCP message.
-type frame struct {
-	transaction uint16
-	unit        uint8
-	pdu         []byte // at least the function code
-}
-
-// link is one connection of a client.
+// link is one connection of a client, or the serial line.
 type link struct {
 	server *Server
-	conn   net.Conn
+	conn   io.ReadWriteCloser
+	in     *bufio.Reader
+	ended  chan struct{} // closed by cut
+	once   sync.Once
+
+	mu   sync.Mutex // guards writing: a duplicate may come while another answer goes out
+	last []byte     // the answer before, as it was sent
+}
+
+func newLink(s *Server, conn io.ReadWriteCloser) *link {
+	return &link{server: s, conn: conn, in: bufio.NewReader(conn), ended: make(chan struct{})}
+}
+
+// cut ends the link, from any goroutine.
+func (l *link) cut() {
+	l.once.Do(func() {
+		close(l.ended)
+		_ = l.conn.Close()
+	})
 }
 
 // serve answers requests one at a time until the connection ends. Errors end
 // it without a word: clients of a test hang up in every possible way.
 func (l *link) serve() {
-	defer func() { _ = l.conn.Close() }()
+	defer l.cut()
+	if l.waitThaw() != nil {
+		return
+	}
 	for {
-		req, err := readFrame(l.conn)
-		if err != nil || l.server.waitThaw() != nil {
+		if l.handOver() != nil {
+			return
+		}
+		req, err := l.server.framing.read(l.in)
+		if err != nil || l.waitThaw() != nil || l.handOver() != nil {
 			return
 		}
 		fault := l.server.record(req)
+		pdu := l.server.reply(req)
+		if pdu == nil {
+			continue
+		}
 		deliver, known := deliveries[fault.Kind]
-		if !known || deliver(l, fault, req, l.server.reply(req)) != nil {
+		if !known || deliver(l, fault, req, pdu) != nil {
 			return
 		}
+		l.last = l.server.framing.answer(req, pdu)
 	}
 }
 
-// readFrame reads one message; a header that is not Modbus TCP is an error.
-func readFrame(r io.Reader) (frame, error) {
-	var head [headerSize]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return frame{}, fmt.Errorf("read header: %w", err)
-	}
-	protocol, length := binary.BigEndian.Uint16(head[2:]), binary.BigEndian.Uint16(head[4:])
-	if protocol != 0 || length < 2 || length > maxLength {
-		return frame{}, fmt.Errorf("read header: protocol %d length %d is not Modbus TCP", protocol, length)
-	}
-	f := frame{transaction: binary.BigEndian.Uint16(head[:]), unit: head[6], pdu: make([]byte, length-1)}
-	if _, err := io.ReadFull(r, f.pdu); err != nil {
-		return frame{}, fmt.Errorf("read request: %w", err)
-	}
-	return f, nil
-}
-
-// answer returns the bytes that carry pdu back to whoever sent f.
-func (f frame) answer(pdu []byte) []byte {
-	raw := binary.BigEndian.AppendUint16(nil, f.transaction)
-	raw = binary.BigEndian.AppendUint16(raw, 0)
-	raw = binary.BigEndian.AppendUint16(raw, uint16(len(pdu)+1))
-	return append(append(raw, f.unit), pdu...)
-}
-
-func (f frame) request() Request {
-	r := Request{At: time.Now(), Unit: f.unit, Function: f.pdu[0]}
-	if len(f.pdu) >= 5 {
-		r.Address, r.Quantity = binary.BigEndian.Uint16(f.pdu[1:]), binary.BigEndian.Uint16(f.pdu[3:])
-	}
-	return r
-}
-
-// reply returns the honest answer to a request.
+// reply returns the honest answer to a request, nil where there is none: a
+// gateway of Modbus TCP tells of a unit that is not there, a line is silent.
 func (s *Server) reply(req frame) []byte {
 	function := req.pdu[0]
 	device, known := s.units[req.unit]
 	switch {
+	case !known && s.transport.Serial():
+		return nil
 	case !known:
 		return exception(function, exceptionTarget)
 	case function < 1 || function > 4:
@@ -110,23 +97,70 @@ func writes(function byte) bool {
 	}
 }
 
-func (l *link) send(req frame, pdu []byte) error { return l.write(req.answer(pdu)) }
+func (l *link) send(req frame, pdu []byte) error { return l.write(l.server.framing.answer(req, pdu)) }
 
 func (l *link) write(raw []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if _, err := l.conn.Write(raw); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
 	return nil
 }
 
-// wait returns after d, or at once with an error when the server is closed.
+// wait returns after d, or at once with an error when the link has ended.
 func (l *link) wait(d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
+	case <-l.ended:
+		return errClosed
 	case <-l.server.done:
 		return errClosed
 	}
+}
+
+// waitEnd returns when the link has ended.
+func (l *link) waitEnd() error {
+	select {
+	case <-l.ended:
+	case <-l.server.done:
+	}
+	return errClosed
+}
+
+func (l *link) waitThaw() error {
+	l.server.mu.Lock()
+	thawed := l.server.thawed
+	l.server.mu.Unlock()
+	if thawed == nil {
+		return nil
+	}
+	select {
+	case <-thawed:
+		return nil
+	case <-l.ended:
+		return errClosed
+	case <-l.server.done:
+		return errClosed
+	}
+}
+
+// handOver delivers the answer that a gateway still waits for, on whichever
+// connection there is now, before anything that was asked later: the bus behind
+// it does one thing at a time.
+func (l *link) handOver() error {
+	l.server.mu.Lock()
+	late := l.server.late
+	l.server.late = nil
+	l.server.mu.Unlock()
+	if late == nil {
+		return nil
+	}
+	if err := l.wait(time.Until(late.due)); err != nil {
+		return err
+	}
+	return l.write(late.raw)
 }

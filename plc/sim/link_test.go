@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"testing"
@@ -13,15 +14,15 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 0, 0, 2, 1, 0x80})
 	f.Add([]byte{0, 1, 0, 0, 0, 6, 1, 16, 0, 10, 0, 2})
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
-	s := &Server{units: map[uint8]*Device{1: NewDevice()}}
+	s := &Server{transport: TCP, units: map[uint8]*Device{1: NewDevice()}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		req, err := readFrame(bytes.NewReader(raw))
+		req, err := mbap{}.read(bufio.NewReader(bytes.NewReader(raw)))
 		if err != nil {
 			return
 		}
 		s.record(req)
 		pdu := s.reply(req)
-		answer := req.answer(pdu)
+		answer := mbap{}.answer(req, pdu)
 		if len(pdu) < 2 || len(answer) > headerSize+maxLength-1 || int(binary.BigEndian.Uint16(answer[4:])) != len(pdu)+1 {
 			t.Fatalf("answer %x to %x", answer, raw)
 		}
