@@ -23,8 +23,9 @@ func (s AlarmState) Open() bool { return s != AlarmNormal }
 
 // Reserved alarm codes, raised by the agent itself.
 const (
-	CodeDeviceStopped = "device_stopped"
-	CodeDeviceFrozen  = "device_frozen"
+	CodeDeviceStopped  = "device_stopped"
+	CodeDeviceFrozen   = "device_frozen"
+	CodeConditionsFull = "conditions_full" // an OPC UA server tells of more open alarms than are kept
 )
 
 // Observed says how the agent came to know of an activation.

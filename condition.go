@@ -17,6 +17,7 @@ type Condition struct {
 
 	Active bool
 	Acked  bool
+	Gone   bool      // Retain is false: the server wants nothing more of it, seen or not
 	At     time.Time // Time of the event; with ID, Branch and Active the identity of this state
 	// ActiveSince is when the present or last activation began: TransitionTime of
 	// ActiveState, or At where the server has none.

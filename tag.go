@@ -138,12 +138,14 @@ type Reading struct {
 }
 
 // Usable reports whether an alarm may be evaluated with r: good, or uncertain
-// for being out of range (an over-range sensor must not silence its own alarm).
+// for being out of range (an over-range sensor must not silence its own alarm)
+// or for an overflow (what was lost is older: the value is the newest there is).
 func (r Reading) Usable() bool {
 	if r.Value.IsNone() || !r.Value.Finite() {
 		return false
 	}
-	return r.Quality == QualityGood || r.Quality == QualityUncertain && r.Reason.Is(ReasonOutOfRange)
+	return r.Quality == QualityGood ||
+		r.Quality == QualityUncertain && (r.Reason.Is(ReasonOutOfRange) || r.Reason.Is(ReasonOverflow))
 }
 
 // TimePtr returns nil for the zero time, for JSON's null.
