@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"plc/modbus":     {"", "plc", "internal/retry", "internal/dial"},
 	"plc/plctest":    {"", "plc"},
 	"plc/sim":        {""},
+	"exports":        {""},
 	"tags":           {""},
 	"alarm":          {""},
 	"queue":          {""},
