@@ -65,7 +65,7 @@ func newAsks(spec *DeviceSpec) asks {
 // unread is the sample of a tag before its first answer.
 func (a *asks) unread(t *TagSpec) edgeagent.Sample {
 	text := "not read yet"
-	if !a.limits.readable(t) {
+	if t.Node == "" && !a.limits.readable(t) {
 		text = fmt.Sprintf("cannot be read: %s for %d lies in never_read or exceeds max_registers, max_bits or the address space", t.Addr, t.span())
 	}
 	return bad(edgeagent.Sample{Tag: t.Name}, edgeagent.ReasonNeverRead, text)
@@ -108,14 +108,15 @@ func (a *asks) startSlots(now time.Time) {
 	}
 }
 
-func (a *asks) nextSlot() time.Time {
-	next := a.classes[0].slot
-	for _, c := range a.classes[1:] {
-		if c.slot.Before(next) {
-			next = c.slot
+// nextSlot returns when the next class is to be read; false where nothing is
+// asked for because the device tells by itself.
+func (a *asks) nextSlot() (next time.Time, some bool) {
+	for _, c := range a.classes {
+		if !some || c.slot.Before(next) {
+			next, some = c.slot, true
 		}
 	}
-	return next
+	return next, some
 }
 
 // at returns the classes whose slot has come, or all for the zero time.

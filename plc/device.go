@@ -1,6 +1,7 @@
 package plc
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -12,8 +13,13 @@ import (
 const (
 	steadyAfter  = 60 * time.Second // good scans for so long forget the failures
 	suspectAfter = 3                // scans in a row in which the device doubts itself
-	recentScans  = 60
-	logEntries   = 20
+	// unconfirmedFor is how many scans in a row a line may be out of step.
+	unconfirmedFor = 3
+	recentScans    = 60
+	logEntries     = 20
+
+	// paramRefused marks the reason of a stop that no probe ends.
+	paramRefused = "refused"
 )
 
 // defaultRetry is the window of a device that has none.
@@ -32,11 +38,22 @@ type device struct {
 	next     time.Time // of the next try; zero: at once. In retrying and stopped only
 	good     time.Time // first good scan since the last failure
 	reason   *edgeagent.Note
-	standing bool   // device_stopped was raised and not cleared yet
-	resumer  string // who resumed it, until it answers
+	standing bool      // a stop or a maintenance was told, and not yet that it delivers again
+	resumer  string    // who resumed it, until it answers
+	until    time.Time // by the wall clock: the end of a maintenance
+	life     int       // counts maintenances: what was asked before one is not told after it
 	saved    edgeagent.DeviceMemory
 	logged   edgeagent.DeviceState
-	suspects int // scans in a row in which the device doubted itself
+
+	suspects    int // scans in a row in which the device doubted itself
+	unconfirmed int // scans in a row that found the line out of step
+
+	pulse  pulse
+	frost  *edgeagent.Note // why the device counts as frozen; nil: it does not
+	gapAt  time.Time       // the last answer before values began to be missing; zero: none are
+	gapWhy *edgeagent.Note
+	gaps   uint64
+	loss   loss
 
 	link     edgeagent.Link
 	lastOK   time.Time
@@ -47,6 +64,7 @@ type device struct {
 	sent     uint64
 	recent   []byte
 	log      []edgeagent.LogEntry
+	security string // of the connection, where the episode tells it
 
 	events []edgeagent.DeviceEvent // to go out with the next scan
 	mark   *edgeagent.Note         // to go out with the next scan: why all tags are not good
@@ -57,9 +75,21 @@ func newDevice(spec DeviceSpec) *device {
 	if spec.Retry.First <= 0 {
 		spec.Retry = defaultRetry
 	}
-	d := &device{spec: spec, state: edgeagent.DeviceConnecting, link: edgeagent.LinkDown, asks: newAsks(&spec)}
+	d := &device{
+		spec: spec, state: edgeagent.DeviceConnecting, link: edgeagent.LinkDown, asks: newAsks(&spec), pulse: pulseOf(&spec),
+	}
 	d.saved = d.memory()
-	if !spec.Enabled || len(d.classes) == 0 {
+	if !spec.Enabled {
+		d.state = edgeagent.DeviceDisabled
+	}
+	return d
+}
+
+// newPolled returns a device that is asked for its tags; without any that may
+// be asked for there is nothing to do.
+func newPolled(spec DeviceSpec) *device {
+	d := newDevice(spec)
+	if len(d.classes) == 0 {
 		d.state = edgeagent.DeviceDisabled
 	}
 	return d
@@ -74,9 +104,11 @@ func (d *device) due() (time.Time, bool) {
 	case edgeagent.DeviceConnecting, edgeagent.DeviceRetrying:
 		return d.next, true
 	case edgeagent.DevicePolling:
-		return d.nextSlot(), true
+		return d.nextSlot()
+	case edgeagent.DeviceMaintenance:
+		return d.next, true // to end it
 	case edgeagent.DeviceStopped:
-		return d.next, d.spec.ResumeEvery > 0
+		return d.next, d.spec.ResumeEvery > 0 && !d.barred()
 	default:
 		return time.Time{}, false
 	}
@@ -84,7 +116,16 @@ func (d *device) due() (time.Time, bool) {
 
 // idle reports whether nothing may be sent to the device before its next
 // probe, if any.
-func (d *device) idle() bool { return d.state == edgeagent.DeviceStopped || d.off() }
+func (d *device) idle() bool {
+	return d.state == edgeagent.DeviceStopped || d.state == edgeagent.DeviceMaintenance || d.off()
+}
+
+// barred reports whether the device refused the agent for good: then trying
+// again can lock an account, and only a person does it.
+func (d *device) barred() bool {
+	return d.reason != nil && d.reason.Params[paramRefused] != "" &&
+		(d.state == edgeagent.DeviceStopped || d.state == edgeagent.DeviceMaintenance)
+}
 
 // fire takes the machine one step.
 func (d *device) fire(on event, now time.Time, cause error) {
@@ -107,12 +148,17 @@ var actions = map[action]func(d *device, now time.Time, cause error){
 	actionStop:   (*device).stop,
 	actionRest:   (*device).rest,
 	actionTry:    (*device).try,
+	actionPause:  (*device).pause,
+	actionBar:    (*device).bar,
 }
 
 // answered tells the machine of a scan that got through. A scan that did not
 // wholly convince (doubt) polls on, but does not count as a good one.
 func (d *device) answered(now time.Time, doubt bool) {
 	d.link, d.lastOK = edgeagent.LinkUp, now
+	if d.frost != nil {
+		d.link = edgeagent.LinkFrozen
+	}
 	d.fire(eventAnswered, now, nil)
 	switch {
 	case doubt:
@@ -130,16 +176,22 @@ func (d *device) failed(now time.Time, cause error) {
 	d.errors++
 	d.remember('x')
 	d.forgetRefusals() // what is away may come back with another program
+	d.suspects, d.unconfirmed = 0, 0
+	d.missing(edgeagent.NewNote(edgeagent.ReasonNoAnswer, cause.Error()))
 	on := eventFailed
-	if d.state != edgeagent.DeviceStopped && d.attempt >= d.spec.Retry.Steps() {
+	switch {
+	case errors.Is(cause, ErrRefused):
+		on = eventRefused
+	case d.state != edgeagent.DeviceStopped && d.attempt >= d.spec.Retry.Steps():
 		on = eventExhausted
 	}
 	d.fire(on, now, cause)
 }
 
 func (d *device) poll(now time.Time, _ error) {
-	d.next = time.Time{}
+	d.next, d.until, d.pulse.at = time.Time{}, time.Time{}, now
 	d.startSlots(now)
+	d.found(now)
 	if d.standing {
 		d.events = append(d.events, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventResumed, At: now, By: d.resumer, Reason: d.reason})
 	}
@@ -159,14 +211,24 @@ func (d *device) wait(now time.Time, cause error) {
 
 func (d *device) stop(now time.Time, cause error) {
 	d.attempt++
-	d.reason = edgeagent.NewNote(edgeagent.ReasonDeviceStopped,
-		fmt.Sprintf("%d attempts failed, the last with: %v", d.attempt, cause),
-		"attempts", strconv.Itoa(d.attempt), "error", cause.Error())
+	d.reason = stopReason(d.attempt, cause)
+	d.thaw(now, "stopped: nothing is known of it any more")
 	d.standing, d.resumer = true, ""
 	d.next = now.Add(d.spec.ResumeEvery)
 	d.mark, d.grade = d.reason, edgeagent.QualityBad
 	d.events = append(d.events, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventStopped, At: now, Reason: d.reason})
 	d.note(now, "stopped", d.reason)
+}
+
+func stopReason(attempts int, cause error) *edgeagent.Note {
+	n := strconv.Itoa(attempts)
+	if errors.Is(cause, ErrRefused) {
+		return edgeagent.NewNote(edgeagent.ReasonDeviceStopped,
+			fmt.Sprintf("%v; not tried again before a person resumes it, for that can lock an account", cause),
+			"attempts", n, "error", cause.Error(), paramRefused, "true")
+	}
+	return edgeagent.NewNote(edgeagent.ReasonDeviceStopped,
+		fmt.Sprintf("%d attempts failed, the last with: %v", attempts, cause), "attempts", n, "error", cause.Error())
 }
 
 // rest keeps to the grid of probes: one a period, whatever a probe took. What
@@ -178,7 +240,11 @@ func (d *device) rest(now time.Time, _ error) {
 
 func (d *device) try(now time.Time, _ error) {
 	d.attempt, d.next = 0, time.Time{}
-	d.note(now, "resumed", edgeagent.NewNote("resumed", "resumed by "+d.resumer, "by", d.resumer))
+	note := edgeagent.NewNote("resumed", "resumed by "+d.resumer, "by", d.resumer)
+	if d.resumer == "" {
+		note = edgeagent.NewNote("resumed", "the maintenance is over")
+	}
+	d.note(now, "resumed", note)
 }
 
 // gridAfter returns the first of start, start+period, … that is after now.
@@ -208,12 +274,17 @@ func (d *device) remember(mark byte) {
 // remember, so that healthy scanning saves nothing.
 func (d *device) memory() edgeagent.DeviceMemory {
 	m := edgeagent.DeviceMemory{Device: d.spec.Name, Key: d.spec.Key, State: edgeagent.DevicePolling, Attempt: d.attempt}
-	if d.standing {
+	switch {
+	case d.standing:
 		m.Reason = d.reason // a reason outside stopped: resumed by a person, and not answered yet
+	case d.frost != nil:
+		m.Reason = d.frost
 	}
 	switch {
 	case d.state == edgeagent.DeviceStopped:
 		m.State = edgeagent.DeviceStopped
+	case d.state == edgeagent.DeviceMaintenance:
+		m.State, m.Until = edgeagent.DeviceMaintenance, d.until
 	case d.attempt > 0 || d.standing:
 		m.State = edgeagent.DeviceRetrying
 	}
@@ -227,7 +298,7 @@ func (d *device) unsaved(now time.Time) (edgeagent.DeviceMemory, bool) {
 		return m, false
 	}
 	d.saved = m
-	if m.Since = now; m.State == edgeagent.DeviceStopped {
+	if m.Since = now; m.State == edgeagent.DeviceStopped || m.State == edgeagent.DeviceMaintenance {
 		m.Since = d.since // the probes keep to the grid that began with the stop
 	}
 	return m, true
@@ -239,12 +310,21 @@ func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
 	if d.off() {
 		return
 	}
-	d.reason, d.standing = m.Reason, m.Reason != nil
-	if m.Key != d.spec.Key {
+	same := m.Key == d.spec.Key
+	if m.Reason.Is(edgeagent.ReasonFrozen) {
+		if d.frost = m.Reason; !same || d.pulse.tag < 0 {
+			d.thaw(now, "the connection or its heartbeat was changed")
+		}
+	} else {
+		d.reason, d.standing = m.Reason, m.Reason != nil
+	}
+	if !same {
 		return
 	}
 	d.attempt, d.since = m.Attempt, m.Since
 	switch {
+	case m.State == edgeagent.DeviceMaintenance:
+		d.restoreMaintenance(m, now)
 	case m.State == edgeagent.DeviceStopped:
 		d.state = edgeagent.DeviceStopped
 		d.next = resumeGrid(m.Since, d.spec.ResumeEvery, now)

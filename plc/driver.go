@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Driver is one connection: a TCP endpoint, later a serial line or an OPC UA
-// session. It is used by one goroutine at a time.
+// Driver is one connection that is asked: a TCP endpoint or a serial line. It
+// is used by one goroutine at a time. A [Subscriber] is one that tells by itself.
 type Driver interface {
 	// Read asks unit for r and returns the payload: the bytes of the registers
 	// as the device sent them, or packed bits, least significant first. It
@@ -15,7 +15,8 @@ type Driver interface {
 	// closed, so that no late answer can be taken for a later one.
 	//
 	// An error wraps [ErrUnreachable] when no connection could be made and
-	// [ErrSilent] when there was one but nothing valid came over it.
+	// [ErrSilent] when there was one but nothing valid came over it. One that
+	// wraps [ErrQuarantined] says nothing of the unit.
 	Read(ctx context.Context, unit uint8, r Request) ([]byte, error)
 	// Close ends the connection; the next Read dials again.
 	Close() error
@@ -51,11 +52,12 @@ func (e *Exception) Error() string {
 type verdict uint8
 
 const (
-	verdictGood    verdict = iota
-	verdictRefused         // belongs to the address: found by bisection, the rest is read on
-	verdictBusy            // ask again shortly
-	verdictFaulty          // the device doubts itself: a failure once it lasts
-	verdictFailed          // the unit does not answer
+	verdictGood        verdict = iota
+	verdictRefused             // belongs to the address: found by bisection, the rest is read on
+	verdictBusy                // ask again shortly
+	verdictFaulty              // the device doubts itself: a failure once it lasts
+	verdictFailed              // the unit does not answer
+	verdictUnconfirmed         // the line is out of step: nobody's answer can be believed yet
 )
 
 type exceptionKind struct {
@@ -92,6 +94,9 @@ func judge(err error) verdict {
 	}
 	if e, ok := errors.AsType[*Exception](err); ok {
 		return kindOf(e.Code).verdict
+	}
+	if errors.Is(err, ErrQuarantined) {
+		return verdictUnconfirmed
 	}
 	return verdictFailed
 }

@@ -168,11 +168,21 @@ func (m *fakeMemory) saved() []edgeagent.DeviceMemory {
 	return slices.Clone(m.saves)
 }
 
+// line is what a polled and a subscribed connection have in common, as those
+// who wire them up see it.
+type line interface {
+	Run(ctx context.Context) error
+	Status() []edgeagent.DeviceStatus
+	Resume(device, by, reason string) error
+	Maintain(device, by, reason string, length time.Duration) error
+	Probe(ctx context.Context, device string) (edgeagent.Scan, error)
+}
+
 // rig is a connection that runs inside a synctest bubble.
 type rig struct {
 	t      *testing.T
 	driver *fakeDriver
-	conn   *Connection
+	conn   line
 	start  time.Time
 	stop   func()
 
@@ -185,6 +195,21 @@ func run(t *testing.T, f *fakeDriver, m Memory, devices ...DeviceSpec) *rig {
 	t.Helper()
 	r := &rig{t: t, driver: f, start: time.Now()}
 	r.conn = NewConnection(f, devices, Options{Memory: m, Deliver: r.deliver})
+	r.begin()
+	return r
+}
+
+// listen starts a subscription; it ends with the test or with stop.
+func listen(t *testing.T, f *fakeServer, m Memory, device DeviceSpec) *rig {
+	t.Helper()
+	r := &rig{t: t, start: time.Now()}
+	r.conn = NewSubscription(f, device, Options{Memory: m, Deliver: r.deliver})
+	r.begin()
+	return r
+}
+
+func (r *rig) begin() {
+	t := r.t
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.conn.Run(ctx) }()
@@ -195,7 +220,6 @@ func run(t *testing.T, f *fakeDriver, m Memory, devices ...DeviceSpec) *rig {
 		}
 	})
 	t.Cleanup(r.stop)
-	return r
 }
 
 func (r *rig) deliver(s edgeagent.Scan) {
@@ -216,6 +240,21 @@ func (r *rig) takeScans() []edgeagent.Scan {
 	defer r.mu.Unlock()
 	out := r.scans
 	r.scans = nil
+	return out
+}
+
+// gaps returns the gaps of a device in seconds since the start: from, to, and so on.
+func (r *rig) gaps(device string) []float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []float64
+	for _, s := range r.scans {
+		for _, e := range s.Events {
+			if s.Device == device && e.Kind == edgeagent.DeviceEventGap {
+				out = append(out, e.From.Sub(r.start).Seconds(), e.At.Sub(r.start).Seconds())
+			}
+		}
+	}
 	return out
 }
 

@@ -14,7 +14,12 @@ const (
 	eventSteady    event = "good for 60 s"
 	eventFailed    event = "failed"
 	eventExhausted event = "failed after the longest wait"
+	eventRefused   event = "refused for good"
 	eventResumed   event = "resumed by a person"
+	eventMaintain  event = "taken out of service by a person"
+	eventOver      event = "its time is over"
+
+	eventOverBarred event = "its time is over; it was refused for good"
 )
 
 // action is what the machine does on the way; device.go has one function each.
@@ -28,6 +33,8 @@ const (
 	actionStop   action = "raise device_stopped; mark the tags bad; send nothing more"
 	actionRest   action = "wait for the next probe"
 	actionTry    action = "forget the failures; try at once"
+	actionPause  action = "mark the tags bad; send nothing for so long"
+	actionBar    action = "stay stopped: only a person resumes it"
 )
 
 type row struct {
@@ -43,16 +50,28 @@ var table = []row{
 	{edgeagent.DeviceConnecting, eventAnswered, edgeagent.DevicePolling, actionPoll},
 	{edgeagent.DeviceConnecting, eventFailed, edgeagent.DeviceRetrying, actionWait},
 	{edgeagent.DeviceConnecting, eventExhausted, edgeagent.DeviceStopped, actionStop},
+	{edgeagent.DeviceConnecting, eventRefused, edgeagent.DeviceStopped, actionStop},
+	{edgeagent.DeviceConnecting, eventMaintain, edgeagent.DeviceMaintenance, actionPause},
 	{edgeagent.DevicePolling, eventAnswered, edgeagent.DevicePolling, actionKeep},
 	{edgeagent.DevicePolling, eventSteady, edgeagent.DevicePolling, actionForget},
 	{edgeagent.DevicePolling, eventFailed, edgeagent.DeviceRetrying, actionWait},
 	{edgeagent.DevicePolling, eventExhausted, edgeagent.DeviceStopped, actionStop},
+	{edgeagent.DevicePolling, eventRefused, edgeagent.DeviceStopped, actionStop},
+	{edgeagent.DevicePolling, eventMaintain, edgeagent.DeviceMaintenance, actionPause},
 	{edgeagent.DeviceRetrying, eventAnswered, edgeagent.DevicePolling, actionPoll},
 	{edgeagent.DeviceRetrying, eventFailed, edgeagent.DeviceRetrying, actionWait},
 	{edgeagent.DeviceRetrying, eventExhausted, edgeagent.DeviceStopped, actionStop},
+	{edgeagent.DeviceRetrying, eventRefused, edgeagent.DeviceStopped, actionStop},
+	{edgeagent.DeviceRetrying, eventMaintain, edgeagent.DeviceMaintenance, actionPause},
 	{edgeagent.DeviceStopped, eventAnswered, edgeagent.DevicePolling, actionPoll},
 	{edgeagent.DeviceStopped, eventFailed, edgeagent.DeviceStopped, actionRest},
+	{edgeagent.DeviceStopped, eventRefused, edgeagent.DeviceStopped, actionStop},
 	{edgeagent.DeviceStopped, eventResumed, edgeagent.DeviceConnecting, actionTry},
+	{edgeagent.DeviceStopped, eventMaintain, edgeagent.DeviceMaintenance, actionPause},
+	{edgeagent.DeviceMaintenance, eventMaintain, edgeagent.DeviceMaintenance, actionPause},
+	{edgeagent.DeviceMaintenance, eventResumed, edgeagent.DeviceConnecting, actionTry},
+	{edgeagent.DeviceMaintenance, eventOver, edgeagent.DeviceConnecting, actionTry},
+	{edgeagent.DeviceMaintenance, eventOverBarred, edgeagent.DeviceStopped, actionBar},
 }
 
 // Machine returns the table of a device, to be drawn.

@@ -30,6 +30,8 @@ type pass struct {
 	d       *asks
 	classes []*class
 
+	life int // the device's, when the pass began
+
 	samples []edgeagent.Sample
 	touched []int // the tags of samples
 	sent    int
@@ -39,6 +41,8 @@ type pass struct {
 	failed  error // why the unit counts as not answering; ends the pass
 	faulty  error // the device doubts itself
 	got     bool  // at least one request was answered with values
+	// unconfirmed is why the line is not believed; nothing more is asked for then.
+	unconfirmed error
 }
 
 // doubtful reports whether the device doubts itself and gave no value at all.
@@ -56,12 +60,18 @@ func (p *pass) run(ctx context.Context) {
 			}
 		}
 	}
-	p.askRefused(ctx)
+	if p.unconfirmed == nil {
+		p.askRefused(ctx)
+	}
 }
 
 // block reads one request and everything its answer asks for. It reports
 // whether none of its tags was refused.
 func (p *pass) block(ctx context.Context, r Request) bool {
+	if p.unconfirmed != nil {
+		p.quarantine(r.Tags)
+		return true
+	}
 	payload, err := p.read(ctx, r)
 	switch judge(err) {
 	case verdictGood:
@@ -78,11 +88,19 @@ func (p *pass) block(ctx context.Context, r Request) bool {
 		p.blame(err)
 		p.faulty = err
 		p.hold(r.Tags, err)
+	case verdictUnconfirmed:
+		p.doubt(err)
+		p.quarantine(r.Tags)
 	default:
 		p.blame(err)
 		p.failed = err
 	}
 	return true
+}
+
+func (p *pass) doubt(err error) {
+	p.blame(err)
+	p.unconfirmed = err
 }
 
 func (p *pass) blame(err error) {
@@ -129,7 +147,7 @@ func (p *pass) bisect(ctx context.Context, r Request, refused error) {
 		return
 	}
 	rightClean := p.block(ctx, p.d.request(right))
-	if leftClean && rightClean && p.failed == nil {
+	if leftClean && rightClean && p.failed == nil && p.unconfirmed == nil {
 		p.d.learnCut(p.d.request(right))
 	}
 }
@@ -139,6 +157,10 @@ func (p *pass) refuse(ctx context.Context, r Request, refused error) {
 	e, _ := errors.AsType[*Exception](refused)
 	address := p.narrow(ctx, r, e)
 	if p.failed != nil {
+		return
+	}
+	if p.unconfirmed != nil {
+		p.quarantine(r.Tags)
 		return
 	}
 	now := time.Now()
@@ -167,6 +189,9 @@ func (p *pass) narrow(ctx context.Context, r Request, e *Exception) string {
 		case verdictFailed:
 			p.failed = err
 			return ""
+		case verdictUnconfirmed:
+			p.doubt(err)
+			return ""
 		default:
 			return r.addresses()
 		}
@@ -188,7 +213,7 @@ func (p *pass) askRefused(ctx context.Context) {
 			p.deliverRefused(i, now)
 			continue
 		}
-		if p.askOnce(ctx, ref.with); p.failed != nil {
+		if p.askOnce(ctx, ref.with); p.failed != nil || p.unconfirmed != nil {
 			return
 		}
 	}
@@ -207,6 +232,9 @@ func (p *pass) askOnce(ctx context.Context, tags []int) {
 	case verdictFailed:
 		p.blame(err)
 		p.failed = err
+	case verdictUnconfirmed:
+		p.doubt(err)
+		p.quarantine(tags)
 	default:
 		p.blame(err)
 		p.hold(tags, err)
@@ -273,6 +301,14 @@ func part(t *TagSpec, r Request, payload []byte) []byte {
 // hold keeps the last values of tags that were not answered this time.
 func (p *pass) hold(tags []int, cause error) {
 	note := edgeagent.NewNote(edgeagent.ReasonNoAnswer, "last known value: "+cause.Error())
+	for _, i := range tags {
+		p.deliver(i, heldBack(p.d.last[i], note, edgeagent.QualityUncertain))
+	}
+}
+
+// quarantine keeps the last values of tags while the line is out of step.
+func (p *pass) quarantine(tags []int) {
+	note := edgeagent.NewNote(edgeagent.ReasonQuarantined, "last known value: "+p.unconfirmed.Error())
 	for _, i := range tags {
 		p.deliver(i, heldBack(p.d.last[i], note, edgeagent.QualityUncertain))
 	}

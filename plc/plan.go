@@ -69,7 +69,7 @@ func (l limits) plan(tags []TagSpec, skip func(int) bool) []Request {
 
 // readable reports whether a request of its own could read the tag.
 func (l limits) readable(t *TagSpec) bool {
-	if t.span() < 1 || t.span() > l.most(t.Addr.Area) || t.end() > addressesPerArea {
+	if t.Node != "" || t.span() < 1 || t.span() > l.most(t.Addr.Area) || t.end() > addressesPerArea {
 		return false
 	}
 	return !slices.ContainsFunc(l.never, func(n AddressRange) bool {

@@ -15,6 +15,8 @@ func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
 	if d.state != edgeagent.DevicePolling {
 		p.deliverUnreadable()
 	}
+	d.listen(p, now)
+	d.chill(p.samples)
 	scan := p.scan(d, began, now)
 	d.took, d.sent = scan.Took, d.sent+uint64(p.sent)
 	d.quality = d.grades(p)
@@ -42,10 +44,21 @@ func (d *device) failure(p *pass) error {
 	} else {
 		d.suspects = 0
 	}
-	if p.failed == nil && d.suspects >= suspectAfter {
-		return fmt.Errorf("%d scans in a row: %w", d.suspects, p.faulty)
+	if p.unconfirmed != nil {
+		d.unconfirmed++
+	} else {
+		d.unconfirmed = 0
 	}
-	return p.failed
+	switch {
+	case p.failed != nil:
+		return p.failed
+	case p.unconfirmed != nil && (d.state != edgeagent.DevicePolling || d.unconfirmed > unconfirmedFor):
+		return p.unconfirmed // who was to show that it answers did not
+	case d.suspects >= suspectAfter:
+		return fmt.Errorf("%d scans in a row: %w", d.suspects, p.faulty)
+	default:
+		return nil
+	}
 }
 
 func (d *device) succeeded(p *pass, scan edgeagent.Scan, now time.Time) edgeagent.Scan {
@@ -56,9 +69,19 @@ func (d *device) succeeded(p *pass, scan edgeagent.Scan, now time.Time) edgeagen
 		d.errors++
 	}
 	d.remember(mark)
-	d.answered(now, p.doubtful())
+	if p.unconfirmed != nil {
+		d.good = time.Time{} // neither an answer nor the lack of one
+	} else {
+		d.answered(now, p.doubtful())
+	}
 	if d.learned {
 		d.replan()
+	}
+	if d.mark != nil { // it froze: what was not read this time is held back, too
+		took, requests := scan.Took, scan.Requests
+		scan = d.outgoing(now)
+		scan.Took, scan.Requests = took, requests
+		return scan
 	}
 	scan.Events, d.events = d.events, nil
 	return scan

@@ -64,6 +64,8 @@ type DeviceSpec struct {
 	NeverRead                 []AddressRange
 	Retry                     retry.Backoff // the window; its end is the stop
 	ResumeEvery               time.Duration // 0: operator only
+	Heartbeat                 *Heartbeat    // nil: the device has none
+	CloseAfterScan            bool          // hang up after every turn: a device with one connection slot
 	Enabled                   bool
 	Key                       string // hash of the keys of the connection
 	Tags                      []TagSpec

@@ -15,12 +15,23 @@ func (c *Connection) Status() []edgeagent.DeviceStatus {
 	if counts, ok := c.driver.(interface{ StaleFrames() uint64 }); ok {
 		stale = counts.StaleFrames()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make([]edgeagent.DeviceStatus, len(c.devices))
-	for i, d := range c.devices {
+	var security string
+	if secured, ok := c.driver.(interface{ Security() string }); ok {
+		security = secured.Security()
+	}
+	out := c.status()
+	for i := range out {
+		out[i].StaleFrames, out[i].Security = stale, security
+	}
+	return out
+}
+
+func (r *roster) status() []edgeagent.DeviceStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]edgeagent.DeviceStatus, len(r.devices))
+	for i, d := range r.devices {
 		out[i] = d.status()
-		out[i].StaleFrames = stale
 	}
 	return out
 }
@@ -31,10 +42,13 @@ func (d *device) status() edgeagent.DeviceStatus {
 		State: d.state, Since: edgeagent.TimePtr(d.since), Link: d.link, Attempt: d.attempt,
 		LastOKAt: edgeagent.TimePtr(d.lastOK), Resume: d.resume(),
 		ScanMS: float64(d.took.Microseconds()) / 1000, Requests: d.sent, Errors: d.errors, Overruns: d.overruns,
-		Recent: string(d.recent), Log: slices.Clone(d.log),
+		Gaps: d.gaps, Security: d.security, Recent: string(d.recent), Log: slices.Clone(d.log),
 	}
 	if at, ever := d.due(); ever && d.state != edgeagent.DevicePolling {
 		s.NextTryAt = edgeagent.TimePtr(at)
+	}
+	if d.state == edgeagent.DeviceMaintenance {
+		s.Until = edgeagent.TimePtr(d.until)
 	}
 	switch {
 	case d.err != nil:
@@ -65,7 +79,7 @@ func count(c *edgeagent.TagCount, q edgeagent.Quality) {
 
 // resume returns who ends a stop: "operator", or a probe every "5m".
 func (d *device) resume() string {
-	if d.spec.ResumeEvery <= 0 {
+	if d.spec.ResumeEvery <= 0 || d.barred() {
 		return "operator"
 	}
 	return short(d.spec.ResumeEvery)

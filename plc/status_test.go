@@ -102,7 +102,7 @@ func TestStatusAndResumeFromManyGoroutines(t *testing.T) {
 }
 
 func TestTableOfTheMachineIsWhole(t *testing.T) {
-	states := []edgeagent.DeviceState{edgeagent.DeviceConnecting, edgeagent.DevicePolling, edgeagent.DeviceRetrying, edgeagent.DeviceStopped}
+	states := []edgeagent.DeviceState{edgeagent.DeviceConnecting, edgeagent.DevicePolling, edgeagent.DeviceRetrying, edgeagent.DeviceStopped, edgeagent.DeviceMaintenance}
 	seen := map[[2]string]bool{}
 	for _, r := range table {
 		if !slices.Contains(states, r.from) || !slices.Contains(states, r.to) {
@@ -116,14 +116,23 @@ func TestTableOfTheMachineIsWhole(t *testing.T) {
 		}
 		seen[[2]string{string(r.from), string(r.on)}] = true
 	}
+	always := map[edgeagent.DeviceState][]event{
+		edgeagent.DeviceConnecting:  {eventAnswered, eventFailed, eventExhausted, eventRefused, eventMaintain},
+		edgeagent.DevicePolling:     {eventAnswered, eventSteady, eventFailed, eventExhausted, eventRefused, eventMaintain},
+		edgeagent.DeviceRetrying:    {eventAnswered, eventFailed, eventExhausted, eventRefused, eventMaintain},
+		edgeagent.DeviceStopped:     {eventAnswered, eventFailed, eventRefused, eventResumed, eventMaintain},
+		edgeagent.DeviceMaintenance: {eventResumed, eventOver, eventOverBarred, eventMaintain},
+	}
 	for _, s := range states {
-		for _, e := range []event{eventAnswered, eventFailed} {
+		for _, e := range always[s] {
 			if !seen[[2]string{string(s), string(e)}] {
-				t.Errorf("%s has no row for %q: it can happen in every state", s, e)
+				t.Errorf("%s has no row for %q, which can happen in it", s, e)
 			}
 		}
-		if s != edgeagent.DeviceStopped && !seen[[2]string{string(s), string(eventExhausted)}] {
-			t.Errorf("%s has no row for the end of the window", s)
+	}
+	for _, e := range []event{eventAnswered, eventFailed, eventExhausted, eventRefused} {
+		if seen[[2]string{string(edgeagent.DeviceMaintenance), string(e)}] {
+			t.Errorf("maintenance has a row for %q: nothing is sent, so that nothing can answer", e)
 		}
 	}
 	if got := Machine(); len(got) != len(table) || got[0].From != "connecting" || got[0].Action == "" {

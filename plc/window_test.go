@@ -233,9 +233,9 @@ func TestPowerCutOfEverythingHealsByItself(t *testing.T) {
 			if s := r.status(device); s.State != edgeagent.DevicePolling || s.Link != edgeagent.LinkUp {
 				t.Errorf("%s is %s and %s, want polling and up", device, s.State, s.Link)
 			}
-			want := []edgeagent.DeviceEventKind{edgeagent.DeviceEventStopped, edgeagent.DeviceEventResumed}
+			want := []edgeagent.DeviceEventKind{edgeagent.DeviceEventStopped, edgeagent.DeviceEventGap, edgeagent.DeviceEventResumed}
 			if got := r.events(device); !slices.Equal(got, want) {
-				t.Errorf("%s: events = %v, want one stop and one resume over the weekend", device, got)
+				t.Errorf("%s: events = %v, want one stop, one gap and one resume over the weekend", device, got)
 			}
 		}
 	})
