@@ -19,7 +19,7 @@ const (
 	eventMaintain  event = "taken out of service by a person"
 	eventOver      event = "its time is over"
 
-	eventOverBarred event = "its time is over; it was refused for good"
+	eventOverBarred event = "its time is over, but it was refused for good"
 )
 
 // action is what the machine does on the way; device.go has one function each.
