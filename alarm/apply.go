@@ -14,26 +14,37 @@ import (
 // delays are differences of it.
 func (e *Engine) Apply(scan edgeagent.Scan, v View, now time.Time) []edgeagent.Transition {
 	p := &pass{engine: e, view: v, now: now}
+	if e.fresh[scan.Device] { // of before a restart may be suppressed by what is no more
+		delete(e.fresh, scan.Device)
+		p.stir(scan.Device)
+	}
 	for _, ev := range scan.Events {
 		p.device(scan.Device, ev)
 	}
-	if e.alive(scan) {
-		p.device(scan.Device, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventResumed, At: now})
-	}
-	for _, s := range scan.Samples {
-		p.enqueue(e.byTag[scan.Device+"."+s.Tag]...)
-	}
+	p.revive(scan)
+	p.read(scan)
+	p.conditions(scan)
 	p.settle()
 	return p.out
 }
 
-// Tick does what is due without a scan: delays and shelvings that end, values
-// that have grown stale.
+// Tick does what is due without a scan: delays and shelvings that end, modes
+// that settle, values that have grown stale.
 func (e *Engine) Tick(now time.Time, v View) []edgeagent.Transition {
 	p := &pass{engine: e, view: v, now: now}
 	p.endShelves()
-	for _, r := range e.rules {
-		if at := r.due(); !at.IsZero() && !now.Before(at) {
+	for _, m := range e.modes {
+		if p.reached(m.freshUntil) {
+			p.lines([]*lineModes{m})
+		}
+	}
+	for device, s := range e.servers {
+		if p.reached(s.lostAt) {
+			p.loseServer(device)
+		}
+	}
+	for r := range e.live {
+		if p.reached(r.due()) {
 			p.enqueue(r)
 		}
 	}
@@ -41,19 +52,8 @@ func (e *Engine) Tick(now time.Time, v View) []edgeagent.Transition {
 	return p.out
 }
 
-// alive reports whether a device that is held to be stopped delivers good
-// values again without anybody having said so: a changed connection starts anew
-// and knows nothing of the stop.
-func (e *Engine) alive(scan edgeagent.Scan) bool {
-	act := e.active[stopKey(scan.Device)]
-	if act == nil || !act.alarm.State.Active() {
-		return false
-	}
-	since := e.stopped[scan.Device]
-	return slices.ContainsFunc(scan.Samples, func(s edgeagent.Sample) bool {
-		return s.Quality == edgeagent.QualityGood && s.At.After(since)
-	})
-}
+// reached reports whether it is time; zero is never.
+func (p *pass) reached(at time.Time) bool { return !at.IsZero() && !p.now.Before(at) }
 
 // pass is the work of one call.
 type pass struct {
@@ -61,8 +61,17 @@ type pass struct {
 	view   View
 	now    time.Time
 	queue  []*rule
-	rising []*rule // conditions that hold and have outlived their delay
+	rising []*rule         // conditions that hold and have outlived their delay
+	moved  map[string]bool // devices whose muting may have changed
 	out    []edgeagent.Transition
+}
+
+// stir says that what mutes the rules of a device may have changed.
+func (p *pass) stir(device string) {
+	if p.moved == nil {
+		p.moved = map[string]bool{}
+	}
+	p.moved[device] = true
 }
 
 func (p *pass) enqueue(rules ...*rule) {
@@ -76,20 +85,21 @@ func (p *pass) enqueue(rules ...*rule) {
 
 // settle looks at every rule in the queue, then raises. A raise or a clear may
 // mute other rules or give them their voice back; those are looked at again
-// until nothing moves. It ends, for a rule can only rise or fall once a pass.
+// until nothing moves. It ends, for a rule can only rise or fall once a pass;
+// a number without a row, which may do both, is named once.
 func (p *pass) settle() {
-	for len(p.queue) > 0 {
+	for len(p.queue) > 0 || len(p.moved) > 0 {
 		queue := p.queue
 		p.queue = nil
 		slices.SortStableFunc(queue, func(a, b *rule) int { return cmp.Compare(a.order, b.order) })
-		devices := map[string]bool{}
 		for _, r := range queue {
 			r.queued = false
 			p.look(r)
-			devices[r.Device] = true
 		}
 		p.raiseAll()
-		for _, d := range slices.Sorted(maps.Keys(devices)) {
+		moved := p.moved
+		p.moved = nil
+		for _, d := range slices.Sorted(maps.Keys(moved)) {
 			p.mute(d)
 		}
 	}
@@ -97,6 +107,10 @@ func (p *pass) settle() {
 
 // look evaluates one rule.
 func (p *pass) look(r *rule) {
+	defer p.engine.note(r)
+	if p.reached(r.settleUntil) {
+		r.settleUntil = time.Time{}
+	}
 	if !p.load(r) {
 		r.since = time.Time{}
 		if r.open != nil && !r.held() {
@@ -104,7 +118,7 @@ func (p *pass) look(r *rule) {
 		}
 		return
 	}
-	holds, clears, known := p.evaluate(r)
+	holds, clears, known := r.question.answer(&p.engine.machine)
 	switch {
 	case !known:
 		r.since = time.Time{}
@@ -133,45 +147,23 @@ func (p *pass) load(r *rule) bool {
 			r.roseAt = s.at
 		}
 	}
-	if !r.freshUntil.IsZero() && !r.freshUntil.After(p.now) {
-		r.freshUntil = p.now.Add(time.Second) // the view still stands by a value that old: ask again
-	}
+	r.freshUntil = p.ahead(r.freshUntil)
 	return usable
+}
+
+// ahead returns when a value must be looked at again that is fresh until at. If
+// that is past already, the view still stands by a value that old: ask again.
+func (p *pass) ahead(at time.Time) time.Time {
+	if p.reached(at) {
+		return p.now.Add(time.Second)
+	}
+	return at
 }
 
 // held reports whether every value that is missing is merely unanswered for a
 // moment: one lost packet on a card-backed agent must not cost two commits.
 func (r *rule) held() bool {
 	return !slices.ContainsFunc(r.signals, func(s *signal) bool { return !s.usable && !s.held })
-}
-
-// evaluate computes both conditions. They are not known before a rate has been
-// measured, nor where the arithmetic has no answer: that decides nothing.
-func (p *pass) evaluate(r *rule) (holds, clears, known bool) {
-	if !r.rated() {
-		return false, false, false
-	}
-	holds, err := r.when.holds(&p.engine.machine)
-	if err != nil || r.clear == nil {
-		return holds, !holds, err == nil
-	}
-	clears, err = r.clear.holds(&p.engine.machine)
-	return holds, clears && !holds, err == nil // while the condition holds, nothing clears it
-}
-
-// rated reports whether every rate has been measured.
-func (r *rule) rated() bool {
-	for _, c := range []*condition{r.when, r.clear} {
-		if c == nil {
-			continue
-		}
-		for _, s := range c.rates {
-			if !s.rateKnown {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 func (p *pass) lookActive(r *rule, clears bool) {
@@ -232,8 +224,13 @@ func (p *pass) markLost(r *rule, lost bool) {
 
 // change applies an event that the caller knows to fit.
 func (p *pass) change(act *activation, ev event) {
-	if t, err := p.engine.change(act, ev, p.now); err == nil {
-		p.out = append(p.out, t)
+	t, err := p.engine.change(act, ev, p.now)
+	if err != nil {
+		return
+	}
+	p.out = append(p.out, t)
+	if t.Kind == edgeagent.TransitionCleared {
+		p.stir(t.Alarm.Device)
 	}
 }
 

@@ -1,61 +1,127 @@
 package alarm
 
-import "edgeagent"
+import (
+	"time"
 
-// stopPriority is the priority of device_stopped: a machine that nobody watches
-// any more is more than a warning.
-const stopPriority = 2
+	"edgeagent"
+)
 
-func stopKey(device string) key {
-	return key{origin: edgeagent.OriginAgent, device: device, code: edgeagent.CodeDeviceStopped}
+// outagePriority is the priority of the agent's own alarms of a device: a
+// machine that nobody watches any more is more than a warning.
+const outagePriority = 2
+
+// thawedAfter is how long after it was last said to be frozen a device must
+// deliver good values to count as alive although nobody said so.
+const thawedAfter = time.Minute
+
+// outages are the agent's own alarms of a device that cannot be seen. Both mute
+// new alarms of its tags.
+var outages = []string{edgeagent.CodeDeviceStopped, edgeagent.CodeDeviceFrozen}
+
+func outageKey(device, code string) key {
+	return key{origin: edgeagent.OriginAgent, device: device, code: code}
 }
 
-// device raises and clears the agent's own alarm of a device.
+// device raises and clears the agent's own alarms of a device.
 func (p *pass) device(name string, ev edgeagent.DeviceEvent) {
 	e := p.engine
-	act := e.active[stopKey(name)]
 	switch ev.Kind {
 	case edgeagent.DeviceEventStopped:
-		e.stopped[name] = p.now
-		if act == nil || !act.alarm.State.Active() {
-			p.supersede(act)
-			p.stop(name, ev)
-		}
+		delete(e.maintained, name)
+		p.recovers(name, edgeagent.CodeDeviceFrozen, ev)
+		p.fails(name, edgeagent.CodeDeviceStopped, ev)
+		p.loseServer(name)
+	case edgeagent.DeviceEventFrozen:
+		p.fails(name, edgeagent.CodeDeviceFrozen, ev)
+	case edgeagent.DeviceEventThawed:
+		p.recovers(name, edgeagent.CodeDeviceFrozen, ev)
 	case edgeagent.DeviceEventResumed:
-		delete(e.stopped, name)
-		if act != nil && act.alarm.State.Active() {
-			p.change(act, fall)
-			last := &p.out[len(p.out)-1]
-			last.Device, last.By = &ev, ev.By
-		}
+		delete(e.maintained, name)
+		p.recovers(name, edgeagent.CodeDeviceStopped, ev)
+		p.recovers(name, edgeagent.CodeDeviceFrozen, ev)
+	case edgeagent.DeviceEventMaintenance:
+		e.maintained[name] = true
+		p.recovers(name, edgeagent.CodeDeviceStopped, ev)
+		p.recovers(name, edgeagent.CodeDeviceFrozen, ev)
+		p.loseServer(name)
+	default: // a gap is over when it is told
+		return
 	}
+	p.stir(name)
 	p.enqueue(e.byDevice[name]...)
 }
 
-// supersede closes an activation that has cleared but was never seen: what
-// replaces it is worse news.
-func (p *pass) supersede(act *activation) {
-	if act != nil {
-		p.change(act, rise)
+// revive clears the outages of a device that delivers good values again without
+// anybody having said so: a changed connection starts anew and knows nothing of
+// a stop, a restarted agent nothing of a heartbeat that stood still.
+func (p *pass) revive(scan edgeagent.Scan) {
+	for _, code := range outages {
+		if !p.engine.isActive(outageKey(scan.Device, code)) {
+			continue
+		}
+		since := p.engine.failed[outageKey(scan.Device, code)]
+		if code == edgeagent.CodeDeviceFrozen {
+			if since.IsZero() {
+				since = p.engine.options.At
+			}
+			since = since.Add(thawedAfter)
+		}
+		if goodSince(scan, since) {
+			p.device(scan.Device, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventResumed, At: p.now})
+		}
 	}
 }
 
-func (p *pass) stop(name string, ev edgeagent.DeviceEvent) {
-	line := p.engine.lines[name]
-	a := edgeagent.Alarm{
-		Device: name, Line: line, Area: p.engine.areas[line], Code: edgeagent.CodeDeviceStopped,
-		Text: stopText(name, ev.Reason), Origin: edgeagent.OriginAgent, Priority: stopPriority,
-		Observed: edgeagent.ObservedLive, Diagnose: true,
+func goodSince(scan edgeagent.Scan, since time.Time) bool {
+	for _, s := range scan.Samples {
+		if s.Quality == edgeagent.QualityGood && s.At.After(since) {
+			return true
+		}
 	}
-	_, t := p.engine.begin(a, nil, p.now)
+	return false
+}
+
+// fails raises an outage. One that has cleared but was never seen gives way:
+// what replaces it is worse news.
+func (p *pass) fails(name, code string, ev edgeagent.DeviceEvent) {
+	e, k := p.engine, outageKey(name, code)
+	e.failed[k] = p.now
+	if e.isActive(k) {
+		return
+	}
+	if seen := e.active[k]; seen != nil {
+		p.change(seen, rise)
+	}
+	t := p.own(edgeagent.Alarm{Device: name, Code: code, Text: outageText(name, code, ev.Reason), Priority: outagePriority, Diagnose: true})
 	t.Device = &ev
-	t.Evidence = p.view.Evidence(name, nil, p.now)
-	p.out = append(p.out, t)
 }
 
-// stopText never says "stopped" alone: the machine may well be running.
-func stopText(name string, reason *edgeagent.Note) string {
+// own raises an alarm of the agent itself and returns its transition.
+func (p *pass) own(a edgeagent.Alarm) *edgeagent.Transition {
+	a.Line = p.engine.lines[a.Device]
+	a.Area, a.Origin, a.Observed = p.engine.areas[a.Line], edgeagent.OriginAgent, edgeagent.ObservedLive
+	_, t := p.engine.begin(a, nil, p.now)
+	t.Evidence = p.view.Evidence(a.Device, nil, p.now)
+	p.out = append(p.out, t)
+	return &p.out[len(p.out)-1]
+}
+
+func (p *pass) recovers(name, code string, ev edgeagent.DeviceEvent) {
+	k := outageKey(name, code)
+	delete(p.engine.failed, k)
+	if p.engine.isActive(k) {
+		p.change(p.engine.active[k], fall)
+		last := &p.out[len(p.out)-1]
+		last.Device, last.By = &ev, ev.By
+	}
+}
+
+// outageText never says "stopped" alone: the machine may well be running.
+func outageText(name, code string, reason *edgeagent.Note) string {
 	text := name + " is NOT BEING READ"
+	if code == edgeagent.CodeDeviceFrozen {
+		text = name + " answers, but its heartbeat stands still"
+	}
 	if reason.String() != "" {
 		text += ": " + reason.String()
 	}

@@ -26,8 +26,12 @@ type key struct {
 
 func keyOf(a edgeagent.Alarm) key {
 	k := key{origin: a.Origin, device: a.Device, code: a.Code}
-	if a.Origin == edgeagent.OriginOutside {
+	switch a.Origin {
+	case edgeagent.OriginOutside:
 		k.line = a.Line
+	case edgeagent.OriginServer: // a code may be that of many conditions
+		k.code = a.SourceID
+	default:
 	}
 	return k
 }
@@ -50,22 +54,30 @@ type shelf struct {
 type Engine struct {
 	options  Options
 	rules    []*rule
-	byTag    map[string][]*rule // DEVICE.TAG
+	watches  map[string]map[string]*watch // device, tag
+	rated    map[string]bool              // devices of which a rate is asked for
 	byDevice map[string][]*rule
 	byKey    map[key]*rule
-	lines    map[string]string // device -> line
-	areas    map[string]string // line -> area
-	open     map[edgeagent.ID]*activation
-	active   map[key]*activation // at most one of a name; those from outside are not in it
-	shelves  map[key]shelf
-	stopped  map[string]time.Time // device -> when this engine learned of its stop
-	rose     map[string]time.Time // line -> last raise
-	closed   []edgeagent.ID
-	machine  vm.VM
+	codes    []*code
+	modes    map[string]*lineModes // line
+	servers  map[string]*server    // device
+	lines    map[string]string     // device -> line
+	areas    map[string]string     // line -> area
+	fresh    map[string]bool       // devices with rules of which no scan has come yet
+	live     map[*rule]struct{}    // rules for which time alone may change something
+
+	open       map[edgeagent.ID]*activation
+	active     map[key]*activation // at most one of a name; those from outside are not in it
+	shelves    map[key]shelf
+	failed     map[key]time.Time    // outage -> when this engine learned of it last
+	maintained map[string]bool      // devices that a person took out of service
+	rose       map[string]time.Time // line -> last raise
+	closed     []edgeagent.ID
+	machine    vm.VM
 }
 
-// New compiles the rules over the tags of their devices. The error names the
-// alarm and says what to do.
+// New compiles the rules over the tags of their devices, and what Options adds
+// to them. The error names the alarm and says what to do.
 func New(rules []Rule, tags []edgeagent.Tag, o Options) (*Engine, error) {
 	if o.At.IsZero() {
 		o.At = time.Now()
@@ -73,35 +85,90 @@ func New(rules []Rule, tags []edgeagent.Tag, o Options) (*Engine, error) {
 	if o.MaxShelve == 0 {
 		o.MaxShelve = defaultMaxShelve
 	}
-	e := &Engine{
-		options: o, byTag: map[string][]*rule{}, byDevice: map[string][]*rule{}, byKey: map[key]*rule{},
-		lines: map[string]string{}, areas: map[string]string{}, open: map[edgeagent.ID]*activation{},
-		active: map[key]*activation{}, shelves: map[key]shelf{}, stopped: map[string]time.Time{}, rose: map[string]time.Time{},
-	}
+	e := newEngine(o)
 	for _, t := range tags {
 		e.lines[t.Device] = ""
 	}
 	plant := newSignals(tags)
-	for i, def := range rules {
-		r, err := newRule(def, i, plant)
+	for _, def := range rules {
+		r, err := newRule(def, plant)
 		if err != nil {
 			return nil, err
 		}
 		e.add(r)
+	}
+	if err := e.addTables(plant); err != nil {
+		return nil, err
+	}
+	if err := e.addLines(tags); err != nil {
+		return nil, err
+	}
+	for _, r := range e.rules {
+		e.watchRule(r)
 	}
 	maps.Copy(e.lines, o.Devices)
 	maps.Copy(e.areas, o.Lines)
 	return e, nil
 }
 
+func newEngine(o Options) *Engine {
+	return &Engine{
+		options: o, watches: map[string]map[string]*watch{}, rated: map[string]bool{}, byDevice: map[string][]*rule{}, byKey: map[key]*rule{},
+		modes: map[string]*lineModes{}, servers: map[string]*server{}, lines: map[string]string{}, areas: map[string]string{},
+		fresh: map[string]bool{}, live: map[*rule]struct{}{}, open: map[edgeagent.ID]*activation{}, active: map[key]*activation{},
+		shelves: map[key]shelf{}, failed: map[key]time.Time{}, maintained: map[string]bool{}, rose: map[string]time.Time{},
+	}
+}
+
+// addTables takes over words, codes and servers.
+func (e *Engine) addTables(plant *signals) error {
+	for _, w := range e.options.Words {
+		if err := e.addWord(w, plant); err != nil {
+			return err
+		}
+	}
+	for _, c := range e.options.Codes {
+		if err := e.addCode(c, plant); err != nil {
+			return err
+		}
+	}
+	for _, s := range e.options.Servers {
+		e.servers[s.Device] = &server{Server: s, raised: map[string][]time.Time{}}
+		e.lines[s.Device], e.areas[s.Line] = s.Line, s.Area
+	}
+	return nil
+}
+
+// addLines takes over the modes of the lines, after all rules.
+func (e *Engine) addLines(tags []edgeagent.Tag) error {
+	if len(e.options.Modes) == 0 {
+		return nil
+	}
+	plant := newPlantTags(tags)
+	for _, line := range slices.Sorted(maps.Keys(e.options.Modes)) {
+		if err := e.addModes(line, e.options.Modes[line], plant); err != nil {
+			return err
+		}
+	}
+	for _, r := range e.rules {
+		m := e.modes[r.Line]
+		if m != nil && (len(r.ActiveIn) > 0 || r.Settle > 0) {
+			r.modes = m
+			m.rules = append(m.rules, r)
+		}
+	}
+	return nil
+}
+
 func (e *Engine) add(r *rule) {
+	r.order = len(e.rules)
 	e.rules = append(e.rules, r)
 	e.byDevice[r.Device] = append(e.byDevice[r.Device], r)
-	e.byKey[key{origin: edgeagent.OriginTag, device: r.Device, code: r.Code}] = r
-	for _, s := range r.signals {
-		e.byTag[s.tag.ID()] = append(e.byTag[s.tag.ID()], r)
+	if r.Code != "" {
+		e.byKey[key{origin: edgeagent.OriginTag, device: r.Device, code: r.Code}] = r
 	}
 	e.lines[r.Device], e.areas[r.Line] = r.Line, r.Area
+	e.fresh[r.Device] = true
 }
 
 // Restore takes over the open alarms of before a restart or reload, once,
@@ -114,6 +181,7 @@ func (e *Engine) Restore(open []edgeagent.Alarm) []edgeagent.Transition {
 	for _, a := range open {
 		e.boundShelf(&a)
 		e.takeShelf(a)
+		e.takeActivation(a)
 		if !a.State.Open() {
 			continue
 		}
@@ -121,7 +189,7 @@ func (e *Engine) Restore(open []edgeagent.Alarm) []edgeagent.Transition {
 			out = append(out, e.drop(twin))
 		}
 		act := e.adopt(a)
-		if !e.defined(a) {
+		if !e.defined(act) {
 			out = append(out, e.drop(act))
 		}
 	}
@@ -129,17 +197,41 @@ func (e *Engine) Restore(open []edgeagent.Alarm) []edgeagent.Transition {
 }
 
 func (e *Engine) adopt(a edgeagent.Alarm) *activation {
-	k := keyOf(a)
-	act := &activation{alarm: a, rule: e.byKey[k]}
+	act := &activation{alarm: a, rule: e.ruleOf(a)}
 	e.enter(act)
-	if act.rule != nil {
-		act.rule.open, act.rule.restored = act, true
-		act.rule.freshUntil = e.options.At.Add(settling)
+	if r := act.rule; r != nil && a.State.Active() {
+		r.open, r.restored = act, true
+		r.freshUntil = e.options.At.Add(settling)
+		e.note(r)
+	}
+	if s := e.servers[a.Device]; s != nil && a.Origin == edgeagent.OriginServer && a.State.Active() && a.ValueLostSince == nil {
+		s.lostAt = e.options.At.Add(settling)
 	}
 	if a.RaisedAt.After(e.rose[a.Line]) {
 		e.rose[a.Line] = a.RaisedAt
 	}
 	return act
+}
+
+// ruleOf returns the rule of an alarm of before a restart, nil without one.
+func (e *Engine) ruleOf(a edgeagent.Alarm) *rule {
+	if r := e.byKey[keyOf(a)]; r != nil || a.Origin != edgeagent.OriginTag {
+		return r
+	}
+	for _, c := range e.codes {
+		if c.adopts(a) {
+			return c.unlisted
+		}
+	}
+	return nil
+}
+
+// takeActivation remembers what was raised before a restart, so that a server
+// that tells it again raises nothing.
+func (e *Engine) takeActivation(a edgeagent.Alarm) {
+	if s := e.servers[a.Device]; s != nil && a.Origin == edgeagent.OriginServer && a.SourceAt != nil {
+		s.raised[a.SourceID] = append(s.raised[a.SourceID], *a.SourceAt)
+	}
 }
 
 // boundShelf lets no shelving outlast what one may: it was stored by a clock
@@ -158,16 +250,18 @@ func (e *Engine) takeShelf(a edgeagent.Alarm) {
 }
 
 // defined reports whether something can still clear the alarm.
-func (e *Engine) defined(a edgeagent.Alarm) bool {
-	switch a.Origin {
+func (e *Engine) defined(act *activation) bool {
+	known := true
+	switch act.alarm.Origin {
 	case edgeagent.OriginTag:
-		return e.byKey[keyOf(a)] != nil
+		known = act.rule != nil
 	case edgeagent.OriginAgent:
-		_, known := e.lines[a.Device]
-		return known
+		_, known = e.lines[act.alarm.Device]
+	case edgeagent.OriginServer:
+		known = e.servers[act.alarm.Device] != nil
 	default:
-		return true
 	}
+	return known
 }
 
 func (e *Engine) drop(act *activation) edgeagent.Transition {
@@ -184,9 +278,11 @@ func (e *Engine) change(act *activation, ev event, now time.Time) (edgeagent.Tra
 	}
 	if act.rule != nil && !act.alarm.State.Active() {
 		act.rule.open, act.rule.since, act.rule.restored = nil, time.Time{}, false
+		e.note(act.rule)
 	}
 	if !act.alarm.State.Open() {
 		k := keyOf(act.alarm)
+		e.count(act.alarm, -1)
 		delete(e.open, act.alarm.ID)
 		if e.active[k] == act {
 			delete(e.active, k)
@@ -210,10 +306,14 @@ func (e *Engine) Open() []edgeagent.Alarm {
 // Next returns when Tick has something to do, and false when it has not.
 func (e *Engine) Next() (time.Time, bool) {
 	var at time.Time
-	for _, r := range e.rules {
-		if d := r.due(); !d.IsZero() {
-			at = earlier(at, d)
-		}
+	for r := range e.live {
+		at = earlier(at, r.due())
+	}
+	for _, m := range e.modes {
+		at = earlier(at, m.freshUntil)
+	}
+	for _, s := range e.servers {
+		at = earlier(at, s.lostAt)
 	}
 	for _, act := range e.open {
 		at = earlier(at, e.shelvedUntil(act))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -35,7 +36,7 @@ var errDivision = errors.New("division by zero")
 // rate(tag) per second, abs, min and max; the result must be true or false. The
 // error says where and what to do.
 func Check(expression string, tags []edgeagent.Tag) error {
-	_, _, err := compile(expression, tags)
+	_, _, err := compile(expression, newScope(tags))
 	return err
 }
 
@@ -45,9 +46,9 @@ type names struct {
 	rates []string // those within rate()
 }
 
-func compile(expression string, tags []edgeagent.Tag) (*vm.Program, names, error) {
-	if len(expression) > maxExpression {
-		return nil, names{}, fmt.Errorf("the expression has %d characters; at most %d can be checked by a person", len(expression), maxExpression)
+func compile(expression string, tags *scope) (*vm.Program, names, error) {
+	if utf8.RuneCountInString(expression) > maxExpression {
+		return nil, names{}, tooLong(expression)
 	}
 	tree, err := parser.Parse(expression)
 	if err != nil {
@@ -127,7 +128,7 @@ type condition struct {
 	program *vm.Program
 	signals []*signal
 	rates   []*signal
-	env     map[string]any // of the device
+	env     map[string]any // of the scope
 }
 
 // holds evaluates the condition over what its signals hold.
@@ -140,6 +141,12 @@ func (c *condition) holds(m *vm.VM) (bool, error) {
 	return b, nil
 }
 
-func indexTag(tags []edgeagent.Tag, name string) int {
-	return slices.IndexFunc(tags, func(t edgeagent.Tag) bool { return t.Name == name })
+// rated reports whether every rate that the condition asks for, if there is
+// one, has been measured.
+func (c *condition) rated() bool {
+	return c == nil || !slices.ContainsFunc(c.rates, func(s *signal) bool { return !s.rateKnown })
+}
+
+func tooLong(expression string) error {
+	return fmt.Errorf("the expression has %d characters; at most %d can be checked by a person", utf8.RuneCountInString(expression), maxExpression)
 }

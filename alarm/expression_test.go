@@ -127,7 +127,7 @@ func TestConditions(t *testing.T) {
 	}
 	for expression, want := range tests {
 		t.Run(expression, func(t *testing.T) {
-			c, err := newSignals(machineTags).compile("d", expression)
+			c, err := newScope(machineTags).compile(expression)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,7 +163,7 @@ func TestQuietEvaluationAllocatesNothing(t *testing.T) {
 		p.now = p.now.Add(time.Second)
 		p.scan("level", 70.5, "state", 6, "flow", 140.25)
 	}
-	r := p.engine.rules[0]
+	r := p.engine.rules[0].question.(comparison)
 	n := testing.AllocsPerRun(100, func() {
 		if _, err := r.when.holds(&p.engine.machine); err != nil {
 			t.Fatal(err)
@@ -190,7 +190,7 @@ func FuzzCheck(f *testing.F) {
 			}
 			return
 		}
-		c, err := newSignals(machineTags).compile("d", s)
+		c, err := newScope(machineTags).compile(s)
 		if err != nil {
 			t.Fatalf("%q: Check accepts what the engine refuses: %v", s, err)
 		}

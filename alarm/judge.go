@@ -3,7 +3,6 @@ package alarm
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/expr-lang/expr/ast"
 
@@ -34,7 +33,7 @@ const allowed = "allowed are comparison, + - * /, and, or, not, parentheses, rat
 // judge walks a tree and refuses what is not in the subset. The language
 // behind it can do much more; what alarms may do is decided here alone.
 type judge struct {
-	tags []edgeagent.Tag
+	tags *scope
 	used names
 }
 
@@ -46,7 +45,7 @@ func (j *judge) whole(n ast.Node) error {
 	case k != truth:
 		return fmt.Errorf("the expression is %s, not true or false; compare it, as in level > 80", k)
 	case len(j.used.tags) == 0:
-		return fmt.Errorf("the expression uses no tag, so that it never changes; name one of %s", list(j.tags))
+		return fmt.Errorf("the expression uses no tag, so that it never changes; name one of %s", j.tags.list())
 	default:
 		return nil
 	}
@@ -78,14 +77,14 @@ func (j *judge) kind(n ast.Node) (kind, error) {
 }
 
 func (j *judge) tag(n *ast.IdentifierNode) (kind, error) {
-	i := indexTag(j.tags, n.Value)
-	if i < 0 {
-		return "", at(n, j.unknown(n.Value))
+	tag, ok := j.tags.find(n.Value)
+	if !ok {
+		return "", at(n, j.tags.unknown(n.Value))
 	}
 	if !slices.Contains(j.used.tags, n.Value) {
 		j.used.tags = append(j.used.tags, n.Value)
 	}
-	return kindOf(j.tags[i]), nil
+	return kindOf(tag), nil
 }
 
 func kindOf(t edgeagent.Tag) kind {
@@ -192,7 +191,8 @@ func (j *judge) function(n ast.Node, name string, args []ast.Node) (kind, error)
 func (j *judge) environment() map[string]any {
 	env := map[string]any{}
 	for _, name := range j.used.tags {
-		env[valueName+name] = zero(j.tags[indexTag(j.tags, name)])
+		tag, _ := j.tags.find(name)
+		env[valueName+name] = zero(tag)
 	}
 	for _, name := range j.used.rates {
 		env[rateName+name] = 0.0
@@ -213,53 +213,4 @@ func zero(t edgeagent.Tag) any {
 
 func at(n ast.Node, message string) error {
 	return fmt.Errorf("column %d: %s", n.Location().From+1, message)
-}
-
-func (j *judge) unknown(name string) string {
-	best, least := "", 1+max(1, (len(name)+1)/3)
-	for _, t := range j.tags {
-		if d := distance(name, t.Name); d < least {
-			best, least = t.Name, d
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("unknown tag %q; did you mean %q?", name, best)
-	}
-	return fmt.Sprintf("unknown tag %q; this device has %s", name, list(j.tags))
-}
-
-// list names up to eight tags.
-func list(tags []edgeagent.Tag) string {
-	if len(tags) == 0 {
-		return "no tags"
-	}
-	var out []string
-	for _, t := range tags[:min(len(tags), 8)] {
-		out = append(out, t.Name)
-	}
-	if len(tags) > 8 {
-		out = append(out, "…")
-	}
-	return strings.Join(out, ", ")
-}
-
-// distance is the number of letters to add, drop or change (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for i := range row {
-		row[i] = i
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for k := range len(b) {
-			cost := diagonal
-			if a[i] != b[k] {
-				cost++
-			}
-			diagonal = row[k+1]
-			row[k+1] = min(cost, row[k]+1, row[k+1]+1)
-		}
-	}
-	return row[len(b)]
 }

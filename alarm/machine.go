@@ -16,20 +16,35 @@ const (
 	acknowledge event = "acknowledge"
 	shelve      event = "shelve"
 	unshelve    event = "unshelve"
-	mark        event = "mark" // value lost or found, suppressed or not
+	mark        event = "mark" // value lost or found, suppressed or not; a server's severity or text changed
 	remove      event = "definition gone"
+	unsee       event = "not acknowledged any more"
+	vanish      event = "no longer retained" // the server does not speak of it any more
 )
 
 // family says for whose alarms a row is: those of the plant return to normal by
 // themselves, for their acknowledgement lives on the panel; the agent's own
-// always want one.
+// always want one; those of an OPC UA server have the server's.
 type family string
 
 const (
-	every  family = ""
-	plants family = "plant's"
-	agents family = "agent's own"
+	every   family = ""
+	plants  family = "plant's"
+	agents  family = "agent's own"
+	servers family = "server's"
+	lasting family = "agent's own, server's" // what waits to be seen after it cleared
 )
+
+func (f family) has(o edgeagent.Origin) bool {
+	switch own := familyOf(o); f {
+	case every:
+		return true
+	case lasting:
+		return own != plants
+	default:
+		return f == own
+	}
+}
 
 type step struct {
 	from   edgeagent.AlarmState
@@ -46,20 +61,24 @@ var steps = []step{
 	{edgeagent.AlarmNormal, rise, every, edgeagent.AlarmUnacked, edgeagent.TransitionRaised, "raise with values and evidence"},
 	{edgeagent.AlarmUnacked, acknowledge, every, edgeagent.AlarmAcked, edgeagent.TransitionAcked, "note who has seen it"},
 	{edgeagent.AlarmUnacked, fall, plants, edgeagent.AlarmNormal, edgeagent.TransitionCleared, "close"},
-	{edgeagent.AlarmUnacked, fall, agents, edgeagent.AlarmClearedUnacked, edgeagent.TransitionCleared, "wait for somebody to see it"},
+	{edgeagent.AlarmUnacked, fall, lasting, edgeagent.AlarmClearedUnacked, edgeagent.TransitionCleared, "wait for somebody to see it"},
 	{edgeagent.AlarmAcked, fall, every, edgeagent.AlarmNormal, edgeagent.TransitionCleared, "close"},
-	{edgeagent.AlarmClearedUnacked, acknowledge, agents, edgeagent.AlarmNormal, edgeagent.TransitionAcked, "close"},
-	{edgeagent.AlarmClearedUnacked, rise, agents, edgeagent.AlarmNormal, edgeagent.TransitionMarked, "close; the next activation takes its place"},
+	{edgeagent.AlarmClearedUnacked, acknowledge, lasting, edgeagent.AlarmNormal, edgeagent.TransitionAcked, "close"},
+	{edgeagent.AlarmClearedUnacked, rise, lasting, edgeagent.AlarmNormal, edgeagent.TransitionMarked, "close; the next activation takes its place"},
 	{edgeagent.AlarmUnacked, shelve, every, edgeagent.AlarmUnacked, edgeagent.TransitionShelved, "hide until a time"},
 	{edgeagent.AlarmAcked, shelve, every, edgeagent.AlarmAcked, edgeagent.TransitionShelved, "hide until a time"},
 	{edgeagent.AlarmUnacked, unshelve, every, edgeagent.AlarmUnacked, edgeagent.TransitionUnshelved, "show again"},
 	{edgeagent.AlarmAcked, unshelve, every, edgeagent.AlarmAcked, edgeagent.TransitionUnshelved, "show again"},
-	{edgeagent.AlarmClearedUnacked, unshelve, agents, edgeagent.AlarmClearedUnacked, edgeagent.TransitionUnshelved, "show again"},
-	{edgeagent.AlarmUnacked, mark, every, edgeagent.AlarmUnacked, edgeagent.TransitionMarked, "value lost or found, suppressed or not"},
-	{edgeagent.AlarmAcked, mark, every, edgeagent.AlarmAcked, edgeagent.TransitionMarked, "value lost or found, suppressed or not"},
+	{edgeagent.AlarmClearedUnacked, unshelve, lasting, edgeagent.AlarmClearedUnacked, edgeagent.TransitionUnshelved, "show again"},
+	{edgeagent.AlarmUnacked, mark, every, edgeagent.AlarmUnacked, edgeagent.TransitionMarked, "value lost or found, suppressed or not, told anew"},
+	{edgeagent.AlarmAcked, mark, every, edgeagent.AlarmAcked, edgeagent.TransitionMarked, "value lost or found, suppressed or not, told anew"},
 	{edgeagent.AlarmUnacked, remove, every, edgeagent.AlarmNormal, edgeagent.TransitionCleared, "close as removed"},
 	{edgeagent.AlarmAcked, remove, every, edgeagent.AlarmNormal, edgeagent.TransitionCleared, "close as removed"},
-	{edgeagent.AlarmClearedUnacked, remove, agents, edgeagent.AlarmNormal, edgeagent.TransitionMarked, "close as removed"},
+	{edgeagent.AlarmClearedUnacked, remove, lasting, edgeagent.AlarmNormal, edgeagent.TransitionMarked, "close as removed"},
+	{edgeagent.AlarmAcked, unsee, servers, edgeagent.AlarmUnacked, edgeagent.TransitionMarked, "forget who has seen it"},
+	{edgeagent.AlarmUnacked, vanish, servers, edgeagent.AlarmNormal, edgeagent.TransitionCleared, "close"},
+	{edgeagent.AlarmAcked, vanish, servers, edgeagent.AlarmNormal, edgeagent.TransitionCleared, "close"},
+	{edgeagent.AlarmClearedUnacked, vanish, servers, edgeagent.AlarmNormal, edgeagent.TransitionMarked, "close"},
 }
 
 // Machine returns the state machine of an alarm, to be drawn.
@@ -76,16 +95,20 @@ func Machine() []edgeagent.Step {
 }
 
 func familyOf(o edgeagent.Origin) family {
-	if o == edgeagent.OriginAgent {
+	switch o {
+	case edgeagent.OriginAgent:
 		return agents
+	case edgeagent.OriginServer:
+		return servers
+	default:
+		return plants
 	}
-	return plants
 }
 
 // next returns the row for an event, or a conflict.
 func next(a edgeagent.Alarm, ev event) (step, error) {
 	for _, s := range steps {
-		if s.from == a.State && s.event == ev && (s.of == every || s.of == familyOf(a.Origin)) {
+		if s.from == a.State && s.event == ev && s.of.has(a.Origin) {
 			return s, nil
 		}
 	}

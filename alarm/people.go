@@ -29,11 +29,16 @@ func (e *Engine) find(id edgeagent.ID) (*activation, error) {
 
 // Acknowledge notes that somebody has seen an alarm. It wraps
 // [edgeagent.ErrNotFound] for an id that is not open and [edgeagent.ErrConflict]
-// for one that is acknowledged or normal already.
+// for one that is acknowledged or normal already, and for a server's: that one is
+// acknowledged where the plant does it, and the agent never writes to a PLC.
 func (e *Engine) Acknowledge(id edgeagent.ID, by string, now time.Time) (edgeagent.Transition, error) {
 	act, err := e.find(id)
 	if err != nil {
 		return edgeagent.Transition{}, err
+	}
+	if act.alarm.Origin == edgeagent.OriginServer {
+		return edgeagent.Transition{}, fmt.Errorf("alarm %s belongs to the OPC UA server of %s: acknowledge it there, on its panel or in its HMI, and it follows here: %w",
+			act.alarm.Name(), act.alarm.Device, edgeagent.ErrConflict)
 	}
 	if _, err := next(act.alarm, acknowledge); err != nil {
 		return edgeagent.Transition{}, err

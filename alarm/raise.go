@@ -35,7 +35,7 @@ func mutedByAny(r *rule, others []*rule) bool {
 func (p *pass) raise(r *rule) {
 	a := edgeagent.Alarm{
 		Device: r.Device, Line: r.Line, Area: r.Area, Code: r.Code, Text: r.Text, Origin: edgeagent.OriginTag,
-		Priority: r.Priority, Values: r.values(), Observed: edgeagent.ObservedLive, Diagnose: r.Diagnose, Safety: r.Safety,
+		Priority: r.Priority, Values: values(r.signals), Observed: edgeagent.ObservedLive, Diagnose: r.Diagnose, Safety: r.Safety,
 	}
 	if a.Area == "" {
 		a.Area = p.engine.areas[r.Line]
@@ -45,12 +45,22 @@ func (p *pass) raise(r *rule) {
 	}
 	act, t := p.engine.begin(a, r, p.now)
 	r.open, r.since, r.atStart = act, time.Time{}, false
+	p.engine.note(r)
+	p.stir(r.Device)
 	t.Evidence = p.view.Evidence(r.Device, r.context(), p.now)
 	p.out = append(p.out, t)
 }
 
+func values(of []*signal) map[string]edgeagent.Value {
+	out := make(map[string]edgeagent.Value, len(of))
+	for _, s := range of {
+		out[s.tag.ID()] = s.value
+	}
+	return out
+}
+
 // begin opens a new activation. One that only waits to be seen gives way
-// before, see [pass.supersede].
+// before, see [pass.fails].
 func (e *Engine) begin(a edgeagent.Alarm, r *rule, now time.Time) (*activation, edgeagent.Transition) {
 	a.ID, a.State = edgeagent.NewID(now), edgeagent.AlarmNormal
 	a.FirstOut = e.firstOut(a.Line, now)
@@ -72,6 +82,7 @@ func (e *Engine) begin(a edgeagent.Alarm, r *rule, now time.Time) (*activation, 
 // of one name.
 func (e *Engine) enter(act *activation) {
 	e.open[act.alarm.ID] = act
+	e.count(act.alarm, 1)
 	if act.alarm.Origin != edgeagent.OriginOutside {
 		e.active[keyOf(act.alarm)] = act
 	}
@@ -86,11 +97,35 @@ func (e *Engine) firstOut(line string, now time.Time) bool {
 	return !rose
 }
 
-// muter returns the code that keeps a rule from raising now, empty if none
-// does.
+// count keeps how many alarms of a server are open.
+func (e *Engine) count(a edgeagent.Alarm, n int) {
+	if s := e.servers[a.Device]; s != nil && a.Origin == edgeagent.OriginServer {
+		s.open += n
+	}
+}
+
+// muter returns what keeps a rule from raising now, empty if nothing does.
 func (e *Engine) muter(r *rule) string {
-	if e.isActive(stopKey(r.Device)) {
-		return edgeagent.CodeDeviceStopped
+	for _, code := range outages {
+		if e.isActive(outageKey(r.Device, code)) {
+			return code
+		}
+	}
+	switch {
+	case e.maintained[r.Device]:
+		return edgeagent.ReasonMaintenance
+	case !r.settleUntil.IsZero():
+		return muteSettle
+	default:
+		return e.suppressor(r)
+	}
+}
+
+// suppressor returns what an open alarm is suppressed by: its line's mode, or
+// another alarm of the device.
+func (e *Engine) suppressor(r *rule) string {
+	if mode := r.byMode(); mode != "" {
+		return mode
 	}
 	return e.inhibitor(r)
 }
@@ -115,7 +150,7 @@ func (e *Engine) isActive(k key) bool {
 func (p *pass) mute(device string) {
 	for _, r := range p.engine.byDevice[device] {
 		if act := r.open; act != nil {
-			if by := p.engine.inhibitor(r); by != act.alarm.SuppressedBy {
+			if by := p.engine.suppressor(r); by != act.alarm.SuppressedBy {
 				act.alarm.SuppressedBy = by
 				p.change(act, mark)
 			}

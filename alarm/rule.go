@@ -2,71 +2,70 @@ package alarm
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
-	"edgeagent"
+	"github.com/expr-lang/expr/vm"
 )
 
-// Rule is the definition of one alarm of one device.
-type Rule struct {
-	Device, Line, Area string
-	Code               string
-	When               string // an expression over the device's tags, see [Check]
-	Clear              string // likewise; empty: as soon as When is false
-	OnDelay, OffDelay  time.Duration
-	Priority           int // 1 highest to 4
-	Text               string
-	Context            []string // tags sent as evidence; empty: those of the expressions
-	InhibitedBy        []string // codes of the device that mute this alarm while they are active
-	Diagnose           bool     // a raise wants a diagnosis
-	Safety             bool     // concerns a safety function
-}
-
-// View is what the engine sees of the plant besides the scan.
-type View interface {
-	Reading(device, tag string) (edgeagent.Reading, bool)
-	Evidence(device string, tags []string, at time.Time) *edgeagent.Evidence
-}
-
-// Options are what an engine can be told beyond its rules.
-type Options struct {
-	Lines     map[string]string // line -> area, for alarms that no rule defines
-	Devices   map[string]string // device -> line; devices with rules are known anyway
-	MaxShelve time.Duration     // the longest shelving; 24 h if zero
-	// At is the moment at which the engine is made: what Restore closes was
-	// closed then. The zero time is now.
-	At time.Time
+// question is what a rule asks of its signals, once all of them are usable.
+type question interface {
+	// answer is not known where the values do not say it: that decides nothing.
+	answer(m *vm.VM) (holds, clears, known bool)
 }
 
 // rule is a Rule at work.
 type rule struct {
 	Rule
-	order       int
-	when, clear *condition  // clear is nil for "not when"
-	signals     []*signal   // of both
+	order    int
+	question question
+	signals  []*signal // that the question rests on
+	table    *table    // of a word or code; else nil
+	modes    *lineModes
+
 	open        *activation // unacked or acked, else nil
 	since       time.Time   // since when the condition asks for a change; zero: it does not
 	roseAt      time.Time   // when the samples that make it true were taken
 	freshUntil  time.Time   // when a value will have grown stale
+	settleUntil time.Time   // muted until then, for the line has just changed its mode
 	looked      bool        // evaluated, unmuted, since the engine was made
 	atStart     bool        // the condition held at that first look, and has ever since
 	restored    bool        // the open alarm is older than the engine and has not been seen to hold since
 	muted       bool
 	queued      bool // in the queue of the pass that runs
+	live        bool // in the engine's live rules
 }
 
-func newRule(def Rule, order int, plant *signals) (*rule, error) {
-	r := &rule{Rule: def, order: order}
+// comparison is a question in words: expressions over tags.
+type comparison struct {
+	when, clear *condition // clear is nil for "not when"
+}
+
+func (c comparison) answer(m *vm.VM) (holds, clears, known bool) {
+	if !c.when.rated() || !c.clear.rated() {
+		return false, false, false
+	}
+	holds, err := c.when.holds(m)
+	if err != nil || c.clear == nil {
+		return holds, !holds, err == nil
+	}
+	clears, err = c.clear.holds(m)
+	return holds, clears && !holds, err == nil // while the condition holds, nothing clears it
+}
+
+func newRule(def Rule, plant *signals) (*rule, error) {
+	r := &rule{Rule: def}
+	var c comparison
 	var err error
-	if r.when, err = plant.compile(def.Device, def.When); err != nil {
+	if c.when, err = plant.compile(def.Device, def.When); err != nil {
 		return nil, fmt.Errorf("alarm %s/%s: when: %w", def.Device, def.Code, err)
 	}
 	if def.Clear != "" {
-		if r.clear, err = plant.compile(def.Device, def.Clear); err != nil {
+		if c.clear, err = plant.compile(def.Device, def.Clear); err != nil {
 			return nil, fmt.Errorf("alarm %s/%s: clear: %w", def.Device, def.Code, err)
 		}
 	}
-	r.signals = union(r.when, r.clear)
+	r.question, r.signals = c, union(c.when, c.clear)
 	return r, nil
 }
 
@@ -74,14 +73,12 @@ func newRule(def Rule, order int, plant *signals) (*rule, error) {
 // in the text.
 func union(conditions ...*condition) []*signal {
 	var out []*signal
-	seen := map[*signal]bool{}
 	for _, c := range conditions {
 		if c == nil {
 			continue
 		}
 		for _, s := range c.signals {
-			if !seen[s] {
-				seen[s] = true
+			if !slices.Contains(out, s) {
 				out = append(out, s)
 			}
 		}
@@ -101,22 +98,20 @@ func (r *rule) context() []string {
 	return out
 }
 
-func (r *rule) values() map[string]edgeagent.Value {
-	out := make(map[string]edgeagent.Value, len(r.signals))
-	for _, s := range r.signals {
-		out[s.tag.ID()] = s.value
-	}
-	return out
+// awaits reports whether time alone may change something for the rule.
+func (r *rule) awaits() bool {
+	return r.open != nil || !r.since.IsZero() || !r.settleUntil.IsZero()
 }
 
-// due is when the rule must be looked at again without a scan: a delay ends, or
-// a value that an open alarm rests on grows stale. Zero: not by itself.
+// due is when the rule must be looked at again without a scan: a delay ends, a
+// mode has settled, or a value that an open alarm rests on grows stale. Zero:
+// not by itself.
 func (r *rule) due() time.Time {
-	var at time.Time
+	at := r.settleUntil
 	if !r.since.IsZero() {
-		at = r.since.Add(r.delay())
+		at = earlier(at, r.since.Add(r.delay()))
 	}
-	if r.open != nil && r.open.alarm.ValueLostSince == nil && !r.freshUntil.IsZero() {
+	if r.open != nil && r.open.alarm.ValueLostSince == nil {
 		at = earlier(at, r.freshUntil)
 	}
 	return at

@@ -1,7 +1,6 @@
 package alarm
 
 import (
-	"fmt"
 	"time"
 
 	"edgeagent"
@@ -21,62 +20,12 @@ type signal struct {
 	held   bool // not usable, but merely unanswered for less than stale_after
 	value  edgeagent.Value
 	at     time.Time // of the sample
-	fresh  time.Time // until then, without another sample
+	known  time.Time // of the sample, or of the keep-alive that confirmed it
+	fresh  time.Time // until then, without another of either
 
 	from      edgeagent.Value // where the rate is measured from
 	fromAt    time.Time
 	rateKnown bool
-}
-
-// signals holds the signals of all devices by DEVICE.TAG, and each device's
-// environment.
-type signals struct {
-	tags map[string][]edgeagent.Tag
-	env  map[string]map[string]any
-	all  map[string]*signal
-}
-
-func newSignals(tags []edgeagent.Tag) *signals {
-	p := &signals{tags: map[string][]edgeagent.Tag{}, env: map[string]map[string]any{}, all: map[string]*signal{}}
-	for _, t := range tags {
-		p.tags[t.Device] = append(p.tags[t.Device], t)
-	}
-	return p
-}
-
-// compile binds an expression to the signals of a device.
-func (p *signals) compile(device, expression string) (*condition, error) {
-	program, used, err := compile(expression, p.tags[device])
-	if err != nil {
-		return nil, fmt.Errorf("%q: %w", expression, err)
-	}
-	c := &condition{program: program, env: p.environment(device)}
-	for _, name := range used.tags {
-		c.signals = append(c.signals, p.signal(device, name))
-	}
-	for _, name := range used.rates {
-		s := p.signal(device, name)
-		s.rate = rateName + name
-		c.rates = append(c.rates, s)
-	}
-	return c, nil
-}
-
-func (p *signals) environment(device string) map[string]any {
-	if p.env[device] == nil {
-		p.env[device] = map[string]any{}
-	}
-	return p.env[device]
-}
-
-func (p *signals) signal(device, name string) *signal {
-	tag := p.tags[device][indexTag(p.tags[device], name)]
-	if s := p.all[tag.ID()]; s != nil {
-		return s
-	}
-	s := &signal{tag: tag, env: p.environment(device), name: valueName + name}
-	p.all[tag.ID()] = s
-	return s
 }
 
 // load takes over what the table knows of the tag, and reports whether a
@@ -88,9 +37,13 @@ func (s *signal) load(v View, now time.Time) bool {
 	if r.At != nil {
 		sampled = *r.At
 	}
+	known := sampled
+	if r.ConfirmedAt != nil && r.ConfirmedAt.After(sampled) {
+		known = *r.ConfirmedAt
+	}
 	s.fresh = time.Time{}
 	if s.tag.StaleAfter > 0 {
-		s.fresh = sampled.Add(s.tag.StaleAfter + time.Millisecond)
+		s.fresh = known.Add(s.tag.StaleAfter + time.Millisecond)
 	}
 	s.usable, s.held = ok && r.Usable() && s.fits(r.Value), false
 	if !s.usable {
@@ -102,10 +55,10 @@ func (s *signal) load(v View, now time.Time) bool {
 		s.value = r.Value
 		s.env[s.name] = s.box(r.Value)
 	}
-	if s.rate != "" && !sampled.Equal(s.at) {
-		s.measure(sampled)
+	if s.rate != "" && !known.Equal(s.known) {
+		s.measure(known)
 	}
-	s.at = sampled
+	s.at, s.known = sampled, known
 	return true
 }
 
@@ -128,8 +81,8 @@ func (s *signal) box(v edgeagent.Value) any {
 
 // measure computes the rate a second from the last point that is at least
 // rateOver ago; in between the rate stands.
-func (s *signal) measure(sampled time.Time) {
-	d := sampled.Sub(s.fromAt)
+func (s *signal) measure(at time.Time) {
+	d := at.Sub(s.fromAt)
 	if !s.fromAt.IsZero() && d < rateOver && d >= 0 {
 		return
 	}
@@ -138,5 +91,5 @@ func (s *signal) measure(sampled time.Time) {
 		y, _ := s.value.Float64()
 		s.env[s.rate], s.rateKnown = (y-x)/d.Seconds(), true
 	}
-	s.from, s.fromAt = s.value, sampled
+	s.from, s.fromAt = s.value, at
 }

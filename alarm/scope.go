@@ -1,0 +1,161 @@
+package alarm
+
+import (
+	"fmt"
+	"strings"
+
+	"edgeagent"
+)
+
+// scope is the tags that an expression may name, and what the engine feeds it
+// with.
+type scope struct {
+	tags    []edgeagent.Tag
+	names   []string       // of the tags, as expressions write them
+	index   map[string]int // of names
+	whose   string         // for errors; empty: tags are named DEVICE.TAG
+	env     map[string]any
+	signals map[string]*signal
+}
+
+// newScope is the scope of one device: its tags have their own names.
+func newScope(tags []edgeagent.Tag) *scope {
+	s := emptyScope("this device")
+	for _, t := range tags {
+		s.add(t.Name, t)
+	}
+	return s
+}
+
+func emptyScope(whose string) *scope {
+	return &scope{index: map[string]int{}, whose: whose, env: map[string]any{}, signals: map[string]*signal{}}
+}
+
+func (s *scope) add(name string, t edgeagent.Tag) {
+	if _, twice := s.index[name]; !twice {
+		s.index[name] = len(s.tags)
+	}
+	s.tags, s.names = append(s.tags, t), append(s.names, name)
+}
+
+func (s *scope) find(name string) (edgeagent.Tag, bool) {
+	i, ok := s.index[name]
+	if !ok {
+		return edgeagent.Tag{}, false
+	}
+	return s.tags[i], true
+}
+
+// compile binds an expression to the signals of the scope.
+func (s *scope) compile(expression string) (*condition, error) {
+	program, used, err := compile(expression, s)
+	if err != nil {
+		return nil, err
+	}
+	c := &condition{program: program, env: s.env}
+	for _, name := range used.tags {
+		c.signals = append(c.signals, s.signal(name))
+	}
+	for _, name := range used.rates {
+		x := s.signal(name)
+		x.rate = rateName + name
+		c.rates = append(c.rates, x)
+	}
+	return c, nil
+}
+
+// signal returns the signal of a tag that is in the scope.
+func (s *scope) signal(name string) *signal {
+	if x := s.signals[name]; x != nil {
+		return x
+	}
+	tag, _ := s.find(name)
+	x := &signal{tag: tag, env: s.env, name: valueName + name}
+	s.signals[name] = x
+	return x
+}
+
+func (s *scope) unknown(name string) string {
+	if best := nearest(name, s.names); best != "" {
+		return fmt.Sprintf("unknown tag %q; did you mean %q?", name, best)
+	}
+	if s.whose == "" {
+		return fmt.Sprintf("unknown tag %q; write %s", name, s.list())
+	}
+	return fmt.Sprintf("unknown tag %q; %s has %s", name, s.whose, s.list())
+}
+
+// list names up to eight tags.
+func (s *scope) list() string {
+	switch {
+	case s.whose == "":
+		return "DEVICE.TAG, such as filler.state"
+	case len(s.names) == 0:
+		return "no tags"
+	}
+	out := strings.Join(s.names[:min(len(s.names), 8)], ", ")
+	if len(s.names) > 8 {
+		out += ", …"
+	}
+	return out
+}
+
+// nearest returns the name that differs in so few letters that it may have been
+// meant, empty if there is none.
+func nearest(name string, names []string) string {
+	best, least := "", 1+max(1, (len(name)+1)/3)
+	for _, n := range names {
+		if d := distance(name, n); d < least {
+			best, least = n, d
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to add, drop or change (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for i := range row {
+		row[i] = i
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for k := range len(b) {
+			cost := diagonal
+			if a[i] != b[k] {
+				cost++
+			}
+			diagonal = row[k+1]
+			row[k+1] = min(cost, row[k]+1, row[k+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// signals holds the scope of every device.
+type signals struct{ scopes map[string]*scope }
+
+func newSignals(tags []edgeagent.Tag) *signals {
+	p := &signals{scopes: map[string]*scope{}}
+	for _, t := range tags {
+		p.device(t.Device).add(t.Name, t)
+	}
+	return p
+}
+
+func (p *signals) device(name string) *scope {
+	if p.scopes[name] == nil {
+		p.scopes[name] = emptyScope("this device")
+	}
+	return p.scopes[name]
+}
+
+// compile binds an expression to the signals of a device.
+func (p *signals) compile(device, expression string) (*condition, error) {
+	c, err := p.device(device).compile(expression)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", expression, err)
+	}
+	return c, nil
+}
