@@ -112,8 +112,11 @@ func (p *pass) blame(err error) {
 // read asks again, shortly, while the device says that it is busy.
 func (p *pass) read(ctx context.Context, r Request) ([]byte, error) {
 	for try := 0; ; try++ {
-		p.sent++
 		payload, err := p.ask(ctx, r)
+		if errors.Is(err, errOutOfService) {
+			return nil, err // not sent
+		}
+		p.sent++
 		if judge(err) != verdictBusy {
 			p.waits = 0
 			return payload, err
