@@ -105,7 +105,7 @@ func sendLate(l *link, f Fault, req frame, pdu []byte) error {
 func sendByGateway(l *link, f Fault, req frame, pdu []byte) error {
 	l.server.mu.Lock()
 	defer l.server.mu.Unlock()
-	l.server.late = &parcel{raw: l.server.framing.answer(req, pdu), due: time.Now().Add(f.Delay)}
+	l.server.late = &parcel{from: l, raw: l.server.framing.answer(req, pdu), due: time.Now().Add(f.Delay)}
 	return nil
 }
 

@@ -42,11 +42,11 @@ func (l *link) serve() {
 		return
 	}
 	for {
-		if l.handOver() != nil {
+		if l.handOver(false) != nil {
 			return
 		}
 		req, err := l.server.framing.read(l.in)
-		if err != nil || l.waitThaw() != nil || l.handOver() != nil {
+		if err != nil || l.waitThaw() != nil || l.handOver(true) != nil {
 			return
 		}
 		fault := l.server.record(req)
@@ -150,15 +150,17 @@ func (l *link) waitThaw() error {
 
 // handOver delivers the answer that a gateway still waits for, on whichever
 // connection there is now, before anything that was asked later: the bus behind
-// it does one thing at a time.
-func (l *link) handOver() error {
+// it does one thing at a time. What was asked on this very connection waits for
+// the next request on it, own says that there is one, or for another connection.
+func (l *link) handOver(own bool) error {
 	l.server.mu.Lock()
 	late := l.server.late
-	l.server.late = nil
-	l.server.mu.Unlock()
-	if late == nil {
+	if late == nil || late.from == l && !own {
+		l.server.mu.Unlock()
 		return nil
 	}
+	l.server.late = nil
+	l.server.mu.Unlock()
 	if err := l.wait(time.Until(late.due)); err != nil {
 		return err
 	}

@@ -77,8 +77,9 @@ type Server struct {
 
 // parcel is an answer that is not due yet.
 type parcel struct {
-	raw []byte
-	due time.Time
+	from *link
+	raw  []byte
+	due  time.Time
 }
 
 var (
