@@ -13,30 +13,39 @@ import (
 // or not. Bytes that do not fit the tag make a bad sample, never a wrong one.
 // Sample.At is left to the caller.
 func Decode(t *TagSpec, raw []byte) edgeagent.Sample {
-	s := edgeagent.Sample{Tag: t.Name, Quality: edgeagent.QualityGood}
 	if t.Addr.Area.Bits() {
-		return decodeBit(s, raw)
+		if len(raw) != 1 {
+			return wrongSize(t, len(raw))
+		}
+		return decodeBit(t, []uint16{min(uint16(raw[0]), 1)})
 	}
+	return decode(t, raw, registers(raw))
+}
+
+// decode is Decode with the registers made already: of the many tags that one
+// answer serves each takes its part of one slice, which nobody writes to again.
+func decode(t *TagSpec, raw []byte, regs []uint16) edgeagent.Sample {
 	if len(raw) == 0 || len(raw) != 2*t.span() {
-		return bad(s, edgeagent.ReasonMalformed, fmt.Sprintf("got %d bytes for %d registers", len(raw), t.span()))
+		return wrongSize(t, len(raw))
 	}
-	s.Raw = registers(raw)
+	s := edgeagent.Sample{Tag: t.Name, Quality: edgeagent.QualityGood, Raw: regs}
 	if t.Type == edgeagent.TypeString {
 		return decodeText(s, t, raw)
 	}
 	return decodeNumber(s, t, arrange(raw, t.Order))
 }
 
-func decodeBit(s edgeagent.Sample, raw []byte) edgeagent.Sample {
-	if len(raw) != 1 {
-		return bad(s, edgeagent.ReasonMalformed, fmt.Sprintf("got %d bytes for one bit", len(raw)))
+// decodeBit takes the one element that is the bit.
+func decodeBit(t *TagSpec, bit []uint16) edgeagent.Sample {
+	return edgeagent.Sample{Tag: t.Name, Quality: edgeagent.QualityGood, Value: edgeagent.Bool(bit[0] != 0), Raw: bit}
+}
+
+func wrongSize(t *TagSpec, n int) edgeagent.Sample {
+	text := fmt.Sprintf("got %d bytes for %d registers", n, t.span())
+	if t.Addr.Area.Bits() {
+		text = fmt.Sprintf("got %d bytes for one bit", n)
 	}
-	on := raw[0] != 0
-	s.Value, s.Raw = edgeagent.Bool(on), []uint16{0}
-	if on {
-		s.Raw[0] = 1
-	}
-	return s
+	return bad(edgeagent.Sample{Tag: t.Name}, edgeagent.ReasonMalformed, text)
 }
 
 // decodeNumber takes the tag's bits, most significant byte first.

@@ -2,6 +2,7 @@ package plc
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"edgeagent"
@@ -9,7 +10,7 @@ import (
 
 // Inbox stands between drivers, which never wait, and the one reader of scans,
 // which may be late. Of a device whose scan was not taken yet, the last sample
-// of each tag wins; its events are kept, all of them and in order. So a stalled
+// of each tag wins; its events and conditions are kept, all of them and in order. So a stalled
 // reader costs one scan of memory a device, however long it stalls.
 type Inbox struct {
 	mu      sync.Mutex
@@ -88,6 +89,7 @@ func (w *waitingScan) merge(s edgeagent.Scan) uint64 {
 			w.at[sample.Tag] = i
 		}
 	}
+	w.confirm(s)
 	var replaced uint64
 	for _, sample := range s.Samples {
 		if i, known := w.at[sample.Tag]; known {
@@ -99,7 +101,31 @@ func (w *waitingScan) merge(s edgeagent.Scan) uint64 {
 		w.scan.Samples = append(w.scan.Samples, sample)
 	}
 	w.scan.Events = append(w.scan.Events, s.Events...)
+	w.scan.Conditions = append(w.scan.Conditions, s.Conditions...)
 	w.scan.Requests += s.Requests
 	w.scan.At, w.scan.Took, w.scan.Err = s.At, s.Took, s.Err
 	return replaced
+}
+
+// confirm adds what s confirms. What an earlier scan confirmed of a tag that s
+// has a sample of is out of date. Others may share the slices: it makes its own.
+func (w *waitingScan) confirm(s edgeagent.Scan) {
+	if len(w.scan.Confirmed) == 0 {
+		w.scan.Confirmed = s.Confirmed
+		return
+	}
+	newer := make(map[string]bool, len(s.Samples)+len(s.Confirmed))
+	for _, sample := range s.Samples {
+		newer[sample.Tag] = true
+	}
+	for _, tag := range s.Confirmed {
+		newer[tag] = true
+	}
+	out := slices.Clone(s.Confirmed)
+	for _, tag := range w.scan.Confirmed {
+		if !newer[tag] {
+			out = append(out, tag)
+		}
+	}
+	w.scan.Confirmed = out
 }

@@ -47,6 +47,30 @@ func TestLateScansOfADeviceMerge(t *testing.T) {
 	}
 }
 
+func TestConditionsNeverMergeAndConfirmationsDo(t *testing.T) {
+	in, shared := NewInbox(), []string{"x", "y", "z"}
+	condition := func(id string) []edgeagent.ConditionSet {
+		return []edgeagent.ConditionSet{{Conditions: []edgeagent.Condition{{ID: id}}}}
+	}
+	in.Put(edgeagent.Scan{Device: "a", Conditions: condition("1"), Confirmed: shared})
+	in.Put(edgeagent.Scan{Device: "a", Conditions: condition("1"), Confirmed: shared[:1]})
+	in.Put(edgeagent.Scan{Device: "a", Conditions: condition("2"), Samples: []edgeagent.Sample{sample("y", 7)}})
+	s, err := in.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Conditions) != 3 || s.Conditions[2].Conditions[0].ID != "2" {
+		t.Errorf("conditions = %+v, want all three in order", s.Conditions)
+	}
+	slices.Sort(s.Confirmed)
+	if !slices.Equal(s.Confirmed, []string{"x", "z"}) {
+		t.Errorf("confirmed = %v, want x and z: y changed after it was confirmed", s.Confirmed)
+	}
+	if !slices.Equal(shared, []string{"x", "y", "z"}) {
+		t.Errorf("the shared slice is %v now", shared)
+	}
+}
+
 func TestInboxIsFairToDevices(t *testing.T) {
 	in := NewInbox()
 	for i := range uint64(100) {

@@ -53,6 +53,7 @@ func (p *pass) doubtful() bool { return p.faulty != nil && !p.got }
 // run asks for the tags of the classes.
 func (p *pass) run(ctx context.Context) {
 	p.budget = narrowing
+	p.reserve()
 	for _, c := range p.classes {
 		for _, r := range c.requests {
 			if p.block(ctx, r); p.failed != nil {
@@ -63,6 +64,17 @@ func (p *pass) run(ctx context.Context) {
 	if p.unconfirmed == nil {
 		p.askRefused(ctx)
 	}
+}
+
+// reserve makes room for the samples of all requests at once.
+func (p *pass) reserve() {
+	tags := 0
+	for _, c := range p.classes {
+		for _, r := range c.requests {
+			tags += len(r.Tags)
+		}
+	}
+	p.samples, p.touched = make([]edgeagent.Sample, 0, tags), make([]int, 0, tags)
 }
 
 // block reads one request and everything its answer asks for. It reports
@@ -276,29 +288,47 @@ func (p *pass) deliverUnreadable() {
 func (p *pass) take(r Request, payload []byte) {
 	p.got = true
 	now := time.Now()
+	a := newAnswer(r, payload)
 	for _, i := range r.Tags {
-		t := &p.d.tags[i]
-		s := Decode(t, part(t, r, payload))
+		s := a.sample(&p.d.tags[i])
 		s.At = now
 		p.d.last[i] = s
 		p.deliver(i, s)
 	}
 }
 
-// part returns the bytes of a tag in the answer to r; nil if they are not in it.
-func part(t *TagSpec, r Request, payload []byte) []byte {
-	from := int(t.Addr.Offset) - int(r.Offset)
-	if t.Addr.Area.Bits() {
-		if from < 0 || from/8 >= len(payload) {
-			return nil
-		}
-		return []byte{payload[from/8] >> (from % 8) & 1}
+// answer is what came for a request, in one slice for all the tags it serves.
+type answer struct {
+	from    int
+	payload []byte   // of registers, as sent
+	words   []uint16 // its registers, or one element a bit
+}
+
+func newAnswer(r Request, payload []byte) answer {
+	a := answer{from: int(r.Offset), payload: payload}
+	if !r.Area.Bits() {
+		a.words = registers(payload)
+		return a
 	}
+	a.words = make([]uint16, min(int(r.Quantity), 8*len(payload)))
+	for i := range a.words {
+		a.words[i] = uint16(payload[i/8]>>(i%8)) & 1
+	}
+	return a
+}
+
+// sample returns the tag's; a bad one if the tag is not in the answer.
+func (a *answer) sample(t *TagSpec) edgeagent.Sample {
+	from := int(t.Addr.Offset) - a.from
 	end := from + t.span()
-	if from < 0 || 2*end > len(payload) {
-		return nil
+	if from < 0 || end > len(a.words) {
+		return wrongSize(t, 0)
 	}
-	return payload[2*from : 2*end]
+	words := a.words[from:end:end]
+	if t.Addr.Area.Bits() {
+		return decodeBit(t, words)
+	}
+	return decode(t, a.payload[2*from:2*end], words)
 }
 
 // hold keeps the last values of tags that were not answered this time.
