@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,46 +18,85 @@ import (
 )
 
 // acceptedName is the last accepted configuration in the data directory: one
-// line about it, then its bytes. It is one file, because two could be torn
-// apart by a power cut.
+// line about it, then the bytes of its files. It is one file, because several
+// could be torn apart by a power cut.
 const acceptedName = "accepted.toml"
 
-// acceptedMark begins the line about an accepted configuration; it is a comment
-// in TOML, and its number is the version of the format.
-const acceptedMark = "# edgeagent accepted 1 "
+// The line about an accepted configuration begins like this; it is a comment in
+// TOML, and its number is the version of the format. A configuration of one
+// file is kept as version 1, which every version of the agent reads.
+const (
+	acceptedMark  = "# edgeagent accepted 1 "
+	acceptedMark2 = "# edgeagent accepted 2 "
+)
 
 // accepted is what that line says.
 type accepted struct {
-	Path string    `json:"path"` // of the original, absolute
-	At   time.Time `json:"at"`
-	Sum  string    `json:"sha256"` // of the bytes below
+	Path  string     `json:"path"` // of the original, absolute
+	At    time.Time  `json:"at"`
+	Sum   string     `json:"sha256"`          // of the bytes below
+	Files []keptFile `json:"files,omitempty"` // of version 2: the first is Path
+}
+
+// keptFile says how many of the bytes below are a file's, one after the other.
+type keptFile struct {
+	Path  string `json:"path"` // absolute
+	Bytes int    `json:"bytes"`
 }
 
 // ErrNoAccepted is returned by [LastAccepted] when there is none to run.
 var ErrNoAccepted = errors.New("no accepted configuration")
 
-// Accept keeps a configuration in its data directory, for the day on which the
-// file is broken. It writes nothing when the same is kept there already.
+// Accept keeps a configuration in its data directory, with all the files that
+// it is made of, for the day on which one of them is broken or gone. It writes
+// nothing when the same is kept there already. Certificates and secrets stay
+// where they are.
 func Accept(c *Config) error {
-	path, err := filepath.Abs(c.Path)
+	head, body, err := pack(c)
 	if err != nil {
 		return fmt.Errorf("keep configuration: %w", err)
 	}
-	sum := sha256.Sum256(c.data)
-	head := accepted{Path: path, At: time.Now().UTC().Truncate(time.Second), Sum: hex.EncodeToString(sum[:])}
 	file := filepath.Join(c.Agent.DataDir, acceptedName)
-	if old, _, err := readAccepted(file); err == nil && old.Path == head.Path && old.Sum == head.Sum {
+	if old, _, err := readAccepted(file); err == nil && old.Path == head.Path && old.Sum == head.Sum && slices.Equal(old.Files, head.Files) {
 		return nil
 	}
 	line, err := json.Marshal(head)
 	if err != nil {
 		return fmt.Errorf("keep configuration: %w", err)
 	}
-	data := bytes.Join([][]byte{[]byte(acceptedMark), line, []byte("\n"), c.data}, nil)
+	mark := acceptedMark
+	if head.Files != nil {
+		mark = acceptedMark2
+	}
+	data := bytes.Join([][]byte{[]byte(mark), line, []byte("\n"), body}, nil)
 	if err := replaceFile(file, data); err != nil {
 		return fmt.Errorf("keep configuration %s: %w", file, err)
 	}
 	return nil
+}
+
+// pack puts the files of a configuration one after the other.
+func pack(c *Config) (accepted, []byte, error) {
+	head := accepted{At: time.Now().UTC().Truncate(time.Second)}
+	var body []byte
+	for _, f := range c.files {
+		path, err := filepath.Abs(f.Path)
+		if err != nil {
+			return head, nil, err
+		}
+		head.Files = append(head.Files, keptFile{Path: path, Bytes: len(f.data)})
+		body = append(body, f.data...)
+	}
+	path, err := filepath.Abs(c.Path)
+	if err != nil {
+		return head, nil, err
+	}
+	if len(head.Files) == 1 {
+		head.Files = nil
+	}
+	sum := sha256.Sum256(body)
+	head.Path, head.Sum = path, hex.EncodeToString(sum[:])
+	return head, body, nil
 }
 
 // replaceFile writes data under the name, whole or not at all: temporary file,
@@ -120,14 +160,16 @@ func loadAccepted(file, path string, c Checks) (*Config, error) {
 	if original, err := filepath.Abs(path); err != nil || original != head.Path {
 		return nil, fmt.Errorf("read %s: it was kept for %s, not for %s", file, head.Path, path)
 	}
-	cfg, err := parse(file, filepath.Dir(path), data, c)
+	main, rest := unpack(head, data)
+	cfg, err := parse(file, filepath.Dir(path), main, &kept{archive: file, files: rest}, c)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: this version refuses what was accepted (lines count from below the first): %w", file, err)
 	}
-	cfg.Path = path
+	cfg.Path, cfg.files[0].Path = path, path
 	return cfg, nil
 }
 
+// readAccepted returns what is kept after having compared it with its sum.
 func readAccepted(file string) (accepted, []byte, error) {
 	var head accepted
 	data, err := os.ReadFile(file)
@@ -135,15 +177,88 @@ func readAccepted(file string) (accepted, []byte, error) {
 		return head, nil, err
 	}
 	line, body, found := bytes.Cut(data, []byte("\n"))
-	line, marked := bytes.CutPrefix(line, []byte(acceptedMark))
-	if !found || !marked || json.Unmarshal(line, &head) != nil {
+	text, marked := bytes.CutPrefix(line, []byte(acceptedMark))
+	text2, marked2 := bytes.CutPrefix(line, []byte(acceptedMark2))
+	if marked2 {
+		text = text2
+	}
+	if !found || !marked && !marked2 || json.Unmarshal(text, &head) != nil {
 		return head, nil, fmt.Errorf("read %s: it does not begin like an accepted configuration; it is damaged", file)
 	}
-	if sum := sha256.Sum256(body); hex.EncodeToString(sum[:]) != head.Sum {
+	total := 0
+	for _, f := range head.Files {
+		if total += f.Bytes; f.Bytes < 0 || total > len(body) {
+			break
+		}
+	}
+	if sum := sha256.Sum256(body); hex.EncodeToString(sum[:]) != head.Sum || marked2 && total != len(body) {
 		return head, nil, fmt.Errorf("read %s: its checksum does not fit; it is damaged", file)
 	}
 	return head, body, nil
 }
+
+// unpack returns the first file and the others by their paths.
+func unpack(head accepted, body []byte) (main []byte, rest map[string][]byte) {
+	if head.Files == nil {
+		return body, nil
+	}
+	rest = map[string][]byte{}
+	for i, f := range head.Files {
+		if i == 0 {
+			main = body[:f.Bytes]
+		} else {
+			rest[f.Path] = body[:f.Bytes]
+		}
+		body = body[f.Bytes:]
+	}
+	return main, rest
+}
+
+// kept are the files of an accepted configuration. What stands on the disk now
+// is not looked at.
+type kept struct {
+	archive string
+	files   map[string][]byte // by absolute path
+}
+
+func (k *kept) read(path string) ([]byte, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	data, found := k.files[abs]
+	if !found {
+		return nil, fs.ErrNotExist
+	}
+	return data, nil
+}
+
+func (k *kept) glob(dir, pattern string) ([]string, error) {
+	if !hasWildcard(pattern) {
+		return []string{under(dir, pattern)}, nil
+	}
+	base, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, path := range slices.Sorted(maps.Keys(k.files)) {
+		name := path
+		if !filepath.IsAbs(pattern) {
+			if name, err = filepath.Rel(base, path); err != nil {
+				continue
+			}
+		}
+		if match, err := filepath.Match(filepath.Clean(pattern), name); err != nil {
+			return nil, err
+		} else if match {
+			out = append(out, under(dir, name))
+		}
+	}
+	return visible(out), nil
+}
+
+func (k *kept) shown(path string) string { return filepath.Join(k.archive, filepath.Base(path)) }
 
 var dataDirLine = regexp.MustCompile(`(?m)^[ \t]*(?:agent\.)?data_dir[ \t]*=[ \t]*(?:"([^"\r\n]+)"|'([^'\r\n]+)')`)
 

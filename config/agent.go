@@ -23,25 +23,35 @@ const maxSocket = 107
 // reader turns the tree of one file into a Config and books what is wrong.
 type reader struct {
 	*problems
-	checks   Checks
-	dir      string // of the file
-	broken   bool   // after a syntax error: nothing is called missing
-	language string
-	sections []*section
-	absent   []absence
+	checks       Checks
+	dir          string // of the first file
+	broken       bool   // after a syntax error: nothing is called missing
+	language     string
+	sections     []*section
+	absent       []absence
+	modeSections []*section
 }
 
-// resolve joins a relative path to the directory of the file.
-func (r *reader) resolve(path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
+// path returns the path of a key, joined to the directory of the file in which
+// it stands.
+func (s *section) path(key, def string) string {
+	path, dir := s.text(key, def), s.dir
+	if e := s.t.get(key); e != nil {
+		dir = s.region(e.value.pos).dir
 	}
-	return filepath.Join(r.dir, path)
+	if path == "" {
+		return ""
+	}
+	return under(dir, path)
 }
 
 func (r *reader) config(root *table) *Config {
 	top := r.section(root, "", nil)
 	r.language = languageOf(root)
+	top.words("include")
+	for _, key := range []string{"template", "device_list"} {
+		top.get(key)
+	}
 	c := &Config{
 		Agent:  r.agent(top.table("agent")),
 		Log:    r.log(top.table("log")),
@@ -53,6 +63,9 @@ func (r *reader) config(root *table) *Config {
 		Sync:   r.syncs(top.tables("sync")),
 	}
 	c.Devices = r.devices(top.tables("device"), c)
+	r.compileModes(c)
+	r.deviceLists(top.tables("device_list"))
+	r.namedTemplates(top.tables("template"))
 	r.refuseUnknown()
 	return c
 }
@@ -63,7 +76,7 @@ func (r *reader) agent(s *section) Agent {
 	a := Agent{
 		ID:            s.required("id", identifier, "1 to 63 of a-z, 0-9 and -", `"line-3-gw"`),
 		Site:          s.required("site", identifier, "1 to 63 of a-z, 0-9 and -", `"plant-a"`),
-		DataDir:       r.resolve(s.text("data_dir", "data")),
+		DataDir:       s.path("data_dir", "data"),
 		Timezone:      s.timezone("timezone"),
 		ShutdownGrace: s.duration("shutdown_grace", 10*time.Second, 0, 10*time.Minute),
 	}
@@ -103,7 +116,7 @@ func (s *section) timezone(key string) *time.Location {
 }
 
 func (s *section) socket(dataDir string) string {
-	key, path := "socket", s.resolve(s.text("socket", ""))
+	key, path := "socket", s.path("socket", "")
 	if run := os.Getenv("RUNTIME_DIRECTORY"); path == "" && run != "" {
 		path = filepath.Join(run, socketName)
 	} else if path == "" {
@@ -182,6 +195,9 @@ func (r *reader) lines(sections []*section) []Line {
 			DiagnoseOutside: s.boolean("diagnose_outside", true),
 		}
 		unique.claim(s, "name", l.Name)
+		var sections []*section
+		l.Modes, sections = s.modes()
+		r.modeSections = append(r.modeSections, sections...)
 		lines = append(lines, l)
 	}
 	return lines
@@ -215,7 +231,7 @@ func (s *section) label(key, def string) string {
 	return name
 }
 
-// names are the names that are taken, with the line where each is.
+// names are the names that are taken, with the offset where each is.
 type names map[string]int
 
 // claim books a name that is taken already.
@@ -223,14 +239,15 @@ func (n names) claim(s *section, key, name string) {
 	if name == "" {
 		return
 	}
-	if line, taken := n[name]; taken {
-		s.fail(key, "%s %s is taken in line %d; names must differ", key, quote(name), line)
+	pos := s.t.pos
+	if e := s.t.get(key); e != nil {
+		pos = e.pos
+	}
+	if first, taken := n[name]; taken {
+		s.fail(key, "%s %s is taken in %s; names must differ", key, quote(name), s.where(first, pos))
 		return
 	}
-	n[name] = s.line(s.t.pos)
-	if e := s.t.get(key); e != nil {
-		n[name] = s.line(e.pos)
-	}
+	n[name] = pos
 }
 
 // localized returns a text that people read: one for all, or the one of the

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -22,8 +23,8 @@ type Config struct {
 	LLM     LLM
 	Sync    []Sync
 
-	data []byte // the accepted bytes
-	root *table // what Diff compares; without it nothing can be said to have changed
+	files []file // that it was made of, with the accepted bytes; the first is Path
+	root  *table // what Diff compares; without it nothing can be said to have changed
 }
 
 // Agent is who the agent is and where it keeps its things.
@@ -137,10 +138,17 @@ type Sync struct {
 	Content   string // full or minimal
 }
 
-// Hash returns twelve hex digits of the SHA-256 of the accepted bytes.
+// Hash returns twelve hex digits of the SHA-256 of the accepted bytes: of the
+// file, or of all files that the configuration is made of.
 func (c *Config) Hash() string {
-	sum := sha256.Sum256(c.data)
-	return hex.EncodeToString(sum[:6])
+	sum := sha256.New()
+	for i, f := range c.files {
+		if i > 0 {
+			fmt.Fprintf(sum, "\n%d\n", len(f.data))
+		}
+		sum.Write(f.data)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:6])
 }
 
 // Line returns the line of that name. A line that has no [[line]] of its own
@@ -156,6 +164,12 @@ func (c *Config) Line(name string) Line {
 
 // MoveDataDir makes the agent keep its data, and its socket with it, in dir.
 func (c *Config) MoveDataDir(dir string) {
+	old := c.Agent.DataDir
 	c.Agent.DataDir = dir
 	c.Agent.Socket = filepath.Join(dir, socketName)
+	for i := range c.Devices {
+		if o := c.Devices[i].OPCUA; o != nil && o.ClientCertFile == ownCert(old) {
+			o.ClientCertFile, o.ClientKeyFile = ownCert(dir), ownKey(dir)
+		}
+	}
 }

@@ -1,11 +1,8 @@
 package config
 
 import (
-	"net"
-	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,12 +11,8 @@ import (
 
 const (
 	resumeOperator = "operator"
-	modbusPort     = "502"
 	staleScans     = 3 // a value older than so many scans is stale
 )
-
-// laterSchemes are protocols that the product names and this version does not speak.
-var laterSchemes = []string{"modbus-tls", "modbus-rtu-tcp", "modbus-rtu", "opc.tcp"}
 
 var (
 	deviceName = regexp.MustCompile(`^[a-z0-9_-]{1,63}$`)
@@ -27,46 +20,66 @@ var (
 )
 
 func (r *reader) devices(sections []*section, c *Config) []Device {
-	var out []Device
+	out := make([]Device, 0, len(sections))
 	unique, shared := names{}, connections{}
 	for _, s := range sections {
-		d := r.device(s)
+		d := r.device(s, c)
 		unique.claim(s, "name", d.Name)
 		s.knownLine(d.Line, c.Lines)
 		shared.claim(s, d)
-		for i := range d.Alarms {
-			d.Alarms[i].Line, d.Alarms[i].Area = d.Line, c.Line(d.Line).Area
-		}
 		out = append(out, d)
 	}
 	return out
 }
 
-func (r *reader) device(s *section) Device {
+// device reads one device; what its keys mean follows from its URL.
+func (r *reader) device(s *section, c *Config) Device {
 	d := Device{
-		Name:         s.required("name", deviceName, "1 to 63 of a-z, 0-9, _ and -", `"filler"`),
-		Unit:         s.integer("unit", 1, 0, 255),
-		Scan:         s.duration("scan", time.Second, 50*time.Millisecond, time.Hour),
-		Timeout:      s.duration("timeout", time.Second, 10*time.Millisecond, time.Minute),
-		Pause:        s.duration("pause", 0, 0, 10*time.Second),
-		Order:        edgeagent.ByteOrder(s.choice("order", byteOrders)),
-		MaxRegisters: s.integer("max_registers", 125, 1, 125),
-		MaxBits:      s.integer("max_bits", 2000, 1, 2000),
-		MaxGap:       s.integer("max_gap", 16, 0, 124),
-		NeverRead:    s.spans("never_read"),
-		Retry:        s.retry(Retry{First: 2 * time.Second, Max: 30 * time.Second}),
-		Resume:       s.resume("resume"),
-		Enabled:      s.boolean("enabled", true),
-		Sim:          s.boolean("sim", false),
+		Name:           s.required("name", deviceName, "1 to 63 of a-z, 0-9, _ and -", `"filler"`),
+		Template:       s.text("template", ""),
+		Unit:           s.integer("unit", 1, 0, 255),
+		Scan:           s.duration("scan", time.Second, 50*time.Millisecond, time.Hour),
+		Timeout:        s.duration("timeout", time.Second, 10*time.Millisecond, time.Minute),
+		Pause:          s.duration("pause", 0, 0, 10*time.Second),
+		ConnectDelay:   s.duration("connect_delay", 0, 0, time.Minute),
+		CloseAfterScan: s.boolean("close_after_scan", false),
+		Order:          edgeagent.ByteOrder(s.choice("order", byteOrders)),
+		MaxRegisters:   s.integer("max_registers", 125, 1, 125),
+		MaxBits:        s.integer("max_bits", 2000, 1, 2000),
+		MaxGap:         s.integer("max_gap", 16, 0, 124),
+		NeverRead:      s.spans("never_read"),
+		Retry:          s.retry(Retry{First: 2 * time.Second, Max: 30 * time.Second}),
+		Resume:         s.resume("resume"),
+		Enabled:        s.boolean("enabled", true),
+		Sim:            s.boolean("sim", false),
+		CAFile:         s.path("ca_file", ""),
+		ClientCertFile: s.path("client_cert_file", ""),
+		ClientKeyFile:  s.path("client_key_file", ""),
+		ServerName:     s.text("server_name", ""),
 	}
+	s.ofTemplate()
 	d.Line = s.label("line", d.Name)
-	d.URL, d.Host = s.deviceURL("url")
-	d.Protocol = "modbus-tcp"
+	s.endpoint("url", &d)
 	d.StaleAfter = s.duration("stale_after", staleScans*d.Scan, 50*time.Millisecond, day)
+	s.text("tags_file", "")
 	s.deviceLimits(d)
+	s.protocolKeys(&d, c.Agent.DataDir)
 	tags := r.tags(s, &d)
-	r.deviceAlarms(s, &d, tags)
+	d.Heartbeat = s.heartbeat(d, tags)
+	r.deviceAlarms(s, &d, tags, c.Line(d.Line))
 	return d
+}
+
+// ofTemplate books vars without a template; what is in them was used before.
+func (s *section) ofTemplate() {
+	vars := s.get("vars")
+	switch {
+	case vars == nil:
+	case vars.kind != kindTable:
+		s.fail("vars", "%q wants a table, not %s", "vars", kindWords[vars.kind])
+	case !s.set("template"):
+		s.fail("vars", `vars fill the placeholders of a template, and there is none; add template = "NAME", or remove vars`)
+	}
 }
 
 // deviceLimits books limits of one device that contradict each other.
@@ -80,43 +93,6 @@ func (s *section) deviceLimits(d Device) {
 			formatDuration(d.StaleAfter), formatDuration(d.Scan))
 	}
 }
-
-// deviceURL returns the URL as it stands and its HOST:PORT.
-func (s *section) deviceURL(key string) (raw, host string) {
-	const example = `"modbus-tcp://192.168.10.21:502"`
-	if !s.set(key) {
-		s.missing(key, example)
-		return "", ""
-	}
-	raw = s.text(key, "")
-	if !s.good(key) {
-		return "", ""
-	}
-	scheme, _, _ := strings.Cut(raw, ":")
-	u, err := url.Parse(raw)
-	switch {
-	case slices.Contains(laterSchemes, scheme):
-		s.fail(key, "%s is not supported by this version; use modbus-tcp://HOST:PORT", scheme)
-	case scheme != "modbus-tcp":
-		s.fail(key, "url %s is no address of a device; want modbus-tcp://HOST:PORT, such as %s", hideUser(raw), example)
-	case err != nil || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port(), 1):
-		s.fail(key, "url %s is not complete; want modbus-tcp://HOST:PORT with a port from 1 to 65535, such as %s", hideUser(raw), example)
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
-		s.fail(key, "url %s has more than a host and a port; want modbus-tcp://HOST:PORT, the unit id has its own key", hideUser(raw))
-	default:
-		port := u.Port()
-		if port == "" {
-			port = modbusPort
-		}
-		return raw, net.JoinHostPort(strings.ToLower(u.Hostname()), port)
-	}
-	return raw, ""
-}
-
-var userInfo = regexp.MustCompile(`(?s)//.*@`)
-
-// hideUser quotes a URL without the password it may hold.
-func hideUser(raw string) string { return quote(userInfo.ReplaceAllString(raw, "//…@")) }
 
 func (s *section) resume(key string) time.Duration {
 	if v := s.get(key); v != nil && v.kind == kindString && v.text == resumeOperator {
@@ -186,43 +162,4 @@ func (s *section) knownLine(line string, lines []Line) {
 	if !slices.Contains(known, line) {
 		s.fail("line", "line %s has no [[line]]; add one%s", quote(line), didYouMean(line, known))
 	}
-}
-
-// connections are the devices that share a connection, by HOST:PORT.
-type connections map[string][]connected
-
-type connected struct {
-	Device
-	line int
-}
-
-// claim books a device that contradicts an earlier one on the same connection.
-// A disabled device may keep the unit of the one that took its place, but not
-// other keys of the connection: enabling it must not change its neighbours.
-func (c connections) claim(s *section, d Device) {
-	if d.Host == "" {
-		return
-	}
-	for _, other := range c[d.Host] {
-		if other.Unit == d.Unit && other.Enabled && d.Enabled {
-			s.fail("unit", "unit %d at %s is device %s in line %d already; give each its own unit, or put the tags into one device",
-				d.Unit, d.Host, quote(other.Name), other.line)
-		}
-	}
-	if others := c[d.Host]; len(others) > 0 {
-		s.sameConnection(d, others[0])
-	}
-	c[d.Host] = append(c[d.Host], connected{d, s.line(s.t.pos)})
-}
-
-func (s *section) sameConnection(d Device, first connected) {
-	same := func(key, own, others string) {
-		if own != others && s.good(key) {
-			s.fail(key, "%s %s differs from the %s of device %s in line %d, which shares the connection to %s; make them equal",
-				key, own, others, quote(first.Name), first.line, d.Host)
-		}
-	}
-	same("timeout", quote(formatDuration(d.Timeout)), quote(formatDuration(first.Timeout)))
-	same("pause", quote(formatDuration(d.Pause)), quote(formatDuration(first.Pause)))
-	same("sim", strconv.FormatBool(d.Sim), strconv.FormatBool(first.Sim))
 }

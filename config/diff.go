@@ -16,22 +16,32 @@ func (c *Config) Diff(old *Config) []string {
 	return diffTables("", old.root, c.root)
 }
 
+// expanded are the keys whose effect stands in the devices made of them, where
+// it is compared: a template itself is nothing.
+func expanded(path, key string) bool {
+	return path == "" && (key == "template" || key == "device_list")
+}
+
 // diffTables compares two tables that stand under the same name.
 func diffTables(path string, old, now *table) []string {
 	var out []string
 	for _, e := range now.entries {
 		was := old.get(e.key)
-		switch was {
-		case nil:
+		switch {
+		case expanded(path, e.key):
+		case was == nil:
 			out = append(out, addedLines(join(path, e.key), e, "added")...)
 		default:
 			out = append(out, diffEntries(join(path, e.key), was, e)...)
 		}
 	}
 	for _, was := range old.entries {
-		if now.get(was.key) == nil {
+		if now.get(was.key) == nil && !expanded(path, was.key) {
 			out = append(out, addedLines(join(path, was.key), was, "removed")...)
 		}
+	}
+	if len(old.rows)+len(now.rows) > 0 {
+		out = append(out, diffLists(join(path, "texts_file"), old.rows, now.rows)...)
 	}
 	return out
 }
@@ -57,34 +67,47 @@ func diffEntries(path string, was, now *entry) []string {
 func diffLists(path string, old, now []*value) []string {
 	var out []string
 	before, after := elements(old), elements(now)
+	was, is := places(before), places(after)
 	for i, name := range after {
 		element := path + "." + name
-		if j := slices.Index(before, name); j >= 0 {
+		if j, there := was[name]; there {
 			out = append(out, diffTables(element, old[j].table, now[i].table)...)
 		} else {
 			out = append(out, element+": added")
 		}
 	}
 	for _, name := range before {
-		if !slices.Contains(after, name) {
+		if _, there := is[name]; !there {
 			out = append(out, path+"."+name+": removed")
 		}
 	}
-	kept := func(names, other []string) []string {
-		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(other, name) })
+	kept := func(names []string, other map[string]int) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, there := other[name]; return !there })
 	}
-	if path == "llm.provider" && !slices.Equal(kept(before, after), kept(after, before)) {
+	if path == "llm.provider" && !slices.Equal(kept(before, is), kept(after, was)) {
 		out = append(out, path+": order is now "+strings.Join(after, ", "))
 	}
 	return out
 }
 
-// elements names the tables of a list by name or code, or by their number.
+// places returns where each name stands first.
+func places(names []string) map[string]int {
+	out := make(map[string]int, len(names))
+	for i, name := range names {
+		if _, twice := out[name]; !twice {
+			out[name] = i
+		}
+	}
+	return out
+}
+
+// elements names the tables of a list by what tells them apart, or by their
+// number.
 func elements(items []*value) []string {
 	var names []string
 	for i, item := range items {
 		name := fmt.Sprintf("#%d", i+1)
-		for _, key := range []string{"name", "code"} {
+		for _, key := range []string{"name", "code", "tag", "bit", "value"} {
 			if e := item.table.get(key); e != nil {
 				name = e.value.text
 				break

@@ -70,7 +70,7 @@ func (r *reader) providers(sections []*section) []Provider {
 		for n := 2; unique[name] > 0; n++ {
 			name = fmt.Sprintf("%s-%d", KindRunbook, n)
 		}
-		out = append(out, Provider{Name: name, Kind: KindRunbook, Path: r.resolve(KindRunbook)})
+		out = append(out, Provider{Name: name, Kind: KindRunbook, Path: under(r.dir, KindRunbook)})
 	}
 	return out
 }
@@ -88,7 +88,7 @@ func (r *reader) provider(s *section) Provider {
 	d := providerDefaults[p.Kind]
 	s.network(&p, d)
 	s.local(&p)
-	p.Path = s.resolve(s.text("path", KindRunbook))
+	p.Path = s.path("path", KindRunbook)
 	if s.good("kind") {
 		s.fitKind(p.Kind)
 	}
@@ -116,7 +116,7 @@ func (s *section) network(p *Provider, d Provider) {
 	if p.Model == "" && p.Kind != KindRunbook && s.good("kind", "model") {
 		s.missing("model", quote(d.Model))
 	}
-	p.CAFile = s.resolve(s.text("ca_file", ""))
+	p.CAFile = s.path("ca_file", "")
 	p.Timeout = s.duration("timeout", d.Timeout, 100*time.Millisecond, time.Hour)
 	p.Budget = s.duration("budget", max(d.Budget, p.Timeout), 100*time.Millisecond, 2*time.Hour)
 	var retry *section

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -65,46 +66,72 @@ func readFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
-// Parse checks the content of a configuration file. Relative paths in it are
-// relative to the directory of name. The error is always an [*Invalid].
+// Parse checks the content of a configuration file. Relative paths in it, and
+// the files that it is made of, are relative to the directory of name. The
+// error is always an [*Invalid].
 func Parse(name string, data []byte, c Checks) (*Config, error) {
-	return parse(name, filepath.Dir(name), data, c)
+	return parse(name, filepath.Dir(name), data, &disk{}, c)
 }
 
-func parse(name, dir string, data []byte, c Checks) (*Config, error) {
-	body := bytes.TrimPrefix(data, []byte("\ufeff"))
-	p := newProblems(name, body)
-	p.encoding(data)
+func parse(name, dir string, data []byte, from files, c Checks) (*Config, error) {
+	p := &problems{}
+	l := &loader{problems: p, files: from}
+	main := l.text(name, dir, data)
+	l.encoding(main, data, true)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	root, broken := build(p)
-	r := &reader{problems: p, checks: c, dir: dir, broken: broken}
+	root, broken := build(p, main)
+	l.broken = broken
+	l.include(root, main)
+	expand(l, root)
+	r := &reader{problems: p, checks: c, dir: dir, broken: l.broken}
 	cfg := r.config(root)
+	r.unusedTemplates(l.templates)
 	if len(p.found) == 0 {
-		conform(p)
+		for _, src := range l.documents {
+			conform(p, src)
+		}
 	}
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	cfg.Path, cfg.data, cfg.root = name, bytes.Clone(data), root
+	cfg.Path, cfg.root = name, root
+	cfg.files = append([]file{{Path: name, data: bytes.Clone(data)}}, l.made...)
 	return cfg, nil
 }
 
 // encoding books what makes the bytes no text that could be read further.
-func (p *problems) encoding(data []byte) {
+func (l *loader) encoding(src *region, data []byte, main bool) (good bool) {
+	before := len(l.found)
 	switch {
 	case len(data) > maxFile:
-		p.add(0, "the file is larger than %s; is it the right file?", formatSize(maxFile))
-	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), bytes.HasPrefix(data, []byte{0xfe, 0xff}),
-		len(data) >= 4 && (data[0] == 0) != (data[1] == 0) && (data[0] == 0) == (data[2] == 0) && (data[1] == 0) == (data[3] == 0):
-		p.add(0, "the file is UTF-16; save it as UTF-8")
-	case len(bytes.TrimSpace(p.data)) == 0:
-		p.add(0, "the file is empty; it needs at least [agent] with id and site")
-	case bytes.IndexByte(p.data, 0) >= 0:
-		p.add(bytes.IndexByte(p.data, 0), "a NUL byte stands here; the file is damaged or no text")
-	case !utf8.Valid(p.data):
-		p.add(invalidUTF8(p.data), "this character is not UTF-8; save the file as UTF-8")
+		l.add(src.base, "the file is larger than %s; is it the right file?", formatSize(maxFile))
+	case utf16Order(data) != nil:
+		l.add(src.base, "the file is UTF-16; save it as UTF-8")
+	case main && len(bytes.TrimSpace(src.data)) == 0:
+		l.add(src.base, "the file is empty; it needs at least [agent] with id and site")
+	case bytes.IndexByte(src.data, 0) >= 0:
+		l.add(src.base+bytes.IndexByte(src.data, 0), "a NUL byte stands here; the file is damaged or no text")
+	case !utf8.Valid(src.data):
+		l.add(src.base+invalidUTF8(src.data), "this character is not UTF-8; save the file as UTF-8")
+	}
+	return len(l.found) == before
+}
+
+// utf16Order returns the byte order of UTF-16, with a mark or without, nil for
+// any other text.
+func utf16Order(data []byte) binary.ByteOrder {
+	zero := func(i int) bool {
+		return len(data) >= 4 && data[i] == 0 && data[i+2] == 0 && data[1-i] != 0 && data[3-i] != 0
+	}
+	switch {
+	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), zero(1):
+		return binary.LittleEndian
+	case bytes.HasPrefix(data, []byte{0xfe, 0xff}), zero(0):
+		return binary.BigEndian
+	default:
+		return nil
 	}
 }
 

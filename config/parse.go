@@ -21,6 +21,7 @@ const maxSyntaxErrors = 20
 // pen are found in one go.
 type builder struct {
 	*problems
+	src     *region
 	root    *table
 	current *table
 	base    int // offset of the parser's input in the file
@@ -28,12 +29,12 @@ type builder struct {
 	parser  unstable.Parser
 }
 
-// build reads data into a tree. broken says that parts of the file could not be
-// read: what is missing from the tree may stand in the file all the same.
-func build(p *problems) (root *table, broken bool) {
-	b := &builder{problems: p, root: newTable("the top of the file", 0)}
+// build reads a file into a tree. broken says that parts of the file could not
+// be read: what is missing from the tree may stand in the file all the same.
+func build(p *problems, src *region) (root *table, broken bool) {
+	b := &builder{problems: p, src: src, root: newTable("the top of the file", src.base)}
 	b.current = b.root
-	for errs := 0; b.base < len(p.data) && errs < maxSyntaxErrors; errs++ {
+	for errs := 0; b.base < len(src.data) && errs < maxSyntaxErrors; errs++ {
 		if !b.run() {
 			break
 		}
@@ -44,7 +45,7 @@ func build(p *problems) (root *table, broken bool) {
 // run parses from base on and reports whether it ended at an error from which
 // base is a place to go on.
 func (b *builder) run() bool {
-	b.parser.Reset(b.data[b.base:])
+	b.parser.Reset(b.src.data[b.base:])
 	for b.parser.NextExpression() {
 		b.expression(b.parser.Expression())
 	}
@@ -58,10 +59,10 @@ func (b *builder) run() bool {
 	if errors.As(err, &perr) && perr.Highlight != nil {
 		at += int(b.parser.Range(perr.Highlight).Offset)
 	}
-	at = b.blame(err.Error(), min(at, len(b.data)-1))
-	b.add(at, "%s", b.syntaxText(err.Error(), at))
-	if bytes.HasPrefix(bytes.TrimLeft(b.text(b.line(at)-1), " \t"), []byte("[")) {
-		b.current = newTable("", at) // keys below a header that cannot be read belong to nobody known
+	at = b.blame(err.Error(), min(at, len(b.src.data)-1))
+	b.add(b.src.base+at, "%s", syntaxText(b.src.data, err.Error(), at))
+	if bytes.HasPrefix(bytes.TrimLeft(b.text(b.src.line(at)-1), " \t"), []byte("[")) {
+		b.current = newTable("", b.src.base+at) // keys below a header that cannot be read belong to nobody known
 	}
 	b.base = b.resume(at)
 	return true
@@ -74,7 +75,7 @@ func (b *builder) blame(message string, at int) int {
 		if !strings.HasSuffix(message, "not terminated by "+quotes) {
 			continue
 		}
-		if i := bytes.LastIndex(b.data[b.base:at], []byte(quotes)); i >= 0 {
+		if i := bytes.LastIndex(b.src.data[b.base:at], []byte(quotes)); i >= 0 {
 			return b.base + i
 		}
 	}
@@ -88,43 +89,43 @@ var (
 	plausible   = regexp.MustCompile(`^[ \t]*(` + header + `|[A-Za-z0-9_.-]+[ \t]*=.*)\r?$`)
 )
 
-// resume returns the offset of the first line after the one at pos that looks
-// like a statement. That line itself is one if it is a whole header: then it was
-// a list above it that never ended.
-func (b *builder) resume(pos int) int {
-	first := b.line(pos) - 1
-	if b.starts[first] > b.base && wholeHeader.Match(b.text(first)) {
-		return b.starts[first]
+// resume returns the offset of the first line after the one at an offset that
+// looks like a statement. That line itself is one if it is a whole header: then
+// it was a list above it that never ended.
+func (b *builder) resume(at int) int {
+	first := b.src.line(at) - 1
+	if b.src.starts[first] > b.base && wholeHeader.Match(b.text(first)) {
+		return b.src.starts[first]
 	}
-	for line := first + 1; line < len(b.starts); line++ {
+	for line := first + 1; line < len(b.src.starts); line++ {
 		if plausible.Match(b.text(line)) {
-			return b.starts[line]
+			return b.src.starts[line]
 		}
 	}
-	return len(b.data)
+	return len(b.src.data)
 }
 
 // text returns a line, counted from 0, without its end.
 func (b *builder) text(line int) []byte {
-	end := len(b.data)
-	if line+1 < len(b.starts) {
-		end = b.starts[line+1] - 1
+	end := len(b.src.data)
+	if line+1 < len(b.src.starts) {
+		end = b.src.starts[line+1] - 1
 	}
-	return b.data[b.starts[line]:end]
+	return b.src.data[b.src.starts[line]:end]
 }
 
-// conform lets the library's own decoder look at the whole document: it knows
+// conform lets the library's own decoder look at a whole document: it knows
 // the corners of the standard that the tree does not need, impossible dates
 // and tables extended in places where they may not be.
-func conform(p *problems) {
+func conform(p *problems, src *region) {
 	var all map[string]any
 	var derr *toml.DecodeError
-	if err := toml.Unmarshal(p.data, &all); errors.As(err, &derr) {
+	if err := toml.Unmarshal(src.data, &all); errors.As(err, &derr) {
 		line, col := derr.Position()
-		start := p.starts[min(max(line, 1), len(p.starts))-1]
-		p.add(start+max(col, 1)-1, "%s", p.syntaxText(derr.Error(), 0))
+		start := src.starts[min(max(line, 1), len(src.starts))-1]
+		p.add(src.base+start+max(col, 1)-1, "%s", syntaxText(src.data, derr.Error(), 0))
 	} else if err != nil {
-		p.add(0, "%s", p.syntaxText(err.Error(), 0))
+		p.add(src.base, "%s", syntaxText(src.data, err.Error(), 0))
 	}
 }
 
@@ -146,9 +147,10 @@ func (b *builder) expression(n *unstable.Node) {
 // bracket returns the offset of the bracket that opens a header, given that of
 // its first key.
 func (b *builder) bracket(pos int) int {
-	line := b.starts[b.line(pos)-1]
-	if i := bytes.IndexByte(b.data[line:pos], '['); i >= 0 {
-		return line + i
+	at := pos - b.src.base
+	line := b.src.starts[b.src.line(at)-1]
+	if i := bytes.IndexByte(b.src.data[line:at], '['); i >= 0 {
+		return b.src.base + line + i
 	}
 	return pos
 }
@@ -157,7 +159,7 @@ func (b *builder) path(it unstable.Iterator) []place {
 	var path []place
 	for it.Next() {
 		n := it.Node()
-		path = append(path, place{name: string(n.Data), pos: b.base + int(n.Raw.Offset)})
+		path = append(path, place{name: string(n.Data), pos: b.src.base + b.base + int(n.Raw.Offset)})
 	}
 	return path
 }
@@ -181,7 +183,7 @@ func (b *builder) keyValue(t *table, n *unstable.Node) {
 	}
 	pos := b.valueStart(n)
 	v := b.value(n.Value(), pos, quote(last.name)+" of "+t.title)
-	src := b.data[pos : b.base+int(n.Raw.Offset)+int(n.Raw.Length)]
+	src := b.src.data[pos-b.src.base : b.base+int(n.Raw.Offset)+int(n.Raw.Length)]
 	t.set(&entry{key: last.name, pos: last.pos, value: v, src: strings.TrimSpace(string(src))})
 }
 
@@ -207,10 +209,10 @@ func (b *builder) valueStart(n *unstable.Node) int {
 		raw := it.Node().Raw
 		end = b.base + int(raw.Offset) + int(raw.Length)
 	}
-	for end < len(b.data) && strings.IndexByte(" \t=", b.data[end]) >= 0 {
+	for end < len(b.src.data) && strings.IndexByte(" \t=", b.src.data[end]) >= 0 {
 		end++
 	}
-	return end
+	return b.src.base + end
 }
 
 var kinds = map[unstable.Kind]kind{
@@ -239,7 +241,7 @@ func (b *builder) array(n *unstable.Node, pos int, title string) *value {
 	for it := n.Children(); it.Next(); {
 		item, at := it.Node(), pos
 		if item.Raw.Length > 0 {
-			at = b.base + int(item.Raw.Offset)
+			at = b.src.base + b.base + int(item.Raw.Offset)
 		}
 		v.items = append(v.items, b.value(item, at, title))
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -37,56 +38,136 @@ func (e *Invalid) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// problems collects what is wrong with one file, by byte offset.
-type problems struct {
-	file   string
+// source is the text of one file.
+type source struct {
+	file   string // as it is shown
+	dir    string // what relative paths in it are relative to
 	data   []byte
 	starts []int // offset at which each line begins
-	found  []Problem
 }
 
-func newProblems(file string, data []byte) *problems {
-	p := &problems{file: file, data: data, starts: []int{0}}
+func newSource(file, dir string, data []byte) *source {
+	s := &source{file: file, dir: dir, data: data, starts: []int{0}}
 	for i, c := range data {
 		if c == '\n' {
-			p.starts = append(p.starts, i+1)
+			s.starts = append(s.starts, i+1)
 		}
 	}
-	return p
+	return s
 }
 
-// add books a problem at a byte offset of the file.
+// line returns the line of an offset of the file, from 1.
+func (s *source) line(offset int) int { return sort.SearchInts(s.starts, offset+1) }
+
+// region is a run of offsets that stands for the text of one file. A file has
+// one, and one more for each use of a template in it: so an offset alone says
+// where a problem is, and which device was being made when it was met.
+type region struct {
+	*source
+	base   int
+	origin string // the use of a template, in words
+}
+
+// problems collects what is wrong with a configuration, by offset. Offsets run
+// through all its files.
+type problems struct {
+	regions []*region
+	end     int // the first offset that is free
+	found   []finding
+}
+
+type finding struct {
+	region    *region
+	line, col int
+	text      string
+}
+
+// open gives the text of a file its offsets.
+func (p *problems) open(s *source, origin string) *region {
+	r := &region{source: s, base: p.end, origin: origin}
+	p.regions = append(p.regions, r)
+	p.end += len(s.data) + 1
+	return r
+}
+
+// region returns where an offset belongs.
+func (p *problems) region(offset int) *region {
+	i := sort.Search(len(p.regions), func(i int) bool { return p.regions[i].base > offset })
+	return p.regions[max(i-1, 0)]
+}
+
+// add books a problem at an offset.
 func (p *problems) add(offset int, format string, args ...any) {
-	line, col := p.position(offset)
-	p.found = append(p.found, Problem{File: p.file, Line: line, Col: col, Text: fmt.Sprintf(format, args...)})
+	r, line, col := p.position(offset)
+	p.found = append(p.found, finding{region: r, line: line, col: col, text: fmt.Sprintf(format, args...)})
 }
 
-// position returns line and column of a byte offset, both from 1.
-func (p *problems) position(offset int) (line, col int) {
-	offset = min(max(offset, 0), len(p.data))
-	line = sort.SearchInts(p.starts, offset+1)
-	start := p.starts[line-1]
-	return line, utf8.RuneCount(p.data[start:offset]) + 1
+// position returns file, line and column of an offset, both from 1.
+func (p *problems) position(offset int) (r *region, line, col int) {
+	r = p.region(offset)
+	offset = min(max(offset-r.base, 0), len(r.data))
+	line = r.line(offset)
+	start := r.starts[line-1]
+	return r, line, utf8.RuneCount(r.data[start:offset]) + 1
 }
 
-// line returns the line of a byte offset, from 1.
+// line returns the line of an offset, from 1.
 func (p *problems) line(offset int) int {
-	line, _ := p.position(offset)
+	_, line, _ := p.position(offset)
 	return line
 }
 
-// err returns nil or all problems in line order.
+// where names the line of an offset in a message at another one.
+func (p *problems) where(offset, from int) string {
+	r, line, _ := p.position(offset)
+	if r.source == p.region(from).source {
+		return fmt.Sprintf("line %d", line)
+	}
+	return fmt.Sprintf("line %d of %s", line, r.file)
+}
+
+// err returns nil or all problems, file by file in line order. What every
+// device of a template has in common is said once.
 func (p *problems) err() error {
 	if len(p.found) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(p.found, func(a, b Problem) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
+	order := map[*source]int{}
+	for i, r := range p.regions {
+		if _, known := order[r.source]; !known {
+			order[r.source] = i
 		}
-		return a.Col - b.Col
+	}
+	slices.SortStableFunc(p.found, func(a, b finding) int {
+		return cmp.Or(order[a.region.source]-order[b.region.source], a.line-b.line, a.col-b.col)
 	})
-	return &Invalid{Problems: slices.Compact(p.found)}
+	e := &Invalid{}
+	for i := 0; i < len(p.found); {
+		f, n := p.found[i], 0
+		for i++; i < len(p.found) && p.found[i].same(f); i++ {
+			if p.found[i].region != p.found[i-1].region {
+				n++
+			}
+		}
+		e.Problems = append(e.Problems, Problem{File: f.region.file, Line: f.line, Col: f.col, Text: f.message(n)})
+	}
+	return e
+}
+
+func (f finding) same(o finding) bool {
+	return f.region.source == o.region.source && f.line == o.line && f.col == o.col && f.text == o.text
+}
+
+// message adds for which device a template was being used, and how many more.
+func (f finding) message(more int) string {
+	switch {
+	case f.region.origin == "":
+		return f.text
+	case more == 0:
+		return f.text + "; for " + f.region.origin
+	default:
+		return fmt.Sprintf("%s; for %s and %d more", f.text, f.region.origin, more)
+	}
 }
 
 // quote writes text of the file into a message: escaped, so that it cannot

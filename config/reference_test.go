@@ -2,8 +2,10 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,11 +40,41 @@ func TestReferenceIsAccepted(t *testing.T) {
 	}
 }
 
+// switchedOn returns the reference with its examples switched on, and the files
+// that they name.
+func switchedOn(t *testing.T) *Config {
+	t.Helper()
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	text := switchedOff.ReplaceAllString(reference(t), "$1")
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"config.toml":        text,
+		"devices/mixer.toml": "[[device]]\nname = \"mixer\"\nline = \"Filler-2\"\nurl = \"modbus-tcp://192.168.10.50\"\n",
+		"tags/filler.csv":    strings.Join(TagColumns, ",") + "\nspeed,holding:120,uint16\n",
+		"alm1.csv":           "bit,code,priority,active_in,text_en,text_de\n3,L3,2,,Ribbon out,Farbband leer\n",
+		"faults.csv":         "value;code;priority;active_in;text_en;text_de\n12;L12;;unknown;Head too hot;Kopf zu heiß\n",
+		"pumps.csv":          "name,line,url,unit,base,no\np1,Filler-2,modbus-tcp://192.168.10.41,1,100,1\np2,Filler-2,modbus-tcp://192.168.10.41,2,200,2\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		overwrite(t, name, text)
+	}
+	c, err := Load("config.toml", checks)
+	if err != nil {
+		t.Fatalf("refused:\n%v", err)
+	}
+	return c
+}
+
 // TestReferenceSwitchedOffSettings switches on what stands behind a # and
 // validates that too: an example that is refused is worse than none.
 func TestReferenceSwitchedOffSettings(t *testing.T) {
 	text := switchedOff.ReplaceAllString(reference(t), "$1")
-	c := mustParse(t, text)
+	c := switchedOn(t)
+	if len(c.Devices) != 10 || c.Devices[4].Name != "labeller" || len(c.Devices[4].Words[0].Rows) != 1 {
+		t.Errorf("%d devices, the fifth is %+v", len(c.Devices), c.Devices[4])
+	}
 	if len(c.Sync) != 1 || c.Sync[0].Name != "historian" || !c.Sync[0].Token.IsSet() {
 		t.Errorf("upstreams are %+v, want the historian with a token", c.Sync)
 	}
@@ -73,8 +105,9 @@ model = "qwen2.5:1.5b"
 name = "historian"
 url = "https://ingest.example/events"
 `)
-	ref := mustParse(t, switchedOff.ReplaceAllString(reference(t), "$1"))
+	ref := switchedOn(t)
 	dev, want := def.Devices[0], ref.Devices[0]
+	dev.Heartbeat = want.Heartbeat
 	dev.NeverRead, dev.Sim, dev.Tags, dev.Alarms, dev.StaleAfter = want.NeverRead, want.Sim, want.Tags, want.Alarms, want.StaleAfter
 	ref.LLM.Providers[0].APIKey, ref.LLM.Providers[0].Price = def.LLM.Providers[0].APIKey, Price{}
 	ref.LLM.Providers[0].CAFile, ref.Sync[0].CAFile, ref.Sync[0].Token = "", "", def.Sync[0].Token
@@ -92,8 +125,8 @@ url = "https://ingest.example/events"
 // TestReferenceExplainsEveryKey looks for each key that the reader asks for.
 func TestReferenceExplainsEveryKey(t *testing.T) {
 	text := reference(t)
-	p := newProblems("config.toml", []byte(switchedOff.ReplaceAllString(text, "$1")))
-	root, _ := build(p)
+	p := &problems{}
+	root, _ := build(p, p.open(newSource("config.toml", ".", []byte(switchedOff.ReplaceAllString(text, "$1"))), ""))
 	r := &reader{problems: p, checks: checks, dir: "."}
 	r.config(root)
 	for _, s := range r.sections {

@@ -118,7 +118,7 @@ func (s *section) secret(key string) Secret {
 		if strings.ContainsAny(file, "$") {
 			s.fail(key+"_file", "%s_file expands nothing but $%s/ at its beginning; write the whole path", key, credentials)
 		}
-		file = s.resolve(file)
+		file = s.path(key+"_file", "")
 	}
 	return Secret{key: key, file: file, env: env}
 }

@@ -13,12 +13,13 @@ import (
 // accepted and forgotten.
 type section struct {
 	*reader
-	t      *table
-	schema string // path without brackets, as in unsupported: "device.tag"
-	parent *section
-	asked  []string        // in the order of the documentation
-	bad    map[string]bool // keys that brought a problem: checks between keys leave them out
-	void   bool            // the file has something else in its place: nothing in it is missing
+	t        *table
+	schema   string // path without brackets, as in unsupported: "device.tag"
+	parent   *section
+	asked    []string        // in the order of the documentation
+	bad      map[string]bool // keys that brought a problem: checks between keys leave them out
+	contents bool            // what is in it is read elsewhere: no key is unknown here
+	void     bool            // the file has something else in its place: nothing in it is missing
 }
 
 func (r *reader) section(t *table, schema string, parent *section) *section {
@@ -75,8 +76,15 @@ func (s *section) missing(key, example string) {
 // scalar returns the value of a key if it has the wanted type.
 func (s *section) scalar(key string, want kind, words string) *value {
 	v := s.get(key)
-	if v == nil || v.kind == want {
+	switch {
+	case v == nil || v.kind == want:
 		return v
+	case v.cell:
+		if typed := v.as(want); typed != nil {
+			return typed
+		}
+		s.fail(key, "%s %s is not %s", key, quote(v.text), kindWords[want])
+		return nil
 	}
 	s.fail(key, "%q wants %s, not %s", key, words, kindWords[v.kind])
 	return nil
@@ -143,6 +151,8 @@ func (s *section) number(key string, def, least, most float64) float64 {
 	}
 	f, err := toFloat(v)
 	switch {
+	case err != nil && v.cell:
+		s.fail(key, "%s %s is no number", key, quote(v.text))
 	case err != nil:
 		s.fail(key, "%q wants a number without quotes, not %s", key, kindWords[v.kind])
 	case !(f >= least && f <= most): // NaN is in no range
@@ -156,6 +166,8 @@ func (s *section) number(key string, def, least, most float64) float64 {
 func toFloat(v *value) (float64, error) {
 	text := strings.ReplaceAll(v.text, "_", "")
 	switch v.kind {
+	case kindString:
+		return v.float()
 	case kindFloat:
 		return strconv.ParseFloat(text, 64)
 	case kindInt:

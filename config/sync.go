@@ -20,7 +20,7 @@ func (r *reader) syncs(sections []*section) []Sync {
 			Keep:      s.duration("keep", 7*day, 0, 3650*day),
 			Heartbeat: s.duration("heartbeat", time.Minute, 0, day),
 			Token:     s.secret("token"),
-			CAFile:    s.resolve(s.text("ca_file", "")),
+			CAFile:    s.path("ca_file", ""),
 			Batch:     s.integer("batch", 200, 1, 1000),
 			Timeout:   s.duration("timeout", 15*time.Second, 100*time.Millisecond, 10*time.Minute),
 			Retry:     s.retry(Retry{First: time.Second, Max: time.Minute}),

@@ -34,9 +34,9 @@ var syntaxRemedies = []struct{ words, text string }{
 }
 
 // syntaxText says in our words what the TOML parser found at an offset.
-func (p *problems) syntaxText(message string, at int) string {
+func syntaxText(data []byte, message string, at int) string {
 	message = strings.TrimPrefix(message, "toml: ")
-	if strings.Contains(message, "expected newline but got") && at > 0 && isWord(p.data[at-1]) && isWord(p.data[at]) {
+	if strings.Contains(message, "expected newline but got") && at > 0 && isWord(data[at-1]) && isWord(data[at]) {
 		message = "strings must be quoted" // info begins like inf, the number
 	}
 	for _, r := range syntaxRemedies {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -55,6 +57,7 @@ func (r *reader) tag(s, device *section, d Device) Tag {
 			Enum:     s.enum("enum"),
 			Safety:   s.boolean("safety", false),
 		},
+		Addr:   edgeagent.Address{Bit: -1},
 		Order:  edgeagent.ByteOrder(s.choiceOr("order", d.Order, byteOrders)),
 		Scale:  s.number("scale", 1, -endless, endless),
 		Offset: s.number("offset", 0, -endless, endless),
@@ -63,14 +66,51 @@ func (r *reader) tag(s, device *section, d Device) Tag {
 	if slices.Contains(reservedTags, t.Name) {
 		s.fail("name", "name %s is a word of the alarms' expressions; choose another, such as %q", quote(t.Name), t.Name+"_value")
 	}
-	t.Address, t.Addr = s.address("address")
-	t.Type = s.dataType("type", t.Addr)
+	t.Index = s.index("index")
+	opcua := d.Protocol == OPCUAProtocol
+	if opcua {
+		t.Address = s.node("address")
+		t.Node = t.Address
+	} else {
+		t.Address, t.Addr = s.address("address")
+	}
+	s.boolean("raw_address", false)
+	t.Type = s.dataType("type", t.Addr, opcua)
 	t.Length = s.integer("length", 0, 1, 65535)
 	t.String = s.stringFormat("string")
 	t.Scaling = s.scaling("scaling")
 	t.StaleAfter = s.staleAfter(device, d, t)
 	s.checkTag(t, d)
+	t.Fetch = fetch(t, d)
 	return t
+}
+
+// fetch writes all that a value depends on: the same address in two notations
+// is the same value, another order is another.
+func fetch(t Tag, d Device) string {
+	address := t.Addr.String()
+	if t.Node != "" {
+		address = t.Node
+	}
+	b := make([]byte, 0, 128)
+	b = fmt.Appendf(b, "%s|%d|%s|%s|%s|%d|%s %s %s|%g|%g", d.URL, d.Unit, address, t.Order, t.Type, t.Length,
+		t.String.Encoding, t.String.Header, t.String.Pad, t.Scale, t.Offset)
+	if t.Scaling != nil {
+		b = fmt.Appendf(b, "|%g %g %t", t.Scaling.Raw, t.Scaling.Eng, t.Scaling.Clamp)
+	}
+	if t.Index != nil {
+		b = fmt.Appendf(b, "|[%d]", *t.Index)
+	}
+	return string(b)
+}
+
+// index reads the element of an array.
+func (s *section) index(key string) *int {
+	if !s.set(key) {
+		return nil
+	}
+	n := s.integer(key, 0, 0, math.MaxInt32)
+	return &n
 }
 
 // staleAfter is the device's when it is configured there, else follows the
@@ -114,16 +154,16 @@ func (s *section) address(key string) (string, edgeagent.Address) {
 	raw := s.boolean("raw_address", false)
 	if !s.set(key) {
 		s.missing(key, `"holding:100"`)
-		return "", edgeagent.Address{}
+		return "", edgeagent.Address{Bit: -1}
 	}
 	text := s.text(key, "")
 	if !s.good(key) {
-		return "", edgeagent.Address{}
+		return "", edgeagent.Address{Bit: -1}
 	}
 	a, err := edgeagent.ParseAddress(text, raw)
 	switch {
-	case strings.HasPrefix(text, "ns=") || strings.HasPrefix(text, "nsu="):
-		s.fail(key, "address %s is one of OPC UA, which is not supported by this version; want one such as \"holding:100\"", quote(text))
+	case nodeID.MatchString(text):
+		s.fail(key, "address %s is one of OPC UA, and the device speaks Modbus; want one such as \"holding:100\"", quote(text))
 	case err != nil:
 		s.fail(key, "%s", err)
 	}
@@ -131,13 +171,16 @@ func (s *section) address(key string) (string, edgeagent.Address) {
 }
 
 // dataType returns the type of a tag; a bit needs none.
-func (s *section) dataType(key string, a edgeagent.Address) edgeagent.DataType {
+func (s *section) dataType(key string, a edgeagent.Address, opcua bool) edgeagent.DataType {
 	isBit := a.Area.Bits() || a.Area != 0 && a.Bit >= 0
 	switch {
 	case s.set(key):
 		word := s.text(key, "")
 		if s.good(key) && !slices.Contains(typeNames, word) {
 			s.fail(key, "type %s is not known; want %s%s", quote(word), list(typeNames), didYouMean(word, typeNames))
+		}
+		if opcua && slices.Contains(registerTypes, edgeagent.DataType(word)) {
+			s.fail(key, "type %q is a form of Modbus registers; a server's value is one of %s", word, list(opcuaTypes))
 		}
 		return edgeagent.DataType(word)
 	case !isBit && s.good("address"):
@@ -146,10 +189,20 @@ func (s *section) dataType(key string, a edgeagent.Address) edgeagent.DataType {
 	return edgeagent.TypeBool
 }
 
+// registerTypes are ways to pack a value into registers, which a server of OPC UA
+// has no use for.
+var registerTypes = []edgeagent.DataType{
+	edgeagent.TypeInt8H, edgeagent.TypeUint8H, edgeagent.TypeFloat16, edgeagent.TypeBCD16, edgeagent.TypeBCD32,
+}
+
+var opcuaTypes = slices.DeleteFunc(slices.Clone(typeNames), func(name string) bool {
+	return slices.Contains(registerTypes, edgeagent.DataType(name))
+})
+
 func (s *section) stringFormat(key string) StringFormat {
 	t := s.table(key)
 	return StringFormat{
-		Encoding: t.choice("encoding", []string{"latin1", "utf8", "ascii"}),
+		Encoding: t.choice("encoding", []string{"latin1", "utf8", "ascii", "utf16"}),
 		Header:   t.choice("header", []string{"none", "s7", "logix"}),
 		Pad:      t.choice("pad", []string{"zero", "space"}),
 	}

@@ -20,6 +20,13 @@ func (s *section) checkTag(t Tag, d Device) {
 		s.fail("scale", "scale 0 makes every value the same; want any other number")
 	}
 	s.checkMeaning(t)
+	if d.Protocol == OPCUAProtocol {
+		s.checkNode()
+		return
+	}
+	if d.Protocol != "" && s.set("index") {
+		s.fail("index", "index is an element of an OPC UA array, and the device speaks Modbus; remove it, each element has its own address")
+	}
 	if !s.good("address", "type") || t.Addr.Area == 0 {
 		return
 	}
@@ -56,6 +63,15 @@ func (s *section) checkMeaning(t Tag) {
 	}
 	if isText || slices.Contains(floats, t.Type) {
 		none("enum", string(t.Type))
+	}
+}
+
+// checkNode books keys that mean nothing for a value of an OPC UA server.
+func (s *section) checkNode() {
+	for _, key := range []string{"order", "length", "string", "raw_address"} {
+		if s.set(key) && s.good(key) {
+			s.fail(key, "%s is for Modbus registers, and the device is an OPC UA server; remove it", key)
+		}
 	}
 }
 

@@ -31,6 +31,8 @@ type value struct {
 	items []*value // of a list
 	table *table   // of a table
 	heads bool     // a list made by [[headers]]
+	cell  bool     // of a CSV file or a placeholder: a text until another type is asked for
+	comma bool     // its numbers may have a decimal comma
 }
 
 // entry is one key of a table with its value.
@@ -47,8 +49,11 @@ type table struct {
 	pos     int
 	entries []*entry
 	index   map[string]*entry
-	header  bool // opened by its own [header]
-	inline  bool // complete, cannot be extended
+	header  bool     // opened by its own [header]
+	inline  bool     // complete, cannot be extended
+	row     bool     // made of a row of a CSV file
+	rows    []*value // of the texts_file that it names
+	fill    *vars    // of the template that it was made of
 }
 
 func newTable(title string, pos int) *table {

@@ -9,14 +9,9 @@ import (
 // this version does not do yet, by table. They are refused by name: a key that
 // is accepted and ignored is worse than none.
 var unsupported = map[string][]string{
-	"":             {"include", "template", "device_list"},
 	"agent":        {"shifts"},
 	"status":       {"users_file", "tls_cert_file", "tls_key_file", "insecure_lan"},
 	"alarms":       {"commissioning_until"},
-	"line":         {"mode"},
-	"device":       {"heartbeat", "tags_file", "alarm_word", "alarm_code", "events", "opcua"},
-	"device.tag":   {"index"},
-	"device.alarm": {"active_in", "settle"},
 	"llm":          {"redact", "review_local"},
 	"llm.provider": {"client_cert_file", "client_key_file", "proxy"},
 	"sync":         {"user", "password_file", "password_env", "client_cert_file", "client_key_file", "proxy", "max_bytes_per_s"},
@@ -36,6 +31,9 @@ type absence struct {
 func (r *reader) refuseUnknown() {
 	owners := r.owners()
 	for _, s := range r.sections {
+		if s.contents {
+			continue
+		}
 		for _, e := range s.t.entries {
 			if !s.knows(e.key) {
 				s.unknown(e, owners)
@@ -44,6 +42,10 @@ func (r *reader) refuseUnknown() {
 	}
 	for _, a := range r.absent {
 		if !slices.ContainsFunc(a.t.entries, func(e *entry) bool { return !a.knows(e.key) && nearest(e.key, a.asked) == a.key }) {
+			if a.t.row {
+				a.add(a.t.pos, "the row has no %s; fill it in, such as %s", a.key, a.example)
+				continue
+			}
 			a.add(a.t.pos, "%s needs %q; add %s = %s", a.t.title, a.key, a.key, a.example)
 		}
 	}
@@ -93,7 +95,7 @@ func (e *entry) at() int {
 
 // secretRemedy names the keys that the section has for a secret.
 func (s *section) secretRemedy() string {
-	for _, key := range []string{"api_key", "token"} {
+	for _, key := range []string{"api_key", "token", "password"} {
 		if slices.Contains(s.asked, key+"_file") {
 			return key + `_file = "FILE" names a file that holds it, ` + key + `_env = "NAME" an environment variable`
 		}

@@ -1,0 +1,354 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// template is a machine of which there are several.
+type template struct {
+	name string
+	*table
+	used bool
+}
+
+// vars fill the placeholders of a template for one device.
+type vars struct {
+	texts map[string]string
+	used  map[string]bool // shared by the rows of a list
+	names []string
+}
+
+// expand makes devices of templates and lists, and reads the tables that
+// devices name, so that the tree holds the whole configuration.
+func expand(l *loader, root *table) {
+	for _, t := range tablesOf(root, "template") {
+		name := t.textOf("name")
+		l.templates = append(l.templates, &template{name: name, table: t})
+	}
+	for _, dev := range tablesOf(root, "device") {
+		if e := dev.get("template"); e != nil && e.value.kind == kindString {
+			l.ownTemplate(dev, e.value)
+		}
+	}
+	for _, dl := range tablesOf(root, "device_list") {
+		l.deviceList(root, dl)
+	}
+	for _, dev := range tablesOf(root, "device") {
+		l.deviceTables(dev)
+	}
+}
+
+// tablesOf returns the tables of a list, and nothing of what is there instead.
+func tablesOf(t *table, key string) []*table {
+	e := t.get(key)
+	if e == nil {
+		return nil
+	}
+	if e.value.kind == kindTable {
+		return []*table{e.value.table}
+	}
+	var out []*table
+	for _, item := range e.value.items {
+		if item.kind == kindTable {
+			out = append(out, item.table)
+		}
+	}
+	return out
+}
+
+// textOf returns the text of a key, "" without one.
+func (t *table) textOf(key string) string {
+	if e := t.get(key); e != nil && e.value.kind == kindString {
+		return e.value.text
+	}
+	return ""
+}
+
+// template returns the template of a name and marks it used.
+func (l *loader) template(v *value) *template {
+	names := make([]string, len(l.templates))
+	for i, t := range l.templates {
+		if names[i] = t.name; t.name != "" && t.name == v.text {
+			t.used = true
+			return t
+		}
+	}
+	if !l.broken {
+		l.add(v.pos, "template %s is not there; add a [[template]] of that name%s", quote(v.text), didYouMean(v.text, names))
+	}
+	return nil
+}
+
+// ownTemplate makes a [[device]] that names a template.
+func (l *loader) ownTemplate(dev *table, name *value) {
+	t := l.template(name)
+	if t == nil {
+		return
+	}
+	v := &vars{texts: map[string]string{}, used: map[string]bool{}}
+	for _, key := range []string{"name", "line", "url", "unit"} {
+		if e := dev.get(key); e != nil && e.value.kind <= kindBool {
+			v.set(key, e.value.text)
+		}
+	}
+	own := dev.get("vars")
+	if own != nil && own.value.kind == kindTable {
+		for _, e := range own.value.table.entries {
+			if e.value.kind > kindBool {
+				l.add(e.value.pos, "%s of vars is %s; want a text, a number, true or false", quote(e.key), kindWords[e.value.kind])
+			}
+			v.set(e.key, e.value.text)
+		}
+	}
+	l.instantiate(dev, t, v, "the device in line "+fmt.Sprint(l.line(dev.pos)))
+	if own == nil || own.value.kind != kindTable {
+		return
+	}
+	for _, e := range own.value.table.entries {
+		if !v.used[e.key] && !slices.Contains(deviceColumns, e.key) {
+			l.add(e.pos, "%s of vars is used nowhere in template %s; remove it, or write {%s} there", quote(e.key), quote(t.name), e.key)
+		}
+	}
+}
+
+func (v *vars) set(name, text string) {
+	if _, twice := v.texts[name]; !twice {
+		v.names = append(v.names, name)
+	}
+	v.texts[name] = text
+}
+
+// deviceColumns are the columns of a device_list that are keys of the device;
+// any other is a placeholder's alone.
+var deviceColumns = []string{
+	"name", "line", "url", "unit", "scan", "timeout", "pause", "connect_delay", "close_after_scan", "order", "max_registers", "max_bits",
+	"max_gap", "never_read", "stale_after", "resume", "enabled", "sim", "tags_file", "ca_file", "client_cert_file", "client_key_file", "server_name",
+}
+
+var columnName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// deviceList makes a device of each row.
+func (l *loader) deviceList(root, dl *table) {
+	name, path := dl.get("template"), dl.get("file")
+	if name == nil || path == nil || name.value.kind != kindString || path.value.kind != kindString {
+		return // booked when the keys are read
+	}
+	t, f := l.template(name.value), l.csvAt(path.value)
+	if t == nil || f == nil {
+		return
+	}
+	at := l.columns(f, columnName.MatchString, deviceColumns)
+	if !l.needs(f, at, "name") {
+		return
+	}
+	used := map[string]bool{"comment": true}
+	for _, row := range f.rows {
+		dev := newTable("this row", row[0].pos)
+		dev.row = true
+		v := &vars{texts: map[string]string{}, used: used}
+		for _, h := range f.header {
+			column := strings.ToLower(h.text)
+			value := f.value(row, at, column)
+			if slices.Contains(deviceColumns, column) {
+				dev.put(column, value)
+			}
+			if value != nil {
+				v.set(column, value.text)
+			} else if _, known := at[column]; known {
+				v.set(column, "")
+			}
+		}
+		dev.set(&entry{key: "template", pos: name.value.pos, value: name.value, src: name.src})
+		l.instantiate(dev, t, v, fmt.Sprintf("%s:%d", f.file, l.line(row[0].pos)))
+		addTables(root, "device", []*value{{kind: kindTable, pos: dev.pos, table: dev}})
+	}
+	for _, h := range f.header {
+		column := strings.ToLower(h.text)
+		if _, known := at[column]; known && len(f.rows) > 0 && !used[column] && !slices.Contains(deviceColumns, column) {
+			l.add(h.pos, "column %s is used nowhere in template %s; remove it, or write {%s} there", quote(h.text), quote(t.name), column)
+		}
+	}
+}
+
+// addTables appends tables to a list, which is made if there is none.
+func addTables(t *table, key string, items []*value) {
+	e := t.get(key)
+	switch {
+	case len(items) == 0:
+	case e == nil:
+		t.set(&entry{key: key, pos: items[0].pos, value: &value{kind: kindArray, pos: items[0].pos, heads: true, items: items}})
+	case e.value.kind == kindArray:
+		e.value.items = append(e.value.items, items...)
+	}
+}
+
+// instantiate adds what the template says to a device. What the device says
+// itself goes first; lists of tables are joined.
+func (l *loader) instantiate(dev *table, t *template, v *vars, origin string) {
+	from := l.region(t.pos)
+	if l.end > math.MaxInt32/2 {
+		l.add(dev.pos, "the templates make more devices than can be kept apart; shorten the list")
+		return
+	}
+	again := l.open(from.source, origin)
+	c := &cloner{loader: l, vars: v, shift: again.base - from.base}
+	dev.fill = v
+	for _, e := range t.entries {
+		if e.key != "name" {
+			join2(dev, c.entry(e))
+		}
+	}
+}
+
+// join2 adds an entry of a template to a table.
+func join2(t *table, e *entry) {
+	own := t.get(e.key)
+	switch {
+	case own == nil:
+		t.set(e)
+	case own.value.kind == kindTable && e.value.kind == kindTable:
+		for _, sub := range e.value.table.entries {
+			join2(own.value.table, sub)
+		}
+	case isTables(own.value) && isTables(e.value):
+		own.value.items = append(slices.Clone(e.value.items), own.value.items...)
+	}
+}
+
+// cloner copies the tree of a template with its placeholders filled in.
+type cloner struct {
+	*loader
+	*vars
+	shift int
+}
+
+func (c *cloner) entry(e *entry) *entry {
+	out := &entry{key: e.key, pos: e.pos + c.shift, value: c.value(e.value), src: e.src}
+	if strings.Contains(e.src, "{") && e.value.kind != kindTable {
+		if src, err := c.filled(e.src); err == nil {
+			out.src = src
+		}
+	}
+	return out
+}
+
+func (c *cloner) value(v *value) *value {
+	out := *v
+	out.pos += c.shift
+	if v.kind == kindString && strings.ContainsAny(v.text, "{}") {
+		text, err := c.filled(v.text)
+		if err != nil {
+			c.add(out.pos, "%s", err)
+		}
+		out.text, out.cell = text, wholePlaceholder.MatchString(v.text)
+	}
+	if v.items != nil {
+		out.items = make([]*value, len(v.items))
+		for i, item := range v.items {
+			out.items[i] = c.value(item)
+		}
+	}
+	if v.table != nil {
+		t := *v.table
+		t.pos += c.shift
+		t.entries, t.index = nil, map[string]*entry{}
+		for _, e := range v.table.entries {
+			t.set(c.entry(e))
+		}
+		out.table = &t
+	}
+	return &out
+}
+
+var (
+	braces           = regexp.MustCompile(`\{\{|\}\}|\{[^{}]*\}|[{}]`)
+	wholePlaceholder = regexp.MustCompile(`^\{[^{}]*\}$`)
+	operand          = regexp.MustCompile(`^\s*([+-]?)\s*([A-Za-z0-9_]+)`)
+)
+
+// filled returns a text with its placeholders filled in; {{ and }} are braces.
+func (v *vars) filled(text string) (string, error) {
+	var fault error
+	out := braces.ReplaceAllStringFunc(text, func(m string) string {
+		switch m {
+		case "{{":
+			return "{"
+		case "}}":
+			return "}"
+		case "{", "}":
+			fault = fmt.Errorf("a lone %s stands in %s; write it twice when it is no placeholder", m, quote(text))
+			return m
+		}
+		s, err := v.placeholder(m)
+		if err != nil {
+			fault = err
+		}
+		return s
+	})
+	return out, fault
+}
+
+// placeholder returns what {base}, {base+12} or {base+step-1} stands for.
+func (v *vars) placeholder(m string) (string, error) {
+	body := strings.TrimSpace(m[1 : len(m)-1])
+	if columnName.MatchString(body) {
+		return v.lookup(m, body)
+	}
+	var sum int64
+	for rest, first := body, true; rest != ""; first = false {
+		op := operand.FindStringSubmatch(rest)
+		if op == nil || !first && op[1] == "" {
+			return "", fmt.Errorf("%s is no placeholder; want {column}, or a sum such as {base+12}", quote(m))
+		}
+		n, err := v.number(m, op[2])
+		if err != nil {
+			return "", err
+		}
+		if op[1] == "-" {
+			n = -n
+		}
+		if sum += n; sum > math.MaxInt32 || sum < math.MinInt32 {
+			return "", fmt.Errorf("%s is larger than any address", quote(m))
+		}
+		rest = strings.TrimSpace(rest[len(op[0]):])
+	}
+	if body == "" {
+		return "", fmt.Errorf("%s names no column; write {{}} for braces", quote(m))
+	}
+	return fmt.Sprint(sum), nil
+}
+
+func (v *vars) lookup(m, name string) (string, error) {
+	text, known := v.texts[name]
+	if !known {
+		return "", fmt.Errorf("nothing is called %s; known are %s%s", quote(m), strings.Join(v.names, " "), didYouMean(name, v.names))
+	}
+	v.used[name] = true
+	if text == "" {
+		return "", fmt.Errorf("%s is empty; fill the column in", quote(m))
+	}
+	return text, nil
+}
+
+// number returns a term of a sum.
+func (v *vars) number(m, term string) (int64, error) {
+	if term[0] >= '0' && term[0] <= '9' {
+		if n, err := parseWhole(term); err == nil && n <= math.MaxInt32 {
+			return n, nil
+		}
+		return 0, fmt.Errorf("%s in %s is no whole number", quote(term), quote(m))
+	}
+	text, err := v.lookup(m, term)
+	if err != nil {
+		return 0, err
+	}
+	n, err := parseWhole(text)
+	if err != nil || n > math.MaxInt32 || n < math.MinInt32 {
+		return 0, fmt.Errorf("%s in %s is %s and no whole number", quote(term), quote(m), quote(text))
+	}
+	return n, nil
+}
