@@ -64,6 +64,10 @@ func commandFor(r *http.Request) string {
 		return "edgeagent reload"
 	case "resume":
 		return "edgeagent devices resume " + name
+	case "maintenance":
+		return "edgeagent devices maintenance " + name + ` --for 4h --reason "…"`
+	case "ask":
+		return "edgeagent doctor " + name
 	case "ack", "unshelve":
 		return "edgeagent alarms " + verb + " " + id
 	case "shelve":
@@ -130,7 +134,7 @@ func checkOutside(o OutsideAlarm) error {
 		return invalid("field %q is longer than %d characters", "text", maxText)
 	case o.Priority < 0 || o.Priority > 4:
 		return invalid("field %q: want 1 (highest) to 4", "priority")
-	case o.Code == edgeagent.CodeDeviceStopped:
+	case o.Code == edgeagent.CodeDeviceStopped || o.Code == edgeagent.CodeDeviceFrozen:
 		return invalid("field %q: %s is the agent's own", "code", o.Code)
 	default:
 		return nil
@@ -259,6 +263,44 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request, by string) (int,
 	}
 	d, _ := s.device(name)
 	return http.StatusOK, d, nil
+}
+
+func (s *Server) maintain(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+	var body struct {
+		ForS   float64 `json:"for_s"`
+		Reason string  `json:"reason"`
+	}
+	if err := decode(w, r, &body); err != nil {
+		return 0, nil, err
+	}
+	const longest = 30 * 24 * time.Hour
+	switch {
+	case !(body.ForS > 0 && body.ForS <= longest.Seconds()):
+		return 0, nil, invalid("field %q wants seconds, more than 0 and at most 30 days", "for_s")
+	case strings.TrimSpace(body.Reason) == "":
+		return 0, nil, invalid("field %q is missing: the next shift wants to know", "reason")
+	}
+	if err := checkLength(body.Reason); err != nil {
+		return 0, nil, err
+	}
+	name := r.PathValue("name")
+	if err := s.opt.Actions.MaintainDevice(r.Context(), name, by, body.Reason, time.Duration(body.ForS*float64(time.Second))); err != nil {
+		return 0, nil, fmt.Errorf("device %s: %w", name, err)
+	}
+	d, _ := s.device(name)
+	return http.StatusOK, d, nil
+}
+
+func (s *Server) ask(w http.ResponseWriter, r *http.Request, _ string) (int, any, error) {
+	var q Question
+	if err := decode(w, r, &q); err != nil {
+		return 0, nil, err
+	}
+	a, err := s.opt.Actions.AskDevice(r.Context(), r.PathValue("name"), q)
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask device %s: %w", r.PathValue("name"), err)
+	}
+	return http.StatusOK, a, nil
 }
 
 func (s *Server) retryJob(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {

@@ -148,7 +148,6 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"unknown path", "GET", "/api/v1/nope", 404, "not_found"},
 		{"no such version", "GET", "/api/v2/status", 404, "not_found"},
-		{"maintenance is not part of this version", "POST", "/api/v1/devices/filler/maintenance", 404, "not_found"},
 		{"unknown alarm", "GET", "/api/v1/alarms/" + string(idNobody), 404, "not_found"},
 		{"no id at all", "GET", "/api/v1/alarms/..%2f..%2fetc", 404, "not_found"},
 		{"unknown job", "GET", "/api/v1/jobs/" + string(idNobody), 404, "not_found"},
@@ -190,6 +189,7 @@ func TestRefusedActionNamesTheCommand(t *testing.T) {
 		alarm + "/clear":                curl + alarm + "/clear",
 		"/api/v1/alarms":                curl + "/api/v1/alarms",
 		"/api/v1/devices/capper/resume": "edgeagent devices resume capper",
+		"/api/v1/devices/capper/ask":    "edgeagent doctor capper",
 		job + "/retry":                  "edgeagent jobs retry " + string(idFailed),
 		job + "/discard":                "edgeagent jobs discard " + string(idFailed) + ` --reason "…"`,
 		job + "/feedback":               curl + job + "/feedback",

@@ -186,6 +186,29 @@ func (p *plant) ResumeDevice(_ context.Context, name, by, reason string) error {
 	return nil
 }
 
+func (p *plant) MaintainDevice(_ context.Context, name, by, reason string, d time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.readings[name]; !ok {
+		return edgeagent.ErrNotFound
+	}
+	p.note("maintain %s for %v by %s: %s", name, d, by, reason)
+	return nil
+}
+
+func (p *plant) AskDevice(_ context.Context, name string, q Question) (Reply, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.readings[name]; !ok {
+		return Reply{}, edgeagent.ErrNotFound
+	}
+	if q.Offset >= 1000 {
+		return Reply{Exception: 2}, nil
+	}
+	p.note("ask %s unit %d %s:%d x %d", name, q.Unit, q.Area, q.Offset, q.Quantity)
+	return Reply{Data: "002a"}, nil
+}
+
 func (p *plant) onJob(id edgeagent.ID, what string, from edgeagent.JobState) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

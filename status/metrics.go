@@ -174,6 +174,9 @@ func (g *gauges) devices(all []edgeagent.DeviceStatus) {
 		g.put("counter", "scan_overruns_total", float64(d.Overruns), "device", d.Name)
 	}
 	for _, d := range all {
+		g.put("counter", "data_gaps_total", float64(d.Gaps), "device", d.Name)
+	}
+	for _, d := range all {
 		g.put("gauge", "tags", float64(d.Tags.Good), "device", d.Name, "quality", "good")
 		g.put("gauge", "tags", float64(d.Tags.Uncertain), "device", d.Name, "quality", "uncertain")
 		g.put("gauge", "tags", float64(d.Tags.Bad), "device", d.Name, "quality", "bad")

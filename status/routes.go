@@ -36,15 +36,17 @@ func (s *Server) routes() http.Handler {
 		"/api/v1/jobs/{id}":   {"GET": s.apiJob},
 		"/api/v1/events":      {"GET": s.events},
 
-		"/api/v1/alarms/{id}/ack":       {"POST": s.act(s.acknowledge)},
-		"/api/v1/alarms/{id}/shelve":    {"POST": s.act(s.shelve)},
-		"/api/v1/alarms/{id}/unshelve":  {"POST": s.act(s.unshelve)},
-		"/api/v1/alarms/{id}/clear":     {"POST": s.act(s.clear)},
-		"/api/v1/devices/{name}/resume": {"POST": s.act(s.resume)},
-		"/api/v1/jobs/{id}/retry":       {"POST": s.act(s.retryJob)},
-		"/api/v1/jobs/{id}/discard":     {"POST": s.act(s.discardJob)},
-		"/api/v1/jobs/{id}/feedback":    {"POST": s.act(s.feedback)},
-		"/api/v1/reload":                {"POST": s.act(s.reload)},
+		"/api/v1/alarms/{id}/ack":            {"POST": s.act(s.acknowledge)},
+		"/api/v1/alarms/{id}/shelve":         {"POST": s.act(s.shelve)},
+		"/api/v1/alarms/{id}/unshelve":       {"POST": s.act(s.unshelve)},
+		"/api/v1/alarms/{id}/clear":          {"POST": s.act(s.clear)},
+		"/api/v1/devices/{name}/resume":      {"POST": s.act(s.resume)},
+		"/api/v1/devices/{name}/maintenance": {"POST": s.act(s.maintain)},
+		"/api/v1/devices/{name}/ask":         {"POST": s.act(s.ask)},
+		"/api/v1/jobs/{id}/retry":            {"POST": s.act(s.retryJob)},
+		"/api/v1/jobs/{id}/discard":          {"POST": s.act(s.discardJob)},
+		"/api/v1/jobs/{id}/feedback":         {"POST": s.act(s.feedback)},
+		"/api/v1/reload":                     {"POST": s.act(s.reload)},
 	} {
 		mux.Handle(path, m)
 	}

@@ -81,6 +81,22 @@ type OutsideAlarm struct {
 	By       string                     `json:"-"` // who reported it
 }
 
+// Question is one Modbus read for whoever commissions a device: the agent asks
+// it, because a second connection can push a panel off a PLC.
+type Question struct {
+	Unit     int    `json:"unit"` // 0 to 255, also one that no device has
+	Area     string `json:"area"` // coil, discrete, holding or input
+	Offset   int    `json:"offset"`
+	Quantity int    `json:"quantity"`
+}
+
+// Reply is the answer: the payload in hex as the device sent it, or the
+// exception with which it refused.
+type Reply struct {
+	Data      string `json:"data,omitempty"`
+	Exception int    `json:"exception,omitempty"`
+}
+
 // Actions is what people may do. Every method answers after the commit. Errors
 // are told apart by [edgeagent.ErrNotFound], [edgeagent.ErrConflict],
 // [edgeagent.ErrFull] and [ErrInvalid]; by is the name of who asks.
@@ -97,6 +113,10 @@ type Actions interface {
 	// ResumeDevice restarts the retry window of a stopped device. It never
 	// writes to the PLC.
 	ResumeDevice(ctx context.Context, name, by, reason string) error
+	// MaintainDevice leaves a device alone for d, at most 30 days.
+	MaintainDevice(ctx context.Context, name, by, reason string, d time.Duration) error
+	// AskDevice sends one read over the device's own connection, between scans.
+	AskDevice(ctx context.Context, name string, q Question) (Reply, error)
 	RetryJob(ctx context.Context, id edgeagent.ID, by string) error
 	DiscardJob(ctx context.Context, id edgeagent.ID, by, reason string) error
 	Feedback(ctx context.Context, id edgeagent.ID, f edgeagent.Feedback) (edgeagent.Job, error)

@@ -194,6 +194,7 @@ func heldWords(d edgeagent.Diagnosis) string {
 type deviceView struct {
 	edgeagent.DeviceStatus
 	StateSince, LastOK, NextTry stamp
+	End                         stamp // of a maintenance
 	WeAre, LinkWord             string
 	Abnormal, Down              bool
 	Bars                        *bars
@@ -210,7 +211,7 @@ type logView struct {
 func (l lens) device(d edgeagent.DeviceStatus) deviceView {
 	v := deviceView{DeviceStatus: d, StateSince: l.stampPtr(d.Since), LastOK: l.stampPtr(d.LastOKAt), NextTry: l.due(d.NextTryAt),
 		LinkWord: linkWord(d), Bars: scanBars(d.Recent)}
-	v.WeAre = l.weAre(d)
+	v.WeAre, v.End = l.weAre(d), l.due(d.Until)
 	v.Abnormal = d.State == edgeagent.DeviceStopped || d.State == edgeagent.DeviceRetrying
 	v.Down = linkCounts(d) && d.Link != edgeagent.LinkUp
 	if d.ScanMS > 0 {
@@ -230,6 +231,8 @@ func (l lens) weAre(d edgeagent.DeviceStatus) string {
 		return "NOT BEING READ" + sinceAt(d.Since, l.now) + ", machine state unknown"
 	case edgeagent.DeviceRetrying:
 		return fmt.Sprintf("retrying, %s so far", count(d.Attempt, "failure"))
+	case edgeagent.DeviceMaintenance:
+		return "leaving it alone for maintenance: NOT BEING READ" + sinceAt(d.Since, l.now)
 	default:
 		return string(d.State)
 	}
@@ -241,7 +244,7 @@ func linkCounts(d edgeagent.DeviceStatus) bool {
 
 func linkWord(d edgeagent.DeviceStatus) string {
 	switch {
-	case d.State == edgeagent.DeviceDisabled:
+	case d.State == edgeagent.DeviceDisabled || d.State == edgeagent.DeviceMaintenance:
 		return "not asked"
 	case d.Link == edgeagent.LinkSilent:
 		return "silent: connected, but nothing that arrives is an answer"

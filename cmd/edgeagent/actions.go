@@ -61,7 +61,7 @@ func (x actions) outsideAlarm(o status.OutsideAlarm) (edgeagent.Alarm, error) {
 	if a.Priority == 0 {
 		a.Priority = 3
 	}
-	if o.Code == edgeagent.CodeDeviceStopped {
+	if o.Code == edgeagent.CodeDeviceStopped || o.Code == edgeagent.CodeDeviceFrozen {
 		return a, fmt.Errorf("%w: code %q is the agent's own", status.ErrInvalid, o.Code)
 	}
 	if o.Device != "" {
@@ -131,22 +131,6 @@ func (x actions) Unshelve(ctx context.Context, id edgeagent.ID, by string) (edge
 // Clear ends an alarm from outside.
 func (x actions) Clear(ctx context.Context, id edgeagent.ID, by string) (edgeagent.Alarm, error) {
 	return x.change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) { return e.ClearOutside(id, by, now) })
-}
-
-// ResumeDevice has a stopped device read again.
-func (x actions) ResumeDevice(_ context.Context, name, by, reason string) error {
-	conns := x.conns.Load()
-	if conns == nil {
-		return errChecking
-	}
-	for _, c := range *conns {
-		for _, d := range c.Status() {
-			if d.Name == name {
-				return c.Resume(name, by, reason)
-			}
-		}
-	}
-	return fmt.Errorf("device %q: %w", name, edgeagent.ErrNotFound)
 }
 
 // RetryJob puts a failed job back into the queue.

@@ -70,8 +70,8 @@ func connectionKey(d config.Device) string {
 }
 
 // connections groups the devices by endpoint: units behind one gateway share
-// its connection.
-func connections(cfg *config.Config, o plc.Options) []*plc.Connection {
+// its connection. Every OPC UA device has a session of its own.
+func connections(cfg *config.Config, o plc.Options) []connection {
 	byHost := map[string][]plc.DeviceSpec{}
 	first := map[string]config.Device{}
 	var order []string
@@ -82,7 +82,7 @@ func connections(cfg *config.Config, o plc.Options) []*plc.Connection {
 		}
 		byHost[d.Host] = append(byHost[d.Host], deviceSpec(d))
 	}
-	all := make([]*plc.Connection, 0, len(order))
+	all := make([]connection, 0, len(order))
 	for _, host := range order {
 		d := first[host]
 		link := modbus.New(modbus.Options{Addr: host, Timeout: d.Timeout, Pause: d.Pause, Log: o.Log})

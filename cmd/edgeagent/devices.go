@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,39 @@ func newDevices(o *options) *cobra.Command {
 		Use: "list", Short: "devices: what we do with them and whether they answer", Args: exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return devicesList(c, o) },
 	}, o)
-	return group("devices", "list and resume devices", list, newResume(o))
+	return group("devices", "list devices, resume them, leave them alone for maintenance", list, newResume(o), newMaintenance(o))
+}
+
+func newMaintenance(o *options) *cobra.Command {
+	var length time.Duration
+	var reason string
+	c := &cobra.Command{
+		Use: "maintenance NAME --for 4h --reason TEXT", Short: "leave a device alone for a while; its alarms are muted",
+		Args: exactly(1, "the name of a device"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if length <= 0 || reason == "" {
+				return usagef("%s needs --for with a time above 0 and --reason", c.CommandPath())
+			}
+			return deviceMaintenance(c, o, args[0], length, reason)
+		},
+	}
+	c.Flags().DurationVar(&length, "for", 0, "how long, such as 4h; at most 720h")
+	c.Flags().StringVar(&reason, "reason", "", "why, for the log and the page")
+	return c
+}
+
+func deviceMaintenance(c *cobra.Command, o *options, name string, length time.Duration, reason string) error {
+	cl, err := newClient(o)
+	if err != nil {
+		return err
+	}
+	var d edgeagent.DeviceStatus
+	body := map[string]any{"for_s": length.Seconds(), "reason": reason}
+	if err := cl.post(c.Context(), "/api/v1/devices/"+url.PathEscape(name)+"/maintenance", body, &d); err != nil {
+		return err
+	}
+	c.Printf("%s is left alone until %s; to end it sooner: edgeagent devices resume %s\n", name, clock(d.Until), name)
+	return nil
 }
 
 // resumeChoice is which devices to resume.

@@ -128,7 +128,7 @@ func (p *prober) devices(ctx context.Context) {
 }
 
 // connection reads every enabled device behind one endpoint, then hangs up.
-func (p *prober) connection(ctx context.Context, conn *plc.Connection) {
+func (p *prober) connection(ctx context.Context, conn connection) {
 	defer hangUp(ctx, conn)
 	for _, d := range conn.Status() {
 		if d.State != edgeagent.DeviceDisabled {
@@ -139,13 +139,13 @@ func (p *prober) connection(ctx context.Context, conn *plc.Connection) {
 }
 
 // hangUp closes the link: a run that is over before it begins does only that.
-func hangUp(ctx context.Context, conn *plc.Connection) {
+func hangUp(ctx context.Context, conn connection) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	_ = conn.Run(ended) // returns nil
 }
 
-func readOnce(ctx context.Context, conn *plc.Connection, name string) probeResult {
+func readOnce(ctx context.Context, conn connection, name string) probeResult {
 	began := time.Now()
 	scan, err := conn.Probe(ctx, name)
 	r := result("device", name, began, err)

@@ -23,7 +23,6 @@ import (
 	"edgeagent/config"
 	"edgeagent/llm"
 	"edgeagent/llm/runbook"
-	"edgeagent/plc"
 	"edgeagent/queue"
 	"edgeagent/status"
 	upsync "edgeagent/sync"
@@ -84,7 +83,7 @@ type agent struct {
 	db      atomic.Pointer[queue.DB]
 	book    atomic.Pointer[runbook.Book]
 	router  atomic.Pointer[llm.Router]
-	conns   atomic.Pointer[[]*plc.Connection]
+	conns   atomic.Pointer[[]connection]
 	ups     atomic.Pointer[[]*upsync.Uploader]
 
 	metrics *status.Metrics
