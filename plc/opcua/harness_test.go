@@ -1,0 +1,255 @@
+package opcua
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gopcua/opcua/server"
+	"github.com/gopcua/opcua/ua"
+	"go.uber.org/goleak"
+
+	"edgeagent/plc"
+)
+
+func TestMain(m *testing.M) {
+	log.SetOutput(io.Discard) // the library's server talks to the standard logger
+	code := m.Run()
+	plant.stop()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// plantServer is one OPC UA server for all tests: the library's own takes half
+// a second to read its address space.
+type plantServer struct {
+	once     sync.Once
+	endpoint string
+	dir      string // certificates
+	cert     string // of the server
+	der      []byte
+	key      *rsa.PrivateKey
+	own, pem string // of the agent
+	stop     func()
+	err      error
+}
+
+var plant = plantServer{stop: func() {}}
+
+const plantURI = "urn:test:plant"
+
+// offered is what the library's server can do.
+var offered = []struct {
+	policy string
+	mode   ua.MessageSecurityMode
+}{
+	{"None", ua.MessageSecurityModeNone},
+	{"Basic256Sha256", ua.MessageSecurityModeSign}, {"Basic256Sha256", ua.MessageSecurityModeSignAndEncrypt},
+	{"Aes128_Sha256_RsaOaep", ua.MessageSecurityModeSign}, {"Aes128_Sha256_RsaOaep", ua.MessageSecurityModeSignAndEncrypt},
+	{"Aes256_Sha256_RsaPss", ua.MessageSecurityModeSign}, {"Aes256_Sha256_RsaPss", ua.MessageSecurityModeSignAndEncrypt},
+}
+
+func startPlant(t *testing.T) *plantServer {
+	t.Helper()
+	plant.once.Do(func() { plant.err = plant.start() })
+	if plant.err != nil {
+		t.Fatal(plant.err)
+	}
+	return &plant
+}
+
+func (p *plantServer) start() error {
+	var err error
+	if p.dir, err = os.MkdirTemp("", "opcua"); err != nil {
+		return err
+	}
+	p.stop = func() { os.RemoveAll(p.dir) }
+	p.cert, p.own, p.pem = filepath.Join(p.dir, "server.der"), filepath.Join(p.dir, "own.der"), filepath.Join(p.dir, "own.pem")
+	serverKey := filepath.Join(p.dir, "server.pem")
+	if err := EnsureCertificate(p.cert, serverKey, "urn:test:server", []string{"localhost", "127.0.0.1"}, time.Now()); err != nil {
+		return err
+	}
+	if err := EnsureCertificate(p.own, p.pem, "urn:edgeagent:test:1", []string{"localhost"}, time.Now()); err != nil {
+		return err
+	}
+	id, err := readIdentity(p.cert, serverKey)
+	if err != nil {
+		return err
+	}
+	p.der, p.key = id.leaf.Raw, id.privateKey
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	opts := []server.Option{
+		server.EndPoint("localhost", port), server.Certificate(p.der), server.PrivateKey(p.key),
+		server.EnableAuthMode(ua.UserTokenTypeAnonymous), server.EnableAuthMode(ua.UserTokenTypeUserName), server.EnableAuthMode(ua.UserTokenTypeCertificate),
+	}
+	for _, o := range offered {
+		opts = append(opts, server.EnableSecurity(o.policy, o.mode))
+	}
+	s := server.New(opts...)
+	ns := server.NewNodeNameSpace(s, plantURI)
+	objects, _ := s.Namespace(0)
+	objects.Objects().AddRef(ns.Objects(), server.RefType(35), true)
+	for name, v := range map[string]any{"level": 42.5, "count": int32(7), "run": true, "words": []uint16{1, 2, 3}, "name": "filler"} {
+		n := ns.AddNewVariableStringNode(name, v)
+		ns.Objects().AddRef(n, server.RefType(35), true)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := s.Start(ctx); err != nil {
+		cancel()
+		return err
+	}
+	p.endpoint = fmt.Sprintf("opc.tcp://localhost:%d", port)
+	p.stop = func() {
+		s.Close()
+		cancel()
+		os.RemoveAll(p.dir)
+	}
+	return nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// options are those of a device at the plant's server, or at a proxy before it.
+func (p *plantServer) options(security, mode string) Options {
+	return Options{
+		Endpoint: p.endpoint, Security: security, Mode: mode,
+		ServerCertFile: p.cert, ClientCertFile: p.own, ClientKeyFile: p.pem,
+		Timeout: 5 * time.Second, ApplicationName: "edgeagent/test",
+	}
+}
+
+// opened connects, and closes at the end of the test.
+func opened(t *testing.T, o Options) *client {
+	t.Helper()
+	c, err := connect(t.Context(), &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.close()
+		<-c.done()
+	})
+	return c
+}
+
+// at returns the options with another server address.
+func (o Options) at(l net.Listener) Options {
+	o.Endpoint = "opc.tcp://" + l.Addr().String()
+	return o
+}
+
+// listen serves connections until the end of the test, which waits for them.
+func listen(t *testing.T, serve func(net.Conn)) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			wg.Go(func() {
+				defer c.Close()
+				serve(c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, c := range open {
+			c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return l
+}
+
+// newPair makes a certificate and key in a folder of their own and returns
+// their files. Keys cost time: two bits of size, or 2048.
+func newPair(t *testing.T, change func(*x509.Certificate), bits int) (cert, key string) {
+	t.Helper()
+	k, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := selfSigned(k, "urn:test:other", []string{"localhost"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		template, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(template)
+		if der, err = x509.CreateCertificate(rand.Reader, template, template, k.Public(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.der"), filepath.Join(dir, "key.pem")
+	write(t, cert, der)
+	write(t, key, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k)}))
+	return cert, key
+}
+
+func write(t *testing.T, file string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wants fails unless err wraps kind and says each of the words.
+func wants(t *testing.T, err, kind error, words ...string) {
+	t.Helper()
+	if err == nil || kind != nil && !isErr(err, kind) {
+		t.Fatalf("error %v, want one that wraps %q", err, kind)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("error %q does not say %q", err, w)
+		}
+	}
+	for _, other := range []error{plc.ErrRefused, plc.ErrSilent, plc.ErrUnreachable} {
+		if kind != nil && other != kind && kind == plc.ErrRefused && isErr(err, other) {
+			t.Errorf("error %q wraps %q as well", err, other)
+		}
+	}
+}
