@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"config":         {""},
 	"plc":            {"", "internal/retry"},
 	"plc/modbus":     {"", "plc", "internal/retry", "internal/dial"},
+	"plc/opcua":      {"", "plc", "internal/dial"},
 	"plc/plctest":    {"", "plc"},
 	"plc/sim":        {""},
 	"exports":        {""},
@@ -44,6 +45,7 @@ var arrows = map[string][]string{
 var owners = map[string][]string{
 	"go.etcd.io/bbolt":             {"queue"},
 	"github.com/goburrow/modbus":   {"plc/modbus"},
+	"github.com/gopcua/opcua":      {"plc/opcua", "plc/sim"},
 	"github.com/ollama/ollama":     {"llm/ollama"},
 	"github.com/sony/gobreaker":    {"llm"},
 	"github.com/expr-lang/expr":    {"alarm"},
