@@ -144,6 +144,9 @@ func (h *hunt) recover(ctx context.Context) (slow bool, err error) {
 		if failed == stuckReads {
 			return false, fmt.Errorf("no value in %d reads after its end: %w", stuckReads, err)
 		}
+		if errors.Is(err, plc.ErrUnreachable) { // nobody dials again and again without a pause
+			time.Sleep(h.o.Timeout / 4)
+		}
 	}
 	h.kind.Failed = max(h.kind.Failed, failed)
 	for range readsAfterwards {

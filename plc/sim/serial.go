@@ -76,6 +76,7 @@ func raw(t *unix.Termios) {
 type line struct {
 	*os.File
 	other *os.File // nil for a real line
+	ends  func()   // told before the line is hung up; nil: nobody
 	ended chan struct{}
 	once  sync.Once
 }
@@ -88,6 +89,9 @@ func newLine(f, other *os.File) *line {
 func (l *line) Close() error {
 	var err error
 	l.once.Do(func() {
+		if l.ends != nil {
+			l.ends()
+		}
 		err = l.File.Close()
 		if l.other != nil {
 			err = errors.Join(err, l.other.Close())
@@ -157,6 +161,7 @@ type adapter struct {
 	mu    sync.Mutex
 	line  *line
 	taken bool
+	err   error // why there is no line any more
 }
 
 // plug makes a new line and points the path at it. The caller holds the lock.
@@ -170,6 +175,7 @@ func (a *adapter) plug() error {
 		return errors.Join(fmt.Errorf("open the other end of a simulated line: %w", err), master.Close())
 	}
 	l := newLine(master, other)
+	l.ends = a.replug
 	if err := os.Symlink(tty, a.path); err != nil {
 		return errors.Join(fmt.Errorf("name a simulated line: %w", err), l.Close())
 	}
@@ -178,42 +184,45 @@ func (a *adapter) plug() error {
 }
 
 func (a *adapter) accept() (io.ReadWriteCloser, error) {
-	a.mu.Lock()
-	l, taken := a.line, a.taken
-	a.taken = true
-	a.mu.Unlock()
-	if !taken {
-		return l, nil
+	for {
+		a.mu.Lock()
+		l, taken, err := a.line, a.taken, a.err
+		a.taken = true
+		a.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if !taken {
+			return l, nil
+		}
+		<-l.ended
 	}
-	<-l.ended
-	if err := a.replug(); err != nil {
-		return nil, err
-	}
-	return a.accept()
 }
 
-// replug follows a hang-up, unless that was the end.
-func (a *adapter) replug() error {
+// replug puts the next line under the path before the last is hung up, so that
+// a driver that is quick finds it; unless that was the end.
+func (a *adapter) replug() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	select {
 	case <-a.gone:
-		return errLineGone
+		a.err = errLineGone
+		return
 	default:
 	}
-	if err := os.Remove(a.path); err != nil {
-		return fmt.Errorf("unplug a simulated line: %w", err)
+	if a.err = os.Remove(a.path); a.err == nil {
+		a.err = a.plug()
 	}
-	return a.plug()
 }
 
 func (a *adapter) address() string { return a.path }
 
 func (a *adapter) close() error {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	close(a.gone)
-	err := errors.Join(a.line.Close(), os.Remove(a.path))
+	last := a.line
+	a.mu.Unlock()
+	err := errors.Join(last.Close(), os.Remove(a.path))
 	if a.dir != "" {
 		err = errors.Join(err, os.Remove(a.dir))
 	}
