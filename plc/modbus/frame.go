@@ -25,10 +25,24 @@ func (e frameError) Error() string { return "bad frame: " + string(e) }
 
 func frameErrorf(format string, args ...any) error { return frameError(fmt.Sprintf(format, args...)) }
 
-// packager wraps PDUs into Modbus TCP frames and lets nothing but reads pass.
+// Framing is how requests and answers are told apart on a connection.
+type Framing uint8
+
+const (
+	// FramingTCP has a header with a transaction number (MBAP).
+	FramingTCP Framing = iota
+	// FramingRTU has a checksum and no number: see quarantine.go for what that takes.
+	FramingRTU
+)
+
+// packager wraps PDUs into frames and lets nothing but reads pass. What it
+// returns is overwritten by the next request.
 type packager struct {
+	framing     Framing
 	unit        byte
 	transaction uint16
+	request     [headerSize + 5]byte
+	answer      pdu.ProtocolDataUnit
 }
 
 // Encode refuses, before a byte is made, whatever is not a read.
@@ -36,51 +50,71 @@ func (p *packager) Encode(u *pdu.ProtocolDataUnit) ([]byte, error) {
 	if u.FunctionCode < pdu.FuncCodeReadCoils || u.FunctionCode > pdu.FuncCodeReadInputRegisters {
 		return nil, fmt.Errorf("function code %d %w", u.FunctionCode, ErrReadOnly)
 	}
+	if len(u.Data) != 4 {
+		return nil, fmt.Errorf("function code %d with %d bytes, want 4: %w", u.FunctionCode, len(u.Data), ErrReadOnly)
+	}
+	frame := p.request[:0]
+	if p.framing == FramingRTU {
+		frame = append(append(frame, p.unit, u.FunctionCode), u.Data...)
+		return binary.LittleEndian.AppendUint16(frame, checksum(frame)), nil
+	}
 	p.transaction++
-	frame := make([]byte, headerSize, headerSize+1+len(u.Data))
-	binary.BigEndian.PutUint16(frame, p.transaction)
-	binary.BigEndian.PutUint16(frame[4:], uint16(2+len(u.Data)))
-	frame[6] = p.unit
-	frame = append(frame, u.FunctionCode)
+	frame = binary.BigEndian.AppendUint16(frame, p.transaction)
+	frame = append(frame, 0, 0, 0, byte(2+len(u.Data)), p.unit, u.FunctionCode)
 	return append(frame, u.Data...), nil
+}
+
+// body splits a whole frame into its unit and its PDU.
+func (p *packager) body(frame []byte) (unit byte, body []byte) {
+	if p.framing == FramingRTU {
+		return frame[0], frame[1 : len(frame)-checksumSize]
+	}
+	return frame[6], frame[headerSize:]
 }
 
 // Decode returns the PDU of a verified frame.
 func (p *packager) Decode(frame []byte) (*pdu.ProtocolDataUnit, error) {
-	return &pdu.ProtocolDataUnit{FunctionCode: frame[headerSize], Data: frame[headerSize+1:]}, nil
+	_, body := p.body(frame)
+	p.answer = pdu.ProtocolDataUnit{FunctionCode: body[0], Data: body[1:]}
+	return &p.answer, nil
 }
 
 // Verify holds an answer of the right transaction against what was asked.
 func (p *packager) Verify(request, answer []byte) error {
-	if answer[6] != request[6] {
-		return frameErrorf("answer of unit %d to a request to unit %d", answer[6], request[6])
+	unit, asked := p.body(request)
+	from, body := p.body(answer)
+	if from != unit {
+		return frameErrorf("answer of unit %d to a request to unit %d", from, unit)
 	}
-	asked, body := request[headerSize], answer[headerSize:]
 	switch body[0] {
-	case asked | exception:
+	case asked[0] | exception:
 		if len(body) != 2 {
 			return frameErrorf("exception of %d bytes, want 2", len(body))
 		}
 		return nil
-	case asked:
-		return verifyCount(request[headerSize:], body)
+	case asked[0]:
+		return verifyCount(asked, body)
 	default:
-		return frameErrorf("answer to function %d for function %d", body[0], asked)
+		return frameErrorf("answer to function %d for function %d", body[0], asked[0])
 	}
 }
 
 // verifyCount takes as many values as were asked for, and no others: one too
 // few and every later tag of the block would be another's.
 func verifyCount(asked, body []byte) error {
-	quantity := int(binary.BigEndian.Uint16(asked[3:]))
-	want := 2 * quantity
-	if asked[0] == pdu.FuncCodeReadCoils || asked[0] == pdu.FuncCodeReadDiscreteInputs {
-		want = (quantity + 7) / 8
-	}
+	want := dataSize(asked[0], int(binary.BigEndian.Uint16(asked[3:])))
 	if got := len(body) - 2; len(body) < 2 || got != want || int(body[1]) != want {
 		return frameErrorf("%d bytes of data, %d told, want %d", max(got, 0), told(body), want)
 	}
 	return nil
+}
+
+// dataSize returns how many bytes the values of a request take.
+func dataSize(function byte, quantity int) int {
+	if function == pdu.FuncCodeReadCoils || function == pdu.FuncCodeReadDiscreteInputs {
+		return (quantity + 7) / 8
+	}
+	return 2 * quantity
 }
 
 func told(body []byte) int {
@@ -90,7 +124,7 @@ func told(body []byte) int {
 	return int(body[1])
 }
 
-// header is the fixed start of a frame.
+// header is the fixed start of a Modbus TCP frame.
 type header struct {
 	transaction uint16
 	size        int // of unit and PDU

@@ -328,10 +328,8 @@ type lateCut struct {
 
 func (c *lateCut) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if len(b) < headerSize { // the rest of the frame
-		c.end()
-		<-c.cutting
-	}
+	c.end()
+	<-c.cutting
 	return n, err
 }
 
