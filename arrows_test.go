@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"plc/plctest":    {"", "plc"},
 	"plc/sim":        {""},
 	"exports":        {""},
+	"commission":     {"", "plc"},
 	"tags":           {""},
 	"alarm":          {""},
 	"queue":          {""},
