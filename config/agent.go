@@ -236,18 +236,25 @@ type names map[string]int
 
 // claim books a name that is taken already.
 func (n names) claim(s *section, key, name string) {
+	if first, taken := n.take(s, key, name); taken {
+		s.fail(key, "%s %s is taken in %s; names must differ", key, quote(name), first)
+	}
+}
+
+// take makes a name taken, or says where it was.
+func (n names) take(s *section, key, name string) (first string, taken bool) {
 	if name == "" {
-		return
+		return "", false
 	}
 	pos := s.t.pos
 	if e := s.t.get(key); e != nil {
 		pos = e.pos
 	}
-	if first, taken := n[name]; taken {
-		s.fail(key, "%s %s is taken in %s; names must differ", key, quote(name), s.where(first, pos))
-		return
+	if other, taken := n[name]; taken {
+		return s.where(other, pos), true
 	}
 	n[name] = pos
+	return "", false
 }
 
 // localized returns a text that people read: one for all, or the one of the

@@ -135,7 +135,9 @@ func (s *section) activeIn(line Line) []string {
 	words := s.words("active_in")
 	known := []string{modeUnknown}
 	for _, m := range line.Modes {
-		known = append(known, m.Name)
+		if m.Name != "" && !slices.Contains(known, m.Name) {
+			known = append(known, m.Name)
+		}
 	}
 	for _, w := range words {
 		switch {

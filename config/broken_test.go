@@ -32,6 +32,29 @@ func TestBroken(t *testing.T) {
 	}
 }
 
+// TestBrokenPlants reads configurations of several files.
+func TestBrokenPlants(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	dirs, err := filepath.Glob("testdata/plants/*")
+	if err != nil || len(dirs) < 8 {
+		t.Fatalf("%d plants, %v; want at least 8", len(dirs), err)
+	}
+	golden, err := filepath.Abs("testdata/plants")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Chdir(dir)
+			_, err := Load("config.toml", checks)
+			if _, ok := errors.AsType[*Invalid](err); !ok {
+				t.Fatalf("error is %v, want *Invalid", err)
+			}
+			compareGolden(t, filepath.Join(golden, filepath.Base(dir), "want"), err.Error()+"\n")
+		})
+	}
+}
+
 func compareGolden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {

@@ -33,6 +33,9 @@ type csvFile struct {
 // csvAt reads the table that a key names; nil when it cannot be used, which
 // is booked. Each file is read once, however many devices name it.
 func (l *loader) csvAt(v *value) *csvFile {
+	if v.text == "" || v.wrong {
+		return nil
+	}
 	path := under(l.region(v.pos).dir, v.text)
 	if f, known := l.tables[path]; known {
 		return f
@@ -173,6 +176,10 @@ func separator(data []byte) rune {
 // column that is known.
 func (l *loader) columns(f *csvFile, known func(name string) bool, names []string) map[string]int {
 	at := map[string]int{}
+	if !slices.ContainsFunc(f.header, func(h cell) bool { return known(strings.ToLower(h.text)) }) {
+		l.add(f.header[0].pos, "the first row names the columns, and none of its cells does; known are %s", strings.Join(names, " "))
+		return nil
+	}
 	for i, h := range f.header {
 		name := strings.ToLower(h.text)
 		first, twice := at[name]
@@ -206,6 +213,9 @@ func columnRemedy(name string, names []string) string {
 
 // needs books columns that must be there.
 func (l *loader) needs(f *csvFile, at map[string]int, names ...string) bool {
+	if at == nil {
+		return false
+	}
 	for _, name := range names {
 		if _, there := at[name]; !there {
 			l.add(f.header[0].pos, "the file has no column %q; the first row names the columns", name)

@@ -89,7 +89,7 @@ func (s *section) networkHost(key string, sc scheme, u *url.URL, d *Device) {
 	case u.Hostname() == "" || !validPort(port, 1) || strings.HasSuffix(u.Host, ":"):
 		s.fail(key, "url %s is not complete; want %s with a port from 1 to 65535, such as %s", hideUser(d.URL), sc.want, sc.example)
 	case u.RawQuery != "" || !sc.path && strings.Trim(u.Path, "/") != "":
-		s.fail(key, "url %s has more than %s; %s", hideUser(d.URL), sc.want, "the unit id and all else have their own keys")
+		s.fail(key, "url %s has more than %s; all else has its own key, as the unit id", hideUser(d.URL), sc.want)
 	default:
 		d.Host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 	}
@@ -250,7 +250,7 @@ func (c connections) claim(s *section, d Device) {
 		}
 		if other.Protocol == d.Protocol && other.Unit == d.Unit && other.Enabled && d.Enabled {
 			s.fail("unit", "unit %d at %s is device %s in %s already; give each its own unit, or put the tags into one device",
-				d.Unit, d.Host, quote(other.Name), s.where(other.pos, s.t.pos))
+				d.Unit, d.Host, quote(other.Name), s.where(other.pos, s.pos("unit")))
 		}
 	}
 	if others := c[d.Host]; len(others) > 0 && (others[0].Protocol != OPCUAProtocol || d.Protocol != OPCUAProtocol) {
@@ -263,7 +263,7 @@ func (s *section) sameConnection(d Device, first connected) {
 	same := func(key, own, others string) {
 		if own != others && s.good(key) {
 			s.fail(key, "%s %s differs from the %s of device %s in %s, which shares the connection to %s; make them equal",
-				key, own, others, quote(first.Name), s.where(first.pos, s.t.pos), d.Host)
+				key, own, others, quote(first.Name), s.where(first.pos, s.pos(key)), d.Host)
 		}
 	}
 	if d.Protocol != first.Protocol {

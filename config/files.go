@@ -93,6 +93,7 @@ type loader struct {
 	documents []*region // that are TOML
 	templates []*template
 	tables    map[string]*csvFile // by path
+	unused    []func() // checks whether each column of a list is used, for when all is expanded
 	total     int
 }
 
@@ -105,7 +106,7 @@ func (l *loader) text(name, dir string, data []byte) *region {
 
 // fetch reads a file that the configuration names at an offset.
 func (l *loader) fetch(path string, pos int) ([]byte, bool) {
-	data, err := l.files.read(path)
+	data, err := l.read(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.add(pos, "there is no file %s; relative paths are relative to the file that names them", quote(path))

@@ -26,6 +26,11 @@ var checks = Checks{Expr: func(expr string, tags []edgeagent.Tag) error {
 		}
 	}
 	return nil
+}, Mode: func(expr string, _ []edgeagent.Tag) error {
+	if strings.HasSuffix(strings.TrimSpace(expr), ">") {
+		return errExpr
+	}
+	return nil
 }}
 
 func known(word string, tags []edgeagent.Tag) bool {

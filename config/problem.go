@@ -141,21 +141,32 @@ func (p *problems) err() error {
 	slices.SortStableFunc(p.found, func(a, b finding) int {
 		return cmp.Or(order[a.region.source]-order[b.region.source], a.line-b.line, a.col-b.col)
 	})
-	e := &Invalid{}
-	for i := 0; i < len(p.found); {
-		f, n := p.found[i], 0
-		for i++; i < len(p.found) && p.found[i].same(f); i++ {
-			if p.found[i].region != p.found[i-1].region {
-				n++
-			}
-		}
-		e.Problems = append(e.Problems, Problem{File: f.region.file, Line: f.line, Col: f.col, Text: f.message(n)})
-	}
-	return e
+	return &Invalid{Problems: merged(p.found)}
 }
 
-func (f finding) same(o finding) bool {
-	return f.region.source == o.region.source && f.line == o.line && f.col == o.col && f.text == o.text
+// merged makes one problem of those that differ only in the device.
+func merged(found []finding) []Problem {
+	type same struct {
+		*source
+		line, col int
+		text      string
+	}
+	regions := map[same]map[*region]bool{}
+	key := func(f finding) same { return same{f.region.source, f.line, f.col, f.text} }
+	for _, f := range found {
+		if regions[key(f)] == nil {
+			regions[key(f)] = map[*region]bool{}
+		}
+		regions[key(f)][f.region] = true
+	}
+	var out []Problem
+	for _, f := range found {
+		if n := len(regions[key(f)]); n > 0 {
+			out = append(out, Problem{File: f.region.file, Line: f.line, Col: f.col, Text: f.message(n - 1)})
+			delete(regions, key(f))
+		}
+	}
+	return out
 }
 
 // message adds for which device a template was being used, and how many more.

@@ -46,11 +46,15 @@ func (s *section) set(key string) bool { return s.get(key) != nil }
 // file does not have the key.
 func (s *section) fail(key, format string, args ...any) {
 	s.bad[key] = true
-	pos := s.t.pos
+	s.add(s.pos(key), format, args...)
+}
+
+// pos returns where the value of a key stands, the table without one.
+func (s *section) pos(key string) int {
 	if e := s.t.get(key); e != nil {
-		pos = e.value.pos
+		return e.value.pos
 	}
-	s.add(pos, format, args...)
+	return s.t.pos
 }
 
 // failAt books a problem of a key at one place within its value.
@@ -77,6 +81,9 @@ func (s *section) missing(key, example string) {
 func (s *section) scalar(key string, want kind, words string) *value {
 	v := s.get(key)
 	switch {
+	case v != nil && v.wrong:
+		s.bad[key] = true
+		return nil
 	case v == nil || v.kind == want:
 		return v
 	case v.cell:
@@ -151,6 +158,8 @@ func (s *section) number(key string, def, least, most float64) float64 {
 	}
 	f, err := toFloat(v)
 	switch {
+	case v.wrong:
+		s.bad[key] = true
 	case err != nil && v.cell:
 		s.fail(key, "%s %s is no number", key, quote(v.text))
 	case err != nil:
@@ -242,6 +251,10 @@ func (s *section) words(key string) []word {
 	}
 	var out []word
 	for _, item := range v.items {
+		if item.wrong {
+			s.bad[key] = true
+			continue
+		}
 		if item.kind != kindString {
 			s.failAt(key, item.pos, "%q wants a list of texts, and this is %s", key, kindWords[item.kind])
 			continue

@@ -19,7 +19,7 @@ var TagColumns = []string{
 // value in that of an alarm_code; text_XX is the text in the language XX.
 var TextColumns = []string{"bit", "value", "code", "priority", "active_in", "text", "text_en", "text_de", "comment"}
 
-// Separator stands between the parts of one cell: "6=Execute|2=Stopped".
+// partSeparator stands between the parts of one cell: "6=Execute|2=Stopped".
 const partSeparator = "|"
 
 // deviceTables reads the CSV files that a device names into its tables.
@@ -29,14 +29,22 @@ func (l *loader) deviceTables(dev *table) {
 			addTables(dev, "tag", l.tagRows(f, dev, e.value))
 		}
 	}
-	for key, number := range map[string]string{"alarm_word": "bit", "alarm_code": "value"} {
-		for _, t := range tablesOf(dev, key) {
-			if e := t.get("texts_file"); named(e) {
-				if f := l.csvAt(e.value); f != nil {
-					t.rows = l.textRows(f, dev, e.value, number)
-				}
-			}
-		}
+	for _, t := range tablesOf(dev, "alarm_word") {
+		l.textsFile(dev, t, "bit")
+	}
+	for _, t := range tablesOf(dev, "alarm_code") {
+		l.textsFile(dev, t, "value")
+	}
+}
+
+// textsFile reads the alarm text list that a table names.
+func (l *loader) textsFile(dev, t *table, number string) {
+	e := t.get("texts_file")
+	if !named(e) {
+		return
+	}
+	if f := l.csvAt(e.value); f != nil {
+		t.rows = l.textRows(f, dev, e.value, number)
 	}
 }
 
@@ -73,6 +81,7 @@ func (m *rowMaker) cell(row []cell, column string) *value {
 		text, err := m.fill.filled(v.text)
 		if err != nil {
 			m.add(v.pos, "%s", err)
+			v.wrong = true
 		}
 		v.text = text
 	}
@@ -149,13 +158,8 @@ func (m *rowMaker) scaling(t *table, row []cell) {
 	case len(found) == 0 && negative(clamp.text):
 		return
 	case len(found) < len(columns):
-		pos := t.pos
-		if len(found) > 0 {
-			pos = found[0].pos
-		} else {
-			pos = clamp.pos
-		}
-		m.add(pos, "scaling needs all of %s; fill them in, or empty them and clamp", strings.Join(columns, ", "))
+		first := append(found, clamp)[0]
+		m.add(first.pos, "scaling needs all of %s; fill them in, or empty them and clamp", strings.Join(columns, ", "))
 		return
 	}
 	pos := found[0].pos
@@ -201,7 +205,8 @@ var textColumn = regexp.MustCompile(`^text(_[a-z]{2})?$`)
 // textRows makes a table of each row of an alarm text list; number is the name
 // of its key.
 func (l *loader) textRows(f *csvFile, dev *table, name *value, number string) []*value {
-	columns := []string{number, "code", "priority", "active_in", "text", "text_en", "text_de", "comment"}
+	other := map[string]string{"bit": "value", "value": "bit"}[number]
+	columns := slices.DeleteFunc(slices.Clone(TextColumns), func(c string) bool { return c == other })
 	at := l.columns(f, func(c string) bool { return slices.Contains(columns, c) || textColumn.MatchString(c) }, columns)
 	if !l.needs(f, at, number) {
 		return nil

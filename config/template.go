@@ -40,6 +40,9 @@ func expand(l *loader, root *table) {
 	for _, dev := range tablesOf(root, "device") {
 		l.deviceTables(dev)
 	}
+	for _, check := range l.unused { // placeholders are in the files of the devices, too
+		check()
+	}
 }
 
 // tablesOf returns the tables of a list, and nothing of what is there instead.
@@ -98,21 +101,23 @@ func (l *loader) ownTemplate(dev *table, name *value) {
 	own := dev.get("vars")
 	if own != nil && own.value.kind == kindTable {
 		for _, e := range own.value.table.entries {
-			if e.value.kind > kindBool {
+			if v.set(e.key, e.value.text); e.value.kind > kindBool {
 				l.add(e.value.pos, "%s of vars is %s; want a text, a number, true or false", quote(e.key), kindWords[e.value.kind])
+				v.used[e.key] = true
 			}
-			v.set(e.key, e.value.text)
 		}
 	}
-	l.instantiate(dev, t, v, "the device in line "+fmt.Sprint(l.line(dev.pos)))
+	l.instantiate(dev, t, v, l.origin(dev.pos))
 	if own == nil || own.value.kind != kindTable {
 		return
 	}
-	for _, e := range own.value.table.entries {
-		if !v.used[e.key] && !slices.Contains(deviceColumns, e.key) {
-			l.add(e.pos, "%s of vars is used nowhere in template %s; remove it, or write {%s} there", quote(e.key), quote(t.name), e.key)
+	l.unused = append(l.unused, func() {
+		for _, e := range own.value.table.entries {
+			if !v.used[e.key] && !l.broken {
+				l.add(e.pos, "%s of vars is used nowhere in template %s; remove it, or write {%s} there", quote(e.key), quote(t.name), e.key)
+			}
 		}
-	}
+	})
 }
 
 func (v *vars) set(name, text string) {
@@ -145,7 +150,7 @@ func (l *loader) deviceList(root, dl *table) {
 	if !l.needs(f, at, "name") {
 		return
 	}
-	used := map[string]bool{"comment": true}
+	used := map[string]bool{}
 	for _, row := range f.rows {
 		dev := newTable("this row", row[0].pos)
 		dev.row = true
@@ -163,12 +168,21 @@ func (l *loader) deviceList(root, dl *table) {
 			}
 		}
 		dev.set(&entry{key: "template", pos: name.value.pos, value: name.value, src: name.src})
-		l.instantiate(dev, t, v, fmt.Sprintf("%s:%d", f.file, l.line(row[0].pos)))
+		l.instantiate(dev, t, v, l.origin(row[0].pos))
 		addTables(root, "device", []*value{{kind: kindTable, pos: dev.pos, table: dev}})
 	}
-	for _, h := range f.header {
+	l.unused = append(l.unused, func() { l.unusedColumns(f, at, t, used) })
+}
+
+// unusedColumns books columns that neither are keys of a device nor stand for
+// anything in the template. A comment is for people.
+func (l *loader) unusedColumns(f *csvFile, at map[string]int, t *template, used map[string]bool) {
+	for i, h := range f.header {
 		column := strings.ToLower(h.text)
-		if _, known := at[column]; known && len(f.rows) > 0 && !used[column] && !slices.Contains(deviceColumns, column) {
+		if known, here := at[column]; !here || known != i || len(f.rows) == 0 || l.broken {
+			continue
+		}
+		if !used[column] && column != "comment" && !slices.Contains(deviceColumns, column) {
 			l.add(h.pos, "column %s is used nowhere in template %s; remove it, or write {%s} there", quote(h.text), quote(t.name), column)
 		}
 	}
@@ -184,6 +198,12 @@ func addTables(t *table, key string, items []*value) {
 	case e.value.kind == kindArray:
 		e.value.items = append(e.value.items, items...)
 	}
+}
+
+// origin names the place that makes a device of a template.
+func (l *loader) origin(pos int) string {
+	r, line, _ := l.position(pos)
+	return fmt.Sprintf("%s:%d", r.file, line)
 }
 
 // instantiate adds what the template says to a device. What the device says
@@ -243,6 +263,7 @@ func (c *cloner) value(v *value) *value {
 		text, err := c.filled(v.text)
 		if err != nil {
 			c.add(out.pos, "%s", err)
+			out.wrong = true
 		}
 		out.text, out.cell = text, wholePlaceholder.MatchString(v.text)
 	}

@@ -32,6 +32,7 @@ type value struct {
 	table *table   // of a table
 	heads bool     // a list made by [[headers]]
 	cell  bool     // of a CSV file or a placeholder: a text until another type is asked for
+	wrong bool     // a problem with it is booked already
 	comma bool     // its numbers may have a decimal comma
 }
 

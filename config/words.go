@@ -91,7 +91,9 @@ func (s *section) alarmTexts(number, tag string, priority int, codes names, line
 		}
 		row.Text = t.rowText(row.Code)
 		if ok {
-			taken.claim(t, number, strconv.FormatInt(n, 10))
+			if first, twice := taken.take(t, number, strconv.FormatInt(n, 10)); twice {
+				t.fail(number, "%s %d stands in %s already; keep one row", number, n, first)
+			}
 			t.claimCode(codes, "code", row.Code)
 		}
 		rows = append(rows, row)
@@ -184,8 +186,9 @@ func (s *section) wordTag(w AlarmWord, k *scope) {
 	}
 	first, last := int64(w.FirstBit), int64(w.FirstBit+bits-1)
 	for i, item := range s.t.rows {
-		if n := w.Rows[i].Number; item.table.get("bit") != nil && (n < first || n > last) && s.good("first_bit") {
-			s.add(item.table.get("bit").pos, "bit %d is not in tag %s: it is a %s and first_bit is %d, so its bits are %d to %d; correct the row or first_bit",
+		bit := item.table.get("bit")
+		if n := w.Rows[i].Number; bit != nil && bit.value.as(kindInt) != nil && (n < first || n > last) && s.good("first_bit") {
+			s.add(bit.pos, "bit %d is not in tag %s: it is a %s and first_bit is %d, so its bits are %d to %d; correct the row or first_bit",
 				n, quote(w.Tag), t.Type, w.FirstBit, first, last)
 		}
 	}
@@ -200,7 +203,9 @@ func oncePerTag(lists ...[]*section) {
 	for _, sections := range lists {
 		for _, s := range sections {
 			if s.good("tag") {
-				unique.claim(s, "tag", s.text("tag", ""))
+				if first, twice := unique.take(s, "tag", s.text("tag", "")); twice {
+					s.fail("tag", "tag %s is taken apart in %s already; keep one, or each alarm is raised twice", quote(s.text("tag", "")), first)
+				}
 			}
 		}
 	}
