@@ -12,7 +12,8 @@ import (
 
 // FaultCount is what was seen while faults were played.
 type FaultCount struct {
-	Values      int // registers and bits that were delivered, all of them right but those in Wrong
+	Values      int // registers that were delivered and right
+	Bits        int // and bits
 	Reads       int
 	Errors      int // reads that failed, exceptions and quarantine among them
 	Exceptions  int
@@ -31,8 +32,8 @@ type KindCount struct {
 // String returns a table: a line of sums and one a kind.
 func (c FaultCount) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d wrong among %d values in %d reads, %d kinds of fault; %d reads failed (%d exceptions, %d quarantined), %v\n",
-		c.Wrong, c.Values, c.Reads, len(c.ByKind), c.Errors, c.Exceptions, c.Quarantined, c.Took.Round(time.Millisecond))
+	fmt.Fprintf(&b, "%d wrong among %d registers and %d bits in %d reads, %d kinds of fault; %d reads failed (%d exceptions, %d quarantined), %v\n",
+		c.Wrong, c.Values, c.Bits, c.Reads, len(c.ByKind), c.Errors, c.Exceptions, c.Quarantined, c.Took.Round(time.Millisecond))
 	fmt.Fprintf(&b, "%-24s %5s %7s %6s %6s %5s %s", "kind", "plays", "values", "errors", "quar.", "wrong", "failed after its end, at worst")
 	for _, kind := range slices.Sorted(maps.Keys(c.ByKind)) {
 		k := c.ByKind[kind]

@@ -1,0 +1,202 @@
+package modbus_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"edgeagent"
+	"edgeagent/plc"
+	"edgeagent/plc/modbus"
+	"edgeagent/plc/plctest"
+	"edgeagent/plc/sim"
+)
+
+// haste is the timeout of links that are played faults: most faults cost one.
+const haste = 40 * time.Millisecond
+
+// transport is one way from a link to a simulated device.
+type transport struct {
+	name  sim.Transport
+	serve func(addr string, units map[uint8]*sim.Device) (*sim.Server, error)
+	addr  func(t *testing.T) string // where it can be served again and again
+	dial  modbus.Options
+}
+
+func anyPort(*testing.T) string { return "127.0.0.1:0" }
+
+func transports(t *testing.T) []transport {
+	server, client := certificates(t)
+	return []transport{
+		{sim.TCP, sim.Listen, anyPort, modbus.Options{}},
+		{sim.TLS, func(addr string, units map[uint8]*sim.Device) (*sim.Server, error) {
+			return sim.ListenTLS(addr, server, units)
+		}, anyPort, modbus.Options{TLS: client}},
+		{sim.RTUOverTCP, sim.ListenRTU, anyPort, modbus.Options{Framing: modbus.FramingRTU}},
+		{sim.Serial, sim.ServePTYAt, func(t *testing.T) string { return filepath.Join(t.TempDir(), "tty") },
+			modbus.Options{Serial: &modbus.Serial{Baud: 115200}}},
+	}
+}
+
+// certificates returns the two ends of Modbus/TCP Security, with one
+// certificate for both.
+func certificates(t *testing.T) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"plc"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	own := []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+	server = &tls.Config{Certificates: own, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	return server, &tls.Config{Certificates: own, RootCAs: pool, ServerName: "plc"}
+}
+
+// peer is a simulated server that is switched off and on at one address.
+type peer struct {
+	t         *testing.T
+	transport transport
+	units     map[uint8]*sim.Device
+	addr      string
+	server    *sim.Server
+	running   sync.WaitGroup
+}
+
+func start(t *testing.T, how transport, units map[uint8]*sim.Device) *peer {
+	t.Helper()
+	p := &peer{t: t, transport: how, units: units, addr: how.addr(t)}
+	p.on()
+	t.Cleanup(p.off)
+	return p
+}
+
+func (p *peer) on() {
+	p.t.Helper()
+	server, err := p.transport.serve(p.addr, p.units)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.server, p.addr = server, server.Addr()
+	p.running.Go(func() {
+		if err := server.Run(context.Background()); err != nil {
+			p.t.Error(err)
+		}
+	})
+}
+
+func (p *peer) off() {
+	if p.server == nil {
+		return
+	}
+	if err := p.server.Close(); err != nil {
+		p.t.Error(err)
+	}
+	p.running.Wait()
+	p.server = nil
+}
+
+func (p *peer) link(t *testing.T, timeout time.Duration) *modbus.Link {
+	o := p.transport.dial
+	o.Addr, o.Timeout = p.addr, timeout
+	l := modbus.New(o)
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// Holds implements plctest.Peer.
+func (p *peer) Holds(area edgeagent.Area, address uint16) uint16 {
+	return sim.OracleValue(1, area, address)
+}
+
+// Behave implements plctest.Peer.
+func (p *peer) Behave(b plctest.Behaviour) bool {
+	if b == plctest.Gone {
+		p.off()
+		return true
+	}
+	if p.server == nil {
+		p.on()
+	}
+	p.server.ClearFaults()
+	if f, faulty := faults[b]; faulty {
+		p.server.Fault(f)
+	}
+	return true
+}
+
+func TestEveryTransportConforms(t *testing.T) {
+	for _, how := range transports(t) {
+		t.Run(string(how.name), func(t *testing.T) {
+			plctest.Run(t, func(t *testing.T) (plc.Driver, plctest.Peer) {
+				p := start(t, how, sim.OracleUnits(1))
+				return p.link(t, patience/2), p
+			})
+		})
+	}
+}
+
+// oracleValues is how many values are read over each transport. The release's
+// number is set from outside; it stands for all four together.
+func oracleValues(t *testing.T) int {
+	s := os.Getenv("EDGEAGENT_ORACLE_VALUES")
+	if s == "" {
+		return 50000
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("EDGEAGENT_ORACLE_VALUES is %q: want the number of values to read", s)
+	}
+	return n / 4
+}
+
+// TestNoFaultMakesAWrongValue plays every fault that a transport can have while
+// values are read that tell where they are from: by requests of one size, whose
+// answers look alike, and of all sizes; one unit, and three on one line.
+func TestNoFaultMakesAWrongValue(t *testing.T) {
+	values := oracleValues(t)
+	for _, how := range transports(t) {
+		for i, o := range []plctest.FaultOptions{{Quantity: 50, Units: 1}, {Units: 3}} {
+			name := fmt.Sprintf("%s/%d units, quantity %d", how.name, o.Units, o.Quantity)
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				o.Values, o.Timeout, o.Seed = values/2, haste, uint64(i+1)
+				var server *sim.Server
+				n := plctest.Faults(t, func(t *testing.T) (plc.Driver, plctest.Faulty) {
+					p := start(t, how, sim.OracleUnits(o.Units))
+					server = p.server
+					return p.link(t, haste), sim.NewOracle(p.server, haste, o.Seed)
+				}, o)
+				if kinds := len(sim.FaultKinds(how.name)); len(n.ByKind) != kinds || kinds < 20 || n.Values < o.Values {
+					t.Errorf("%d values under %d kinds of fault, want %d under %d, and those at least 20", n.Values, len(n.ByKind), o.Values, kinds)
+				}
+				if server.Writes() > 0 {
+					t.Errorf("%d writes reached the device", server.Writes())
+				}
+			})
+		}
+	}
+}
