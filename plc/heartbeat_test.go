@@ -91,6 +91,26 @@ func TestDeviceThatDoesNotAnswerIsNotFrozen(t *testing.T) {
 	})
 }
 
+// TestDeviceThatComesBackHasItsTime: the same value as before an outage is no
+// standstill yet.
+func TestDeviceThatComesBackHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec, f, running := beating()
+		r := run(t, f, nil, spec)
+		r.until(5500 * time.Millisecond)
+		f.set(dead)
+		running.Store(false)
+		r.until(25 * time.Second) // the tries are at 6, 8, 12, 20 and 36
+		f.set(nil)
+		r.until(45500 * time.Millisecond)
+		if s := r.status("filler"); s.Link != edgeagent.LinkUp {
+			t.Errorf("link = %v 9 s after it came back, want up", s.Link)
+		}
+		r.until(47 * time.Second)
+		wantFrozen(t, r, "10 s after it came back", "beat", "level", "slow")
+	})
+}
+
 func TestHeartbeatWithoutAValueProvesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec, f, _ := beating()
@@ -229,6 +249,52 @@ func TestServerThatTellsNothingIsFrozenOnTime(t *testing.T) {
 		}
 		if s := r.status("filler"); s.Link != edgeagent.LinkUp || s.Tags.Good != 2 {
 			t.Errorf("status = %+v, want up and good", s)
+		}
+	})
+}
+
+func TestThawTellsNothingThatAnEarlierEpisodeTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeServer{play: func(ctx context.Context, tell func(Heard)) error { return during(ctx, tell, 5*time.Second) }}
+		spec := server()
+		spec.Heartbeat = &Heartbeat{Tag: "count", Within: 10 * time.Second}
+		r := listen(t, f, nil, spec)
+		r.until(6 * time.Second)
+		f.set(func(ctx context.Context, tell func(Heard)) error { // level is not told any more
+			tell(Heard{Up: true, Samples: []edgeagent.Sample{told("count", 2)}})
+			<-time.After(30 * time.Second)
+			tell(Heard{Samples: []edgeagent.Sample{told("count", 3)}})
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		r.until(40 * time.Second)
+		want := []edgeagent.DeviceEventKind{edgeagent.DeviceEventGap, edgeagent.DeviceEventFrozen, edgeagent.DeviceEventThawed}
+		if got := r.events("filler"); !slices.Equal(got, want) {
+			t.Errorf("events = %v, want %v", got, want)
+		}
+		if got := r.latest("filler"); got["level"].Quality != edgeagent.QualityUncertain || got["count"].Quality != edgeagent.QualityGood {
+			t.Errorf("level %v, count %v; want uncertain, for it is a value of before, and good", got["level"], got["count"])
+		}
+	})
+}
+
+func TestFrozenDeviceInMaintenanceIsNotFrozen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec, f, running := beating()
+		running.Store(false)
+		r := run(t, f, nil, spec)
+		r.until(20 * time.Second)
+		if err := r.conn.Maintain("filler", "ann", "", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		running.Store(true)
+		r.until(5 * time.Minute)
+		want := []edgeagent.DeviceEventKind{
+			edgeagent.DeviceEventFrozen, edgeagent.DeviceEventThawed, edgeagent.DeviceEventMaintenance,
+			edgeagent.DeviceEventGap, edgeagent.DeviceEventResumed,
+		}
+		if got := r.events("filler"); !slices.Equal(got, want) {
+			t.Errorf("events = %v, want %v", got, want)
 		}
 	})
 }

@@ -69,6 +69,24 @@ func TestNothingIsSentInMaintenanceAndItEndsByItself(t *testing.T) {
 	}
 }
 
+func TestMaintenanceHangsUpOnTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeServer{}
+		r := listen(t, f, nil, server())
+		r.until(10 * time.Second)
+		if err := r.conn.Maintain("filler", "ann", "", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if f.listening() {
+			t.Error("the episode goes on in maintenance")
+		}
+		if s := r.status("filler"); s.State != edgeagent.DeviceMaintenance || s.Errors != 0 {
+			t.Errorf("status = %+v, want maintenance, and no failure", s)
+		}
+	})
+}
+
 func TestMaintenanceIsEndedByAPersonWithAFreshWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, &fakeDriver{answer: dead}, nil, filler())

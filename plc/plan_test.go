@@ -1,6 +1,8 @@
 package plc
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -82,14 +84,43 @@ func TestPlanOfAThousandTags(t *testing.T) {
 
 // TestPlanProperties holds random plans against what is promised of them.
 func TestPlanProperties(t *testing.T) {
-	for seed := range uint64(1000) {
-		rnd := rand.New(rand.NewPCG(seed, 1))
-		p := randomProblem(rnd)
-		plan := Plan(p.tags, p.limits.registers, p.limits.bits, p.limits.gap, p.limits.never)
-		p.check(t, plan)
+	for seed := range uint64(3000) {
+		randomProblem(rand.New(rand.NewPCG(seed, 1))).checkPlan(t)
 		if t.Failed() {
-			t.Fatalf("seed %d: %+v\nplan %v", seed, p, plan)
+			t.Fatalf("seed %d", seed)
 		}
+	}
+}
+
+// FuzzPlan lets the fuzzer choose the problem.
+func FuzzPlan(f *testing.F) {
+	f.Add([]byte("a plant that has grown"))
+	f.Add(bytes.Repeat([]byte{0xff, 0, 7}, 200))
+	f.Fuzz(func(t *testing.T, choices []byte) {
+		randomProblem(rand.New(&chosen{choices, rand.NewPCG(1, 2)})).checkPlan(t)
+	})
+}
+
+// chosen is a source of chance that the fuzzer controls, as far as it wants to.
+type chosen struct {
+	choices []byte
+	then    rand.Source
+}
+
+func (c *chosen) Uint64() uint64 {
+	if len(c.choices) < 2 {
+		return c.then.Uint64()
+	}
+	v := uint64(binary.BigEndian.Uint16(c.choices))
+	c.choices = c.choices[2:]
+	return v<<48 | v<<32 | v<<16 | v
+}
+
+func (p problem) checkPlan(t *testing.T) {
+	t.Helper()
+	plan := Plan(p.tags, p.limits.registers, p.limits.bits, p.limits.gap, p.limits.never)
+	if p.check(t, plan); t.Failed() {
+		t.Logf("problem %+v\nplan %v", p, plan)
 	}
 }
 
@@ -146,20 +177,21 @@ func (p problem) check(t *testing.T, plan []Request) {
 			t.Errorf("tag %d (readable: %v) is read %d times", i, readable, n)
 		}
 	}
-	if best := p.fewest(); len(plan) > best {
+	if best := p.fewest(p.limits.readable); len(plan) > best {
 		t.Errorf("%d requests, the optimum is %d", len(plan), best)
 	}
 }
 
 // fewest returns the least number of requests by trying, for each tag in the
-// order of addresses, every place where its request may have begun.
-func (p problem) fewest() int {
+// order of addresses, every place where its request may have begun. Only wanted
+// tags are read.
+func (p problem) fewest(wanted func(*TagSpec) bool) int {
 	total := 0
 	for _, scan := range []time.Duration{0, time.Second} {
 		for area := edgeagent.AreaCoil; area <= edgeagent.AreaInput; area++ {
 			var sorted []TagSpec
 			for _, t := range p.tags {
-				if t.Addr.Area == area && t.Scan == scan && p.limits.readable(&t) {
+				if t.Addr.Area == area && t.Scan == scan && wanted(&t) {
 					sorted = append(sorted, t)
 				}
 			}
@@ -202,10 +234,11 @@ func (p problem) together(tags []TagSpec) bool {
 	}
 	vain := 0
 	for a := first; a < end; a++ {
-		if vain++; wanted[a] {
+		vain++
+		if wanted[a] {
 			vain = 0
 		}
-		if vain > gap || slices.ContainsFunc(p.limits.never, func(n AddressRange) bool { return n.overlaps(tags[0].Addr.Area, a, a+1) }) {
+		if vain > gap || vain > 0 && slices.ContainsFunc(p.limits.holes, func(n AddressRange) bool { return n.overlaps(tags[0].Addr.Area, a, a+1) }) || slices.ContainsFunc(p.limits.never, func(n AddressRange) bool { return n.overlaps(tags[0].Addr.Area, a, a+1) }) {
 			return false
 		}
 	}
