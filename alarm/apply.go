@@ -113,7 +113,7 @@ func (p *pass) look(r *rule) {
 	}
 	if !p.load(r) {
 		r.since = time.Time{}
-		if r.open != nil && !r.held() {
+		if _, held := standing(r.signals); r.open != nil && !held {
 			p.markLost(r, true)
 		}
 		return
@@ -160,10 +160,16 @@ func (p *pass) ahead(at time.Time) time.Time {
 	return at
 }
 
-// held reports whether every value that is missing is merely unanswered for a
-// moment: one lost packet on a card-backed agent must not cost two commits.
-func (r *rule) held() bool {
-	return !slices.ContainsFunc(r.signals, func(s *signal) bool { return !s.usable && !s.held })
+// standing reports whether all signals are usable, and, if not, whether those
+// that are missing are merely unanswered for a moment: one lost packet on a
+// card-backed agent must not cost two commits.
+func standing(signals []*signal) (usable, held bool) {
+	usable, held = true, true
+	for _, s := range signals {
+		usable = usable && s.usable
+		held = held && (s.usable || s.held)
+	}
+	return usable, held
 }
 
 func (p *pass) lookActive(r *rule, clears bool) {
@@ -190,7 +196,7 @@ func (p *pass) lookActive(r *rule, clears bool) {
 
 func (p *pass) lookNormal(r *rule, holds bool) {
 	if r.muted = p.engine.muter(r) != ""; r.muted {
-		r.since = time.Time{}
+		r.since, r.looked = time.Time{}, r.looked || !holds
 		return
 	}
 	first := !r.looked

@@ -18,6 +18,7 @@ type plant struct {
 	evidence [][]string // tags that evidence was asked for
 	engine   *Engine
 	rules    []Rule
+	options  Options
 	log      []edgeagent.Transition
 }
 
@@ -30,6 +31,7 @@ func defs() []edgeagent.Tag {
 		for name, typ := range map[string]edgeagent.DataType{
 			"level": edgeagent.TypeFloat32, "flow": edgeagent.TypeFloat32, "state": edgeagent.TypeUint16,
 			"run": edgeagent.TypeBool, "eye": edgeagent.TypeBool, "recipe": edgeagent.TypeString,
+			"alm1": edgeagent.TypeUint16, "alm2": edgeagent.TypeUint32, "alm3": edgeagent.TypeInt16, "fault_no": edgeagent.TypeUint16,
 		} {
 			out = append(out, edgeagent.Tag{Device: device, Name: name, Type: typ, StaleAfter: 3 * time.Second})
 		}
@@ -44,7 +46,13 @@ func high() Rule {
 
 func start(t *testing.T, rules ...Rule) *plant {
 	t.Helper()
-	p := &plant{t: t, now: began, defs: defs(), values: map[string]edgeagent.Reading{}, rules: rules}
+	return startWith(t, Options{}, rules...)
+}
+
+func startWith(t *testing.T, o Options, rules ...Rule) *plant {
+	t.Helper()
+	o.Lines, o.Devices = map[string]string{"L1": "A"}, map[string]string{"filler": "L1", "packaging": "L1"}
+	p := &plant{t: t, now: began, defs: defs(), values: map[string]edgeagent.Reading{}, rules: rules, options: o}
 	p.restart()
 	return p
 }
@@ -57,7 +65,8 @@ func (p *plant) restart() []edgeagent.Transition {
 	if p.engine != nil {
 		open = p.engine.Open()
 	}
-	e, err := New(p.rules, p.defs, Options{At: p.now, Lines: map[string]string{"L1": "A"}, Devices: map[string]string{"filler": "L1", "packaging": "L1"}})
+	p.options.At = p.now
+	e, err := New(p.rules, p.defs, p.options)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -77,13 +86,20 @@ func (p *plant) Reading(device, tag string) (edgeagent.Reading, bool) {
 			switch {
 			case !ok:
 				r.Reason = edgeagent.NewNote(edgeagent.ReasonNeverRead, "")
-			case p.now.Sub(*r.At) > d.StaleAfter:
+			case p.now.Sub(latest(r)) > d.StaleAfter:
 				r.Quality, r.Reason = edgeagent.QualityUncertain, edgeagent.NewNote(edgeagent.ReasonStale, "")
 			}
 			return r, true
 		}
 	}
 	return edgeagent.Reading{}, false
+}
+
+func latest(r edgeagent.Reading) time.Time {
+	if r.ConfirmedAt != nil && r.ConfirmedAt.After(*r.At) {
+		return *r.ConfirmedAt
+	}
+	return *r.At
 }
 
 func (p *plant) Evidence(_ string, tags []string, at time.Time) *edgeagent.Evidence {
@@ -131,15 +147,24 @@ func (p *plant) apply(s edgeagent.Scan) []edgeagent.Transition {
 		at := x.At
 		p.values[s.Device+"."+x.Tag] = edgeagent.Reading{Device: s.Device, Tag: x.Tag, Value: x.Value, Quality: x.Quality, Reason: x.Reason, At: &at}
 	}
+	for _, name := range s.Confirmed {
+		r, at := p.values[s.Device+"."+name], p.now
+		r.ConfirmedAt = &at
+		p.values[s.Device+"."+name] = r
+	}
 	return p.keep(p.engine.Apply(s, p, p.now))
 }
 
 func (p *plant) event(kind edgeagent.DeviceEventKind) []edgeagent.Transition {
 	p.t.Helper()
-	if kind == edgeagent.DeviceEventStopped {
+	reason := map[edgeagent.DeviceEventKind]string{
+		edgeagent.DeviceEventStopped: edgeagent.ReasonDeviceStopped, edgeagent.DeviceEventFrozen: edgeagent.ReasonFrozen,
+		edgeagent.DeviceEventMaintenance: edgeagent.ReasonMaintenance,
+	}[kind]
+	if reason != "" {
 		for id, r := range p.values {
 			if strings.HasPrefix(id, "filler.") {
-				r.Value, r.Quality, r.Reason = edgeagent.Value{}, edgeagent.QualityBad, edgeagent.NewNote(edgeagent.ReasonDeviceStopped, "")
+				r.Value, r.Quality, r.Reason = edgeagent.Value{}, edgeagent.QualityBad, edgeagent.NewNote(reason, "")
 				p.values[id] = r
 			}
 		}

@@ -115,3 +115,61 @@ func BenchmarkApply(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkWords reads 200 words of 32 bits, of which none is set and of which
+// each has one set that stands, against reading the words alone.
+func BenchmarkWords(b *testing.B) {
+	const words = 200
+	for name, value := range map[string]int64{"quiet": 0, "one bit stands": 4} {
+		b.Run(name, func(b *testing.B) {
+			c := newWords(b, words)
+			c.set(value)
+			c.engine.Apply(c.scan, c, c.now)
+			ours, peer := versus(b, func() { c.set(value) }, c.apply, c.byHand)
+			b.ReportMetric(ours/words/32, "ns/bit")
+			b.ReportMetric(ours/peer, "x-read-alone")
+			allocs := testing.AllocsPerRun(10, func() { c.set(value); c.apply() }) - testing.AllocsPerRun(10, func() { c.set(value) })
+			b.ReportMetric(allocs/words, "allocs/word")
+			b.ReportMetric(float64(c.next()), "ns/next")
+		})
+	}
+}
+
+func newWords(tb testing.TB, words int) *costs {
+	tb.Helper()
+	c := &costs{values: map[string]edgeagent.Reading{}, scan: edgeagent.Scan{Device: "filler"}, now: began}
+	var all []edgeagent.Tag
+	var o Options
+	for i := range words {
+		name := fmt.Sprint("alm_", i)
+		o.Words = append(o.Words, Word{Device: "filler", Line: "L1", Tag: name, Bits: 32})
+		c.tags = append(c.tags, name)
+		all = append(all, edgeagent.Tag{Device: "filler", Name: name, Type: edgeagent.TypeUint32, StaleAfter: time.Hour})
+		c.scan.Samples = append(c.scan.Samples, edgeagent.Sample{Tag: name, Quality: edgeagent.QualityGood})
+	}
+	o.At = began
+	var err error
+	if c.engine, err = New(nil, all, o); err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+func (c *costs) set(v int64) {
+	c.now = c.now.Add(time.Second)
+	at := c.now
+	for i, name := range c.tags {
+		value := edgeagent.Uint(uint64(v))
+		c.scan.Samples[i].Value, c.scan.Samples[i].At = value, at
+		c.values[name] = edgeagent.Reading{Device: "filler", Tag: name, Value: value, Quality: edgeagent.QualityGood, At: &at}
+	}
+}
+
+// next times the question that the loop asks after every scan.
+func (c *costs) next() time.Duration {
+	begin := time.Now()
+	for range 100 {
+		c.engine.Next()
+	}
+	return time.Since(begin) / 100
+}

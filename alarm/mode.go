@@ -87,30 +87,29 @@ func (p *pass) lines(of []*lineModes) {
 }
 
 // modeOf evaluates the modes in their order. It is not sure while a value is
-// merely unanswered for a moment: a lost packet is no change of mode.
+// merely unanswered for a moment: a lost packet is no change of mode. Where a
+// value is missing the mode may be this one, so that it is unknown.
 func (p *pass) modeOf(m *lineModes) (name string, sure bool) {
-	usable, held := true, true
 	m.freshUntil = time.Time{}
 	for _, s := range m.signals {
-		if !s.load(p.view, p.now) {
-			usable, held = false, held && s.held
-		}
-		if s.usable || s.held {
+		if s.load(p.view, p.now) || s.held {
 			m.freshUntil = earlier(m.freshUntil, s.fresh)
 		}
 	}
 	m.freshUntil = p.ahead(m.freshUntil)
-	if !usable && held {
-		return m.now, false
-	}
 	for _, mode := range m.modes {
-		if slices.ContainsFunc(mode.when.signals, func(s *signal) bool { return !s.usable }) || !mode.when.rated() {
-			return UnknownMode, true // it may be this one
+		usable, held := standing(mode.when.signals)
+		if !usable && held {
+			return m.now, false
 		}
-		if holds, err := mode.when.holds(&p.engine.machine); err != nil || holds {
-			if err != nil {
-				return UnknownMode, true
-			}
+		if !usable || !mode.when.rated() {
+			return UnknownMode, true
+		}
+		holds, err := mode.when.holds(&p.engine.machine)
+		if err != nil {
+			return UnknownMode, true
+		}
+		if holds {
 			return mode.name, true
 		}
 	}

@@ -160,7 +160,8 @@ func tickTo(p *plant, w *witness, d time.Duration) []edgeagent.Transition {
 }
 
 func restartFrom(p *plant, stored []edgeagent.Alarm) []edgeagent.Transition {
-	e, err := New(p.rules, p.defs, Options{At: p.now})
+	p.options.At = p.now
+	e, err := New(p.rules, p.defs, p.options)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -78,6 +78,9 @@ func (p *pass) condition(s *server, c edgeagent.Condition, refreshed bool) {
 		c.ActiveSince = c.At
 	}
 	act := p.engine.active[serverKey(s.Device, c.Key())]
+	if act != nil && s.stale(act, c) {
+		return
+	}
 	if act != nil && renewed(act, c, refreshed) {
 		p.replace(act)
 		act = nil
@@ -279,6 +282,11 @@ func (p *pass) refuse(s *server) {
 // knows reports whether the activation was raised before.
 func (s *server) knows(c edgeagent.Condition) bool {
 	return !c.ActiveSince.IsZero() && slices.ContainsFunc(s.raised[c.Key()], c.ActiveSince.Equal)
+}
+
+// stale reports whether c is of an activation that a later one has replaced.
+func (s *server) stale(act *activation, c edgeagent.Condition) bool {
+	return act.alarm.SourceAt != nil && c.ActiveSince.Before(*act.alarm.SourceAt) && s.knows(c)
 }
 
 // remember books an activation. It is known by when it began alone, not by what

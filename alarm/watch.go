@@ -27,7 +27,12 @@ func (e *Engine) of(t edgeagent.Tag) *watch {
 	return w
 }
 
+// watchRule lets the tags of a rule call it. The rules of a table are called by
+// the table, for the bits that matter alone.
 func (e *Engine) watchRule(r *rule) {
+	if r.table != nil {
+		return
+	}
 	for _, s := range r.signals {
 		w := e.of(s.tag)
 		w.rules = append(w.rules, r)

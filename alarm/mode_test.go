@@ -1,0 +1,217 @@
+package alarm
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"edgeagent"
+)
+
+// modes are those of line L1: what the packaging machine says goes first.
+func modes() map[string][]Mode {
+	return map[string][]Mode{"L1": {
+		{Name: "cip", When: "filler.state == 30"},
+		{Name: "run", When: "filler.state == 6 and packaging.run"},
+	}}
+}
+
+func moded(t *testing.T, edit func(*Rule)) *plant {
+	t.Helper()
+	rule := high()
+	rule.ActiveIn = []string{"run"}
+	edit(&rule)
+	p := startWith(t, Options{Modes: modes()}, rule)
+	p.scanOf("packaging", "run", true)
+	return p
+}
+
+func (p *plant) expectMode(want string) {
+	p.t.Helper()
+	if got := p.engine.Mode("L1"); got != want {
+		p.t.Errorf("at +%v: mode %q, want %q", p.now.Sub(began), got, want)
+	}
+}
+
+func TestModeOfALine(t *testing.T) {
+	p := startWith(t, Options{Modes: modes()})
+	p.expectMode(UnknownMode)
+	p.scan("state", 30)
+	p.expectMode("cip")
+	p.scan("state", 6)
+	p.expectMode(UnknownMode) // nobody knows whether packaging runs
+	p.scanOf("packaging", "run", true)
+	p.expectMode("run")
+	p.scanOf("packaging", "run", false)
+	p.expectMode(UnknownMode)
+	p.scan("state", nil)
+	p.expectMode(UnknownMode)
+	p.scan("state", 30)
+	p.expectMode("cip")
+	p.wait(4 * time.Second)
+	p.expectMode(UnknownMode) // stale
+	if got := p.engine.Mode("L2"); got != "" {
+		t.Errorf("a line without modes has %q", got)
+	}
+}
+
+func TestModeOutlivesALostPacket(t *testing.T) {
+	p := startWith(t, Options{Modes: modes()})
+	p.scan("state", 30)
+	r := p.values["filler.state"]
+	r.Quality, r.Reason = edgeagent.QualityUncertain, edgeagent.NewNote(edgeagent.ReasonNoAnswer, "timeout")
+	p.values["filler.state"] = r
+	p.wait(time.Second)
+	p.keep(p.engine.Apply(edgeagent.Scan{Device: "filler", Samples: []edgeagent.Sample{{Tag: "state"}}}, p, p.now))
+	p.expectMode("cip")
+	p.wait(4 * time.Second)
+	p.expectMode(UnknownMode)
+}
+
+func TestActiveIn(t *testing.T) {
+	p := moded(t, func(*Rule) {})
+	p.scan("state", 30, "level", 70.0)
+	p.expect(p.scan("level", 90.0), "")
+	p.expect(p.scan("state", 6), "raised filler/F212")
+	p.expect(p.scan("state", 30), "marked filler/F212 by mode:cip")
+	p.expect(p.scan("level", 78.0), "")
+	p.expect(p.scan("state", 6), "marked filler/F212")
+	p.expect(p.scan("state", 30), "marked filler/F212 by mode:cip")
+	p.expect(p.scan("level", 70.0), "cleared filler/F212")
+	p.expect(p.scan("level", 90.0), "")
+	p.expect(p.scan("state", nil), "raised filler/F212") // unknown counts as active
+}
+
+func TestModeAndValueOfOneScan(t *testing.T) {
+	p := moded(t, func(*Rule) {})
+	p.scan("state", 6, "level", 70.0)
+	p.expect(p.scan("level", 90.0, "state", 30), "")
+	p.expect(p.scan("level", 70.0, "state", 6), "")
+	p.expect(p.scan("level", 90.0, "state", 6), "raised filler/F212")
+}
+
+func TestSettle(t *testing.T) {
+	p := moded(t, func(r *Rule) { r.Settle = 2 * time.Second })
+	p.scan("state", 30, "level", 70.0)
+	p.expect(p.scan("state", 6, "level", 90.0), "")
+	p.expect(p.wait(1900*time.Millisecond), "")
+	p.expect(p.wait(100*time.Millisecond), "raised filler/F212")
+	p.scan("level", 70.0, "state", 30)
+	p.scan("level", 90.0, "state", 6)
+	p.wait(time.Second)
+	p.expect(p.scan("state", 30), "") // left before it settled
+	p.wait(time.Second)
+	p.expect(p.scan("state", 30, "level", 90.0), "")
+	p.wait(2500 * time.Millisecond)
+	p.expect(p.scan("level", 90.0), "") // still cip
+	p.expect(p.wait(time.Second), "raised filler/F212") // the state is stale, and so the mode unknown
+}
+
+func TestSettleDoesNotDelayWhatWasThereBefore(t *testing.T) {
+	p := moded(t, func(r *Rule) { r.Settle = time.Hour })
+	p.expect(p.scan("state", 6, "level", 90.0), "raised filler/F212 at_start") // the mode was not entered now
+	p.scan("level", 70.0)
+	p.scan("state", nil)
+	p.expect(p.scan("state", 6, "level", 90.0), "raised filler/F212") // nor here: it comes back
+}
+
+func TestSettleThenOnDelay(t *testing.T) {
+	p := moded(t, func(r *Rule) { r.Settle, r.OnDelay = time.Second, time.Second })
+	p.scan("state", 30, "level", 70.0)
+	p.scan("state", 6, "level", 90.0)
+	p.expect(p.wait(1900*time.Millisecond), "")
+	p.expect(p.wait(100*time.Millisecond), "raised filler/F212")
+}
+
+func TestSuppressionOfBeforeARestartEnds(t *testing.T) {
+	p := moded(t, func(*Rule) {})
+	p.scan("state", 6, "level", 70.0)
+	p.scan("level", 90.0)
+	p.scan("state", 30)
+	p.options.Modes = nil
+	p.restart()
+	p.expect(p.scan("level", 90.0), "marked filler/F212")
+}
+
+func TestRowsHaveModes(t *testing.T) {
+	w := alm()
+	w.Rows[0].ActiveIn = []string{"run"}
+	p := startWith(t, Options{Modes: modes(), Words: []Word{w}})
+	p.scanOf("packaging", "run", true)
+	p.scan("state", 30, "alm1", 0)
+	p.expect(p.scan("alm1", 33), "raised filler/E105")
+	p.expect(p.scan("state", 6), "raised filler/E100")
+	p.expect(p.scan("state", 30), "marked filler/E100 by mode:cip")
+}
+
+func plantDefs() []edgeagent.Tag {
+	return []edgeagent.Tag{
+		{Device: "filler", Name: "state", Type: edgeagent.TypeUint16}, {Device: "filler-2", Name: "state", Type: edgeagent.TypeUint16},
+		{Device: "2-line", Name: "run", Type: edgeagent.TypeBool}, {Device: "a-b", Name: "c1", Type: edgeagent.TypeFloat32},
+		{Device: "b", Name: "c1", Type: edgeagent.TypeFloat32}, {Device: "3", Name: "x", Type: edgeagent.TypeString},
+	}
+}
+
+func TestCheckMode(t *testing.T) {
+	tests := []struct{ expression, message string }{
+		{"filler.state == 30", ""},
+		{"filler-2.state == 30", ""},
+		{"2-line.run and not (filler.state > filler-2.state)", ""},
+		{"5-filler.state > 2", ""},
+		{"a-b.c1 > a-b.c1-b.c1", ""},
+		{"1.5 < b.c1", ""},
+		{"rate(b.c1) > 1 or abs(a-b.c1) < .5", ""},
+		{"3.x == 'filler.nothing'", ""},
+		{`3.x == "a\".b"`, ""},
+		{"3.x == `b.c2`", ""},
+		{"filer.state == 30", `filer.state: unknown device "filer"; did you mean "filler"?`},
+		{"oven-7.state == 30", `oven-7.state: unknown device "oven-7"; there are 2-line, 3, a-b, b, filler, filler-2`},
+		{"filler.stat == 30", `filler.stat: unknown tag "stat"; did you mean "state"?`},
+		{"filler.pressure == 30", `unknown tag "pressure"; this device has state`},
+		{"state == 30", `column 1: unknown tag "state"; write DEVICE.TAG, such as filler.state`},
+		{"2-line.run == 1", "column 12: == compares true or false with a number"},
+		{"filler-2.state", "the expression is a number, not true or false"},
+		{"1 < 2", "the expression uses no tag, so that it never changes; name one of DEVICE.TAG"},
+		{"filler.state.x == 3", "a point or bracket reaches into a value"},
+		{"filler.state >", "column 14: unexpected token EOF"},
+		{"", "unexpected token EOF"},
+		{"2-line.run" + strings.Repeat(" or 2-line.run", 100), "at most 1000 can be checked by a person"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.expression[:min(30, len(tt.expression))], func(t *testing.T) {
+			err := CheckMode(tt.expression, plantDefs())
+			switch {
+			case tt.message == "" && err != nil:
+				t.Error(err)
+			case tt.message != "" && (err == nil || !strings.Contains(err.Error(), tt.message)):
+				t.Errorf("%v, want %q", err, tt.message)
+			}
+		})
+	}
+}
+
+func TestNewNamesTheMode(t *testing.T) {
+	_, err := New(nil, defs(), Options{Modes: map[string][]Mode{"L1": {{Name: "cip", When: "filler.state = 30"}}}})
+	if err == nil || !strings.HasPrefix(err.Error(), `line L1: mode cip: "filler.state = 30": column `) {
+		t.Errorf("New = %v", err)
+	}
+}
+
+// FuzzCheckMode holds that hostile expressions neither panic nor answer with
+// something else than true or false, and that errors speak of what was written.
+func FuzzCheckMode(f *testing.F) {
+	for _, s := range []string{"filler-2.state == 30", "5-a-b.c1 > 2", "'a.b' == 3.x", "`", "3.x == \"\\\"a.b", "ǃ.x", "b.c1ǃ > 1", "a-b.c1.c1 > 1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if err := CheckMode(s, plantDefs()); err != nil {
+			if strings.ContainsAny(err.Error(), "ǃǀａ") && !strings.ContainsAny(s, "ǃǀａ") {
+				t.Errorf("%q: the error speaks of something else: %v", s, err)
+			}
+			return
+		}
+		if _, err := New(nil, plantDefs(), Options{Modes: map[string][]Mode{"L": {{Name: "m", When: s}}}}); err != nil {
+			t.Errorf("%q: CheckMode accepts what the engine refuses: %v", s, err)
+		}
+	})
+}
