@@ -1,13 +1,10 @@
 package opcua
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/gopcua/opcua/ua"
 )
-
-func isErr(err, kind error) bool { return errors.Is(err, kind) }
 
 func TestEveryPolicyAndMode(t *testing.T) {
 	p := startPlant(t)

@@ -66,14 +66,15 @@ func howToTrust(o *Options) string {
 	return fmt.Sprintf("save the server's with: edgeagent browse %s --save-cert FILE, compare its SHA-256 with the server's own display, and name it as server_cert_file", o.Endpoint)
 }
 
+var forgeable = []x509.SignatureAlgorithm{x509.SHA1WithRSA, x509.MD5WithRSA, x509.MD2WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1}
+
 // checkCertificate looks at a pinned certificate as at any: to trust its key
 // does not make the key strong, nor its time endless.
 func checkCertificate(c *x509.Certificate, o *Options, now time.Time) error {
 	if c.IsCA && c.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return fmt.Errorf("is an authority's, not a server's: name the server's own certificate (%s)", howToTrust(o))
 	}
-	switch c.SignatureAlgorithm {
-	case x509.SHA1WithRSA, x509.MD5WithRSA, x509.MD2WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1:
+	if slices.Contains(forgeable, c.SignatureAlgorithm) {
 		return fmt.Errorf("is signed with %s, which can be forged: make the server a new one with SHA-256", c.SignatureAlgorithm)
 	}
 	if bits := keyBits(c); bits < minKeyBits {

@@ -78,8 +78,8 @@ func (w *walker) walk(t reflect.Type, depth int) error {
 	case reflect.Slice:
 		return w.slice(t, depth)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if err := w.walk(t.Field(i).Type, depth+1); err != nil {
+		for f := range t.Fields() {
+			if err := w.walk(f.Type, depth+1); err != nil {
 				return err
 			}
 		}
