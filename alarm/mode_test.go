@@ -103,7 +103,7 @@ func TestSettle(t *testing.T) {
 	p.wait(time.Second)
 	p.expect(p.scan("state", 30, "level", 90.0), "")
 	p.wait(2500 * time.Millisecond)
-	p.expect(p.scan("level", 90.0), "") // still cip
+	p.expect(p.scan("level", 90.0), "")                 // still cip
 	p.expect(p.wait(time.Second), "raised filler/F212") // the state is stale, and so the mode unknown
 }
 
