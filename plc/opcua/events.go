@@ -28,9 +28,9 @@ type Events struct {
 
 // Limits of a condition's texts in bytes: a server may send megabytes.
 const (
-	maxName  = 256
-	maxWords = 2048
-	maxID    = 512
+	nameBytes     = 256
+	messageBytes  = 2048
+	identityBytes = 512
 )
 
 const defaultCodeFrom = "ConditionName"
@@ -211,7 +211,7 @@ func (e *Events) understand(values []*ua.Variant, ns []string, received time.Tim
 	severity, rated := f.severity()
 	o := occurrence{kind: id.ConditionType, since: f.time(fieldActiveSince), rated: rated, condition: edgeagent.Condition{
 		ID: identity, Branch: nodeText(f.node(fieldBranchID), ns),
-		Source: f.text(fieldSourceName, maxName), Name: f.text(fieldConditionName, maxName), Text: f.text(fieldMessage, maxWords),
+		Source: f.text(fieldSourceName, nameBytes), Name: f.text(fieldConditionName, nameBytes), Text: f.text(fieldMessage, messageBytes),
 		Severity: severity, Priority: e.priority(severity), At: f.time(fieldTime),
 	}}
 	o.condition.Code = e.code(f, o.condition)
@@ -251,13 +251,13 @@ func (o *occurrence) setState(f fields) {
 func (e *Events) code(f fields, c edgeagent.Condition) string {
 	var parts []string
 	for i := range e.codeParts() {
-		if s := f.text(fieldCode+field(i), maxName); s != "" {
+		if s := f.text(fieldCode+field(i), nameBytes); s != "" {
 			parts = append(parts, s)
 		}
 	}
 	for _, s := range []string{strings.Join(parts, "."), c.Name, c.ID} {
 		if s != "" {
-			return text(s, maxName)
+			return text(s, nameBytes)
 		}
 	}
 	return ""
@@ -278,7 +278,7 @@ func identify(f fields, ns []string) (string, bool) {
 	if s := nodeText(f.node(fieldConditionID), ns); s != "" {
 		return s, true
 	}
-	name := f.text(fieldConditionName, maxName)
+	name := f.text(fieldConditionName, nameBytes)
 	if name == "" {
 		return "", false
 	}
@@ -296,11 +296,11 @@ func nodeText(n *ua.NodeID, ns []string) string {
 	if _, rest, found := strings.Cut(s, ";"); found && strings.HasPrefix(s, "ns=") && int(n.Namespace()) < len(ns) {
 		s = "nsu=" + ns[n.Namespace()] + ";" + rest
 	}
-	if len(s) > maxID {
+	if len(s) > identityBytes {
 		sum := sha256.Sum256([]byte(s))
 		return "sha256=" + hex.EncodeToString(sum[:])
 	}
-	return text(s, maxID)
+	return text(s, identityBytes)
 }
 
 func isNull(n *ua.NodeID) bool {

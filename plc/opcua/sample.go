@@ -211,7 +211,13 @@ func convert(typ edgeagent.DataType, raw any) (edgeagent.Value, bool) {
 	case edgeagent.TypeString:
 		s, ok := words(raw)
 		return edgeagent.String(text(s, maxText)), ok
+	default:
+		return whole(typ, raw)
 	}
+}
+
+// whole returns an integer in the tag's type.
+func whole(typ edgeagent.DataType, raw any) (edgeagent.Value, bool) {
 	v, isInt, negative := integer(raw)
 	limit, known := bounds[typ]
 	if !isInt || !known {

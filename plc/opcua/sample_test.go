@@ -16,8 +16,6 @@ func tag(typ edgeagent.DataType) *plc.TagSpec {
 	return &plc.TagSpec{Tag: edgeagent.Tag{Name: "x", Type: typ}}
 }
 
-func at(i int) *int { return &i }
-
 func TestValuesKeepTheirTypeAndEveryDigit(t *testing.T) {
 	guid := ua.NewGUID("72962B91-FA75-4AE6-8D28-B404DC7DAF63")
 	cases := []struct {
@@ -118,7 +116,7 @@ func TestElementOfAnArray(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			spec := tag(edgeagent.TypeInt16)
-			spec.Index = at(c.index)
+			spec.Index = new(c.index)
 			s := sample(spec, &ua.DataValue{Value: ua.MustVariant(c.in)}, time.Now())
 			if !s.Value.Equal(c.want) || (s.Quality == edgeagent.QualityGood) == c.want.IsNone() {
 				t.Errorf("got %v %s %v, want %v", s.Value, s.Quality, s.Reason, c.want)

@@ -1,0 +1,249 @@
+package opcua
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gopcua/opcua/ua"
+
+	"edgeagent"
+	"edgeagent/plc"
+)
+
+// defaultScan is the scan of a tag that has none, defaultWatchdog the watchdog
+// of a device that has none.
+const (
+	defaultScan     = time.Second
+	defaultWatchdog = 3 * time.Second
+)
+
+// Client reads one OPC UA server; it is a [plc.Subscriber].
+type Client struct {
+	o       Options
+	connect func(context.Context, *Options) (*client, error)
+
+	mu   sync.Mutex
+	live *client         // of the running episode
+	said map[string]bool // what was logged once
+	// conditions outlive an episode: what was active before a cut and is after
+	// it may be one activation.
+	conditions *conditions
+}
+
+// New returns the client of one device. It does nothing before [Client.Episode].
+func New(o Options) *Client {
+	c := &Client{o: o, connect: connect, said: make(map[string]bool)}
+	if o.Events != nil {
+		c.conditions = newConditions(o.Events, c.watchdog())
+	}
+	return c
+}
+
+func (c *Client) watchdog() time.Duration {
+	if c.o.Watchdog > 0 {
+		return c.o.Watchdog
+	}
+	return defaultWatchdog
+}
+
+// Episode connects, reads all tags once, subscribes and tells what it hears,
+// until the connection cannot be trusted any more. See [plc.Subscriber].
+func (c *Client) Episode(ctx context.Context, tell func(plc.Heard)) error {
+	conn, err := c.connect(ctx, &c.o)
+	if err != nil {
+		return err
+	}
+	defer conn.close()
+	e := newEpisode(c, conn)
+	c.setLive(conn)
+	defer c.setLive(nil)
+	return e.run(ctx, tell)
+}
+
+// Fetch reads all tags once: over the episode's connection if one runs, else
+// over one of its own. Errors wrap those of [plc.Subscriber].
+func (c *Client) Fetch(ctx context.Context) ([]edgeagent.Sample, error) {
+	conn := c.getLive()
+	if conn == nil {
+		own, err := c.connect(ctx, &c.o)
+		if err != nil {
+			return nil, err
+		}
+		defer own.close()
+		conn = own
+	}
+	items, unresolved := itemsOf(c.o.Tags, conn.resolve)
+	samples, err := readItems(ctx, conn, items)
+	if err != nil {
+		return nil, broken("read all tags", err)
+	}
+	return append(unresolved, samples...), nil
+}
+
+func (c *Client) setLive(conn *client) {
+	c.mu.Lock()
+	c.live = conn
+	c.mu.Unlock()
+}
+
+func (c *Client) getLive() *client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.live
+}
+
+// first reports whether something about the server is to be said: once, not at
+// each reconnect.
+func (c *Client) first(about string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.said[about]
+	c.said[about] = true
+	return !known
+}
+
+// episode is one connection from its first read to its end.
+type episode struct {
+	c    *Client
+	conn *client
+	box  *mailbox
+	sent *counter
+
+	items      []*item // by client handle
+	unresolved []edgeagent.Sample
+
+	mu       sync.Mutex // guards the subscriptions' times, lapsed and conditions
+	subs     []*subscription
+	events   *subscription // the one that tells conditions; nil: none
+	lapsed   []*item       // refused while they were told of
+	refresh  chan struct{} // asks for a ConditionRefresh
+	watchdog time.Duration
+}
+
+func newEpisode(c *Client, conn *client) *episode {
+	e := &episode{
+		c: c, conn: conn, box: newMailbox(), sent: &counter{caller: conn.ch},
+		refresh: make(chan struct{}, 1), watchdog: c.watchdog(),
+	}
+	conn.ch = e.sent
+	return e
+}
+
+// counter counts the requests of an episode.
+type counter struct {
+	caller
+	n atomic.Int64
+}
+
+func (c *counter) call(ctx context.Context, req ua.Request, token *ua.NodeID) (ua.Response, error) {
+	c.n.Add(1)
+	return c.caller.call(ctx, req, token)
+}
+
+// since returns how many requests were sent since it was last asked.
+func (c *counter) since() int { return int(c.n.Swap(0)) }
+
+func (e *episode) run(ctx context.Context, tell func(plc.Heard)) error {
+	first, err := e.begin(ctx)
+	if err != nil {
+		return err
+	}
+	tell(plc.Heard{Up: true, Security: e.conn.security, At: time.Now(), Samples: first, Requests: e.sent.since()})
+	return e.follow(ctx, tell)
+}
+
+// begin reads every tag before anything is subscribed: a value that is told
+// afterwards is newer than one that was read, never the other way round.
+func (e *episode) begin(ctx context.Context) ([]edgeagent.Sample, error) {
+	if err := e.check(ctx); err != nil {
+		return nil, broken("ask the server for its state", err)
+	}
+	e.items, e.unresolved = itemsOf(e.c.o.Tags, e.conn.resolve)
+	first, err := readItems(ctx, e.conn, e.items)
+	if err != nil {
+		return nil, broken("read all tags", err)
+	}
+	if err := e.subscribe(ctx); err != nil {
+		return nil, broken("subscribe", err)
+	}
+	if err := e.subscribeEvents(ctx); err != nil {
+		return nil, broken("subscribe to events", err)
+	}
+	return append(first, e.unresolved...), nil
+}
+
+// follow passes on what is heard until one of the workers cannot go on.
+func (e *episode) follow(ctx context.Context, tell func(plc.Heard)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var workers sync.WaitGroup
+	for _, work := range []func(context.Context) error{e.publishing, e.refreshing, e.polling, e.watching, e.listening} {
+		workers.Go(func() {
+			if err := work(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-e.box.wake:
+			e.deliver(tell)
+		case <-ctx.Done():
+		}
+	}
+	workers.Wait()
+	e.deliver(tell) // what came before the end is true
+	if n := e.box.replaced(); n > 0 {
+		e.c.o.log().Debug("values came faster than they were taken", "replaced", n)
+	}
+	return context.Cause(ctx)
+}
+
+func (e *episode) deliver(tell func(plc.Heard)) {
+	for _, h := range e.box.take() {
+		h.Requests = e.sent.since()
+		tell(h)
+	}
+}
+
+// mail hands over what was heard.
+func (e *episode) mail(l letter) error {
+	if e.box.put(l) {
+		return nil
+	}
+	return fmt.Errorf("%w: over %d notifications of conditions wait to be taken; all is read anew", plc.ErrSilent, maxSets)
+}
+
+// broken says what failed, and makes of a server's refusal what it means for
+// the connection: nothing valid comes over it.
+func broken(what string, err error) error {
+	for _, known := range []error{plc.ErrUnreachable, plc.ErrSilent, plc.ErrRefused, context.Canceled} {
+		if errors.Is(err, known) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	if status, ok := errors.AsType[ua.StatusCode](err); ok {
+		return fmt.Errorf("%s: %w: the server says %s", what, plc.ErrSilent, statusName(status))
+	}
+	return fmt.Errorf("%s: %w: %w", what, plc.ErrSilent, err)
+}
+
+// itemRefusal returns the status by which a server refused a request that it
+// understood. Any other error is the connection's.
+func itemRefusal(err error) (ua.StatusCode, bool) {
+	status, ok := errors.AsType[ua.StatusCode](err)
+	return status, ok && !connectionLost[status&0xFFFF0000]
+}
+
+// connectionLost are the answers after which no other can be expected.
+var connectionLost = map[ua.StatusCode]bool{
+	ua.StatusBadSessionIDInvalid: true, ua.StatusBadSessionClosed: true, ua.StatusBadSessionNotActivated: true,
+	ua.StatusBadSecureChannelIDInvalid: true, ua.StatusBadSecureChannelClosed: true, ua.StatusBadSecureChannelTokenUnknown: true,
+	ua.StatusBadConnectionClosed: true, ua.StatusBadServerHalted: true, ua.StatusBadShutdown: true, ua.StatusBadTimeout: true,
+	ua.StatusBadSubscriptionIDInvalid: true, ua.StatusBadNoSubscription: true, ua.StatusBadCommunicationError: true,
+	ua.StatusBadServerNotConnected: true, ua.StatusBadTCPInternalError: true, ua.StatusBadSecurityChecksFailed: true,
+}

@@ -1,0 +1,119 @@
+package opcua
+
+import (
+	"sync"
+	"time"
+
+	"edgeagent"
+	"edgeagent/plc"
+)
+
+const (
+	// keepEach is how many values of a tag wait that is no measurement: of a bit
+	// that went and came back, both changes count.
+	keepEach = 10
+	// maxSets is how many sets of conditions wait. They are never dropped: a
+	// reader that is so late begins anew, with a refresh.
+	maxSets = 10_000
+)
+
+// mailbox stands between the server, which must be read at once, and the
+// reader, which may be late. Of a measurement the last value wins; what was
+// replaced is counted.
+type mailbox struct {
+	mu        sync.Mutex
+	at        time.Time // of the newest
+	samples   []edgeagent.Sample
+	waiting   map[string]seat
+	confirmed map[uint32][]string // by subscription
+	sets      []edgeagent.ConditionSet
+	gap       bool
+	merged    uint64
+	wake      chan struct{}
+}
+
+// seat is where a tag's newest sample waits, and how many of its wait.
+type seat struct{ newest, count int }
+
+func newMailbox() *mailbox {
+	return &mailbox{waiting: make(map[string]seat), confirmed: make(map[uint32][]string), wake: make(chan struct{}, 1)}
+}
+
+// letter is what one answer of the server told.
+type letter struct {
+	at           time.Time
+	samples      []edgeagent.Sample
+	subscription uint32
+	confirmed    []string
+	sets         []edgeagent.ConditionSet
+	gap          bool
+}
+
+// put never waits. It reports false when the reader is hopelessly late.
+func (m *mailbox) put(l letter) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.at = l.at
+	for _, s := range l.samples {
+		m.add(s)
+	}
+	if len(l.confirmed) > 0 {
+		m.confirmed[l.subscription] = l.confirmed
+	}
+	m.sets = append(m.sets, l.sets...)
+	m.gap = m.gap || l.gap
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+	return len(m.sets) <= maxSets
+}
+
+func (m *mailbox) add(s edgeagent.Sample) {
+	p, known := m.waiting[s.Tag]
+	if known && (p.count >= keepEach || s.Value.Kind() == edgeagent.KindFloat) {
+		m.samples[p.newest] = s
+		m.merged++
+		return
+	}
+	m.waiting[s.Tag] = seat{newest: len(m.samples), count: p.count + 1}
+	m.samples = append(m.samples, s)
+}
+
+// take empties the box. A tag is at most once in each message, so that its
+// changes stay apart; they come in the order in which they were told.
+func (m *mailbox) take() []plc.Heard {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []plc.Heard
+	message := func(i int) *plc.Heard {
+		for len(out) <= i {
+			out = append(out, plc.Heard{At: m.at})
+		}
+		return &out[i]
+	}
+	seen := make(map[string]int, len(m.waiting))
+	for _, s := range m.samples {
+		h := message(seen[s.Tag])
+		h.Samples = append(h.Samples, s)
+		seen[s.Tag]++
+	}
+	if len(m.sets) > 0 || m.gap {
+		message(0).Gap = m.gap
+		message(len(out) - 1).Conditions = m.sets
+	}
+	for _, names := range m.confirmed {
+		message(len(out)).Confirmed = names
+	}
+	m.samples, m.sets, m.gap = nil, nil, false
+	clear(m.waiting)
+	clear(m.confirmed)
+	return out
+}
+
+// replaced returns how many samples a later one replaced.
+func (m *mailbox) replaced() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.merged
+}

@@ -1,0 +1,154 @@
+package opcua
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gopcua/opcua/ua"
+
+	"edgeagent/internal/retry"
+	"edgeagent/plc"
+)
+
+// publishing asks for notifications, one request at a time: so they come in
+// the order in which they were sent, and an older value never follows a newer.
+func (e *episode) publishing(ctx context.Context) error {
+	if len(e.subs) == 0 {
+		return nil
+	}
+	e.restart(time.Now())
+	var acks []*ua.SubscriptionAcknowledgement
+	for {
+		res, err := e.conn.publish(ctx, acks)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, ua.StatusBadTimeout), errors.Is(err, ua.StatusBadTooManyPublishRequests):
+			// The request was in vain; whether the server lives is not judged here.
+			if err := retry.Sleep(ctx, e.watchdog/3); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return broken("publish", err)
+		}
+		if acks, err = e.take(res, time.Now()); err != nil {
+			return err
+		}
+	}
+}
+
+// restart forgets the time in which nobody asked.
+func (e *episode) restart(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.subs {
+		s.heard = now
+	}
+}
+
+// take reads one answer and returns what is to be acknowledged.
+func (e *episode) take(res *ua.PublishResponse, now time.Time) ([]*ua.SubscriptionAcknowledgement, error) {
+	n := slices.IndexFunc(e.subs, func(s *subscription) bool { return s.id == res.SubscriptionID })
+	if n < 0 || res.NotificationMessage == nil {
+		return nil, nil // of a subscription that this session had before, or nothing at all
+	}
+	s, message := e.subs[n], res.NotificationMessage
+	keepAlive := len(message.NotificationData) == 0
+	l := letter{at: now, subscription: s.id, gap: s.missed(message.SequenceNumber, keepAlive)}
+	if l.gap && s == e.events {
+		e.eventsLost()
+	}
+	for _, data := range message.NotificationData {
+		if err := e.open(s, data, &l); err != nil {
+			return nil, err
+		}
+	}
+	e.heardOf(s, now)
+	if !res.MoreNotifications {
+		l.confirmed = s.roster.confirmed(now, s.beat/2)
+	}
+	if err := e.mail(l); err != nil {
+		return nil, err
+	}
+	if keepAlive {
+		return nil, nil
+	}
+	return []*ua.SubscriptionAcknowledgement{{SubscriptionID: s.id, SequenceNumber: message.SequenceNumber}}, nil
+}
+
+// missed judges a sequence number, and reports whether notifications before it
+// are lost. A keep-alive carries the number of the next one. A server whose
+// numbers go backwards has none: they are not judged any more.
+func (s *subscription) missed(number uint32, keepAlive bool) bool {
+	ahead := number - s.next
+	if s.unnumbered || keepAlive && ahead == math.MaxUint32 { // some servers repeat the last number
+		return false
+	}
+	s.unnumbered = ahead > math.MaxUint32/2
+	if !keepAlive {
+		number++
+	}
+	s.next = max(number, 1) // 0 is no sequence number
+	return ahead != 0 && !s.unnumbered
+}
+
+// open reads one part of a notification.
+func (e *episode) open(s *subscription, data *ua.ExtensionObject, l *letter) error {
+	if data == nil {
+		return nil
+	}
+	switch v := data.Value.(type) {
+	case *ua.DataChangeNotification:
+		for _, change := range v.MonitoredItems {
+			e.changed(s, change, l)
+		}
+	case *ua.EventNotificationList:
+		for _, event := range v.Events {
+			e.happened(event, l)
+		}
+	case *ua.StatusChangeNotification:
+		return fmt.Errorf("subscription: %w: the server ended it: %s", plc.ErrSilent, statusName(v.Status))
+	}
+	return nil
+}
+
+// changed takes one value.
+func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification, l *letter) {
+	switch {
+	case change == nil || change.Value == nil:
+		return
+	case change.ClientHandle == heartbeatHandle:
+		s.beats++
+		return
+	case int(change.ClientHandle) >= len(e.items):
+		return // none of ours
+	}
+	i := e.items[change.ClientHandle]
+	before := len(l.samples)
+	l.samples = i.samples(l.samples, change.Value, l.at)
+	l.gap = l.gap || overflowed(change.Value.Status) && !isBad(change.Value.Status)
+	for _, sample := range l.samples[before:] {
+		s.roster.told(sample)
+	}
+	if unknownNode(change.Value.Status) {
+		e.mu.Lock()
+		e.lapsed = append(e.lapsed, i)
+		e.mu.Unlock()
+	}
+}
+
+// heardOf notes that a subscription lives. Once its heart has beaten twice, a
+// message is expected with every beat.
+func (e *episode) heardOf(s *subscription, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.heard = now
+	if s.beats > 1 {
+		s.pause = min(s.pause, s.beat)
+	}
+}
