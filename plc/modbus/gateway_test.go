@@ -1,0 +1,397 @@
+package modbus
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgeagent"
+	"edgeagent/plc"
+)
+
+// gateway is the worst that may stand between a link and a device of one unit,
+// on simulated time: it takes every request, answers them in their order,
+// however late, and on whichever connection there is by then.
+type gateway struct {
+	mu      sync.Mutex
+	conn    net.Conn
+	fresh   chan struct{} // closed when there is another connection
+	pending chan []byte
+	rand    *rand.Rand
+	moody   bool // else it answers at once, rightly
+	tasks   sync.WaitGroup
+	done    chan struct{}
+}
+
+func newGateway(seed uint64) *gateway {
+	g := &gateway{fresh: make(chan struct{}), pending: make(chan []byte, 1000), done: make(chan struct{}), rand: rand.New(rand.NewPCG(seed, 1)), moody: true}
+	g.tasks.Go(g.work)
+	return g
+}
+
+func (g *gateway) close() {
+	close(g.done)
+	g.mu.Lock()
+	if g.conn != nil {
+		g.conn.Close()
+	}
+	g.mu.Unlock()
+	g.tasks.Wait()
+}
+
+// dial is a link's Dial.
+func (g *gateway) dial(context.Context, string, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.conn != nil {
+		g.conn.Close()
+	}
+	g.conn = server
+	close(g.fresh)
+	g.fresh = make(chan struct{})
+	g.tasks.Go(func() {
+		for {
+			request := make([]byte, requestRTU)
+			if _, err := io.ReadFull(server, request); err != nil {
+				return
+			}
+			g.pending <- request
+		}
+	})
+	return client, nil
+}
+
+// work answers one request after the other.
+func (g *gateway) work() {
+	for {
+		select {
+		case <-g.done:
+			return
+		case request := <-g.pending:
+			answers, delay := g.mood(request)
+			select {
+			case <-g.done:
+				return
+			case <-time.After(delay):
+			}
+			for _, a := range answers {
+				g.deliver(a)
+			}
+		}
+	}
+}
+
+// mood makes of a request its answers, and how long they take.
+func (g *gateway) mood(request []byte) (answers [][]byte, delay time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	right := rtuTruth(request)
+	if !g.moody {
+		return [][]byte{right}, time.Millisecond
+	}
+	delay = time.Duration([]float64{0, 0, 0.1, 0.5, 0.95, 1.05, 1.5, 2.2, 3.5, 9}[g.rand.IntN(10)] * float64(patience))
+	switch g.rand.IntN(12) {
+	case 0:
+		return nil, delay
+	case 1:
+		return [][]byte{rtu(request[0], request[1]|exception, 11)}, delay
+	case 2:
+		return [][]byte{right, right}, delay
+	default:
+		return [][]byte{right}, delay
+	}
+}
+
+// deliver writes to the connection there is, or to the next.
+func (g *gateway) deliver(answer []byte) {
+	for {
+		g.mu.Lock()
+		conn, fresh := g.conn, g.fresh
+		g.mu.Unlock()
+		if conn != nil {
+			if _, err := conn.Write(answer); err == nil {
+				return
+			}
+		}
+		select {
+		case <-fresh:
+		case <-g.done:
+			return
+		}
+	}
+}
+
+// rtu returns a frame with its checksum.
+func rtu(b ...byte) []byte { return binary.LittleEndian.AppendUint16(b, checksum(b)) }
+
+// rtuTruth is the right answer to an RTU request.
+func rtuTruth(request []byte) []byte {
+	tcp := truth(append(make([]byte, 6), request[:6]...))
+	return rtu(append([]byte{request[0]}, tcp[headerSize:]...)...)
+}
+
+// TestNoLateAnswerBecomesAValue polls a device that answers in order and as
+// late as it likes, over a gateway that passes everything on to whoever asks.
+func TestNoLateAnswerBecomesAValue(t *testing.T) {
+	values := 0
+	for _, quantities := range [][]uint16{{10}, {1}, {2}, {125}, {1, 2}, {2, 4, 125, 1}} {
+		for seed := range uint64(30) {
+			synctest.Test(t, func(t *testing.T) { values += poll(t, quantities, seed) })
+			if t.Failed() {
+				t.Fatalf("quantities %v, seed %d", quantities, seed)
+			}
+		}
+	}
+	t.Logf("%d values", values)
+	if values < 10000 {
+		t.Errorf("only %d values were read: nothing is proven", values)
+	}
+}
+
+// poll reads from a moody gateway and returns how many values came of it.
+func poll(t *testing.T, quantities []uint16, seed uint64) (values int) {
+	g := newGateway(seed)
+	defer g.close()
+	l := New(Options{Addr: "gateway", Framing: FramingRTU, Timeout: patience, Dial: g.dial})
+	defer l.Close()
+	offset := uint16(0)
+	read := func() error {
+		offset += 200
+		r := holding(offset, quantities[int(offset/200)%len(quantities)])
+		got, err := l.Read(t.Context(), 1, r)
+		if err == nil {
+			wantOracle(t, r, got)
+			values += int(r.Quantity)
+		}
+		return err
+	}
+	for range 60 {
+		_ = read() // wrong values apart, everything is allowed
+		if t.Failed() {
+			return values
+		}
+	}
+	g.mu.Lock()
+	g.moody = false
+	g.mu.Unlock()
+	time.Sleep(time.Minute) // whatever is still to come comes
+	for range 4 {
+		if read() == nil {
+			return values
+		}
+	}
+	t.Errorf("seed %d: not read again after the gateway had calmed down: %v", seed, read())
+	return values
+}
+
+// TestLatenessIsCaughtBySize drops the answers of the quiet time as well: the
+// only thing left by which the late answer can be known is its size.
+func TestLatenessIsCaughtBySize(t *testing.T) {
+	for name, late := range map[string]time.Duration{
+		"while quiet": patience + 10*time.Millisecond, "into the confirmation": 2*patience + 5*time.Millisecond,
+		"after the confirmation was given up": 3*patience + 10*time.Millisecond, "minutes later": 3 * time.Minute,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slow := make(chan []byte, 10)
+				client, server := net.Pipe()
+				var tasks sync.WaitGroup
+				defer tasks.Wait()
+				defer server.Close()
+				tasks.Go(func() {
+					for n := 0; ; n++ {
+						request := make([]byte, requestRTU)
+						if _, err := io.ReadFull(server, request); err != nil {
+							return
+						}
+						if n == 2 { // the first after the one that confirms the line at first, and its own
+							slow <- request
+							tasks.Go(func() {
+								time.Sleep(late)
+								_, _ = server.Write(rtuTruth(<-slow))
+							})
+							continue
+						}
+						if n == 3 && late > 2*patience {
+							time.Sleep(10 * time.Millisecond)
+						}
+						if _, err := server.Write(rtuTruth(request)); err != nil {
+							return
+						}
+					}
+				})
+				l := New(Options{Addr: "slow", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
+					return keptOpen{client}, nil
+				}})
+				defer client.Close()
+				wrong := 0
+				for a := range uint16(20) {
+					r := holding(a*10, 10)
+					got, err := l.Read(t.Context(), 1, r)
+					if err == nil {
+						wantOracle(t, r, got)
+						continue
+					}
+					wrong++
+					if late >= time.Minute {
+						time.Sleep(late / 4)
+					}
+				}
+				if wrong == 0 || wrong > 3 {
+					t.Errorf("%d reads failed, want the late one and hardly any other", wrong)
+				}
+			})
+		})
+	}
+}
+
+// keptOpen is a connection that survives its link's closing: the late answer
+// is to come where the next request is asked.
+type keptOpen struct{ net.Conn }
+
+func (keptOpen) Close() error { return nil }
+
+func TestQuarantineEndsWithADifferentSizeOnly(t *testing.T) {
+	neverRead := func(_ uint8, area edgeagent.Area, from, to uint16) bool {
+		return area == edgeagent.AreaHolding && from <= 51 && 51 <= to
+	}
+	for name, tc := range map[string]struct {
+		r         plc.Request
+		owed      []signature
+		refuses   bool
+		forbidden func(uint8, edgeagent.Area, uint16, uint16) bool
+		want      string
+	}{
+		"fewer registers, an even number":        {r: holding(100, 10), want: "FC3 holding:100-101 (2 registers)"},
+		"not one that is owed":                   {r: holding(100, 10), owed: []signature{{3, 20}, {3, 4}}, want: "FC3 holding:100-103 (4 registers)"},
+		"one register of two":                    {r: holding(100, 2), want: "FC3 holding:100 (1 register)"},
+		"a neighbour of one register":            {r: holding(50, 1), want: "FC3 holding:50-51 (2 registers)"},
+		"the neighbour that may be read":         {r: holding(50, 1), forbidden: neverRead, want: "FC3 holding:49-50 (2 registers)"},
+		"the last register of all":               {r: holding(65535, 1), want: "FC3 holding:65534-65535 (2 registers)"},
+		"another area where this one refuses":    {r: holding(50, 1), refuses: true, want: "FC4 input:50 (1 register)"},
+		"fewer bits":                             {r: plc.Request{Area: edgeagent.AreaCoil, Offset: 8, Quantity: 100}, want: "FC1 coil:8-15 (8 bits)"},
+		"more bits of few":                       {r: plc.Request{Area: edgeagent.AreaCoil, Offset: 8, Quantity: 3}, want: "FC1 coil:8-18 (11 bits)"},
+		"another area when every size is owed":   {r: holding(65535, 1), owed: []signature{{3, 2}, {3, 4}, {3, 6}}, want: "FC4 input:65535 (1 register)"},
+		"nothing when everything is owed":        {r: holding(65535, 1), owed: []signature{{3, 2}, {3, 4}, {3, 6}, {4, 2}, {1, 1}, {2, 1}}, want: ""},
+		"bits of the same size are not enough":   {r: plc.Request{Area: edgeagent.AreaDiscrete, Offset: 0, Quantity: 16}, want: "FC2 discrete:0-7 (8 bits)"},
+		"a late answer of another function, too": {r: holding(50, 1), refuses: true, owed: []signature{{4, 2}}, want: "FC1 coil:50 (1 bit)"},
+	} {
+		u := unit{refuses: tc.refuses}
+		for _, s := range tc.owed {
+			u.doubt(s, time.Now(), 0)
+		}
+		got, ok := u.confirmation(tc.r, func(c plc.Request) bool {
+			return tc.forbidden != nil && tc.forbidden(1, c.Area, c.Offset, c.Offset+c.Quantity-1)
+		}, time.Now())
+		if ok != (tc.want != "") || ok && got.String() != tc.want {
+			t.Errorf("%s: %v, %v; want %q", name, got, ok, tc.want)
+		}
+		if ok && (expected(got) == expected(tc.r) || u.owes(expected(got))) {
+			t.Errorf("%s: %v can be confused", name, got)
+		}
+	}
+}
+
+func TestSignatureIsGivenUpLastAndLate(t *testing.T) {
+	var u unit
+	begin := time.Now()
+	for i, s := range []signature{{3, 2}, {3, 4}, {3, 6}, {4, 2}, {1, 1}, {2, 1}} {
+		u.doubt(s, begin.Add(time.Duration(i)*time.Second), 0)
+	}
+	r, free := holding(7, 1), func(plc.Request) bool { return false }
+	if c, ok := u.confirmation(r, free, begin.Add(forgetAfter)); ok {
+		t.Errorf("confirms with %v, whose answer is owed since a minute at most", c)
+	}
+	c, ok := u.confirmation(r, free, begin.Add(forgetAfter+1500*time.Millisecond))
+	if want := (signature{3, 4}); !ok || expected(c) != want {
+		t.Errorf("confirms with %v, %v; want the one owed for longest, other than the request's own", c, ok)
+	}
+}
+
+// TestDeadUnitCostsTheOthersOneTimeout reads ten units of which one is dead, as
+// a connection does: the caller's time is bounded.
+func TestDeadUnitCostsTheOthersOneTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		var tasks sync.WaitGroup
+		defer tasks.Wait()
+		defer server.Close()
+		tasks.Go(func() {
+			for {
+				request := make([]byte, requestRTU)
+				if _, err := io.ReadFull(server, request); err != nil {
+					return
+				}
+				if request[0] != 7 {
+					if _, err := server.Write(rtuTruth(request)); err != nil {
+						return
+					}
+				}
+			}
+		})
+		l := New(Options{Addr: "bus", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
+			return keptOpen{client}, nil
+		}})
+		defer client.Close()
+		for round := range 20 {
+			begin := time.Now()
+			for id := uint8(1); id <= 10; id++ {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				got, err := l.Read(ctx, id, holding(uint16(id)*10, 10))
+				cancel()
+				if dead := id == 7; dead != (err != nil) {
+					t.Errorf("round %d: unit %d: %v", round, id, err)
+				} else if !dead {
+					wantOracle(t, holding(uint16(id)*10, 10), got)
+				}
+			}
+			if took := time.Since(begin); took > patience+200*time.Millisecond {
+				t.Errorf("round %d took %v, with a timeout of %v", round, took, patience)
+			}
+		}
+	})
+}
+
+func TestSlowDeviceIsConfirmedAndReadLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		var tasks sync.WaitGroup
+		defer tasks.Wait()
+		defer server.Close()
+		tasks.Go(func() {
+			for {
+				request := make([]byte, requestRTU)
+				if _, err := io.ReadFull(server, request); err != nil {
+					return
+				}
+				time.Sleep(patience * 7 / 10)
+				if _, err := server.Write(rtuTruth(request)); err != nil {
+					return
+				}
+			}
+		})
+		l := New(Options{Addr: "slow", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
+			return keptOpen{client}, nil
+		}})
+		defer client.Close()
+		var errs []error
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			_, err := l.Read(ctx, 1, holding(0, 10))
+			cancel()
+			errs = append(errs, err)
+		}
+		if !errors.Is(errs[0], plc.ErrQuarantined) || errs[1] != nil || errs[2] != nil {
+			t.Errorf("reads = %s; want a confirmation, then values", fmt.Sprint(errs))
+		}
+	})
+}
