@@ -9,6 +9,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -29,14 +30,38 @@ var never = []string{
 	"TCPClientHandler", "RTUClientHandler", "ASCIIClientHandler", "TCPClient", "RTUClient", "ASCIIClient",
 }
 
-// besides are names that mean a write only where a library is at hand: they are
-// forbidden in every folder that imports it.
-var besides = map[string][]string{
-	"github.com/gopcua/opcua": {
-		"Write", "WriteRequest", "CallMethodRequest", "HistoryUpdateRequest", "AddNodesRequest", "DeleteNodesRequest",
-		"AddReferencesRequest", "DeleteReferencesRequest",
-	},
+// shut are packages with a client that can write, or send anything, and the
+// folders that may import them all the same. What nobody imports cannot be
+// called, under whatever name.
+var shut = map[string][]string{
+	"github.com/gopcua/opcua":         {},
+	"github.com/gopcua/opcua/monitor": {},
+	"github.com/gopcua/opcua/uasc":    {},
+	"github.com/gopcua/opcua/uacp":    {},
+	"github.com/gopcua/opcua/server":  {"plc/sim"},
 }
+
+// codec is the library that can encode a request to write; mentions of its
+// requests are forbidden in every folder that imports some of it.
+const codec = "github.com/gopcua/opcua"
+
+// requests begin the names of what changes a server: its values, its history,
+// its address space, other clients' subscriptions, and the details of these.
+// The encoding ids of package id begin with them, too.
+var requests = []string{
+	"WriteRequest", "WriteValue", "HistoryUpdate", "AddNodes", "AddReferences", "DeleteNodes", "DeleteReferences",
+	"UpdateDataDetails", "UpdateStructureDataDetails", "UpdateEventDetails", "DeleteRawModifiedDetails", "DeleteAtTimeDetails", "DeleteEventDetails",
+	"SetTriggering", "SetMonitoringMode", "TransferSubscriptions", "RegisterServer", "RegisterService", "CancelRequest",
+}
+
+// Calling a method can do anything, so it is done in one file and of one method:
+// ConditionRefresh, which makes a server tell its alarms again.
+const (
+	callFile   = "plc/opcua/calls.go"
+	onlyMethod = "ua.NewNumericNodeID(0, id.ConditionType_ConditionRefresh)"
+)
+
+var callNames = []string{"CallRequest", "CallMethodRequest", "CallRequest_Encoding_DefaultBinary", "CallMethodRequest_Encoding_DefaultBinary"}
 
 // Check returns every mention of a forbidden name in the Go files below dir
 // that are not tests: FILE:LINE:COL: NAME.
@@ -61,40 +86,86 @@ func Check(dir string) ([]string, error) {
 		return nil
 	})
 	var found []string
-	for _, files := range folders {
-		found = append(found, mentions(fset, files)...)
+	for folder, files := range folders {
+		room, _ := filepath.Rel(dir, folder)
+		c := checker{fset: fset, room: filepath.ToSlash(room), opcua: importsCodec(files)}
+		for _, file := range files {
+			c.file(file)
+		}
+		found = append(found, c.found...)
 	}
 	slices.Sort(found)
 	return found, err
 }
 
-// mentions looks at the files of one folder.
-func mentions(fset *token.FileSet, files []*ast.File) []string {
-	names := namesFor(files)
-	var found []string
-	for _, file := range files {
-		ast.Inspect(file, func(n ast.Node) bool {
-			if id, ok := n.(*ast.Ident); ok && slices.Contains(names, id.Name) {
-				found = append(found, fmt.Sprintf("%s: %s", fset.Position(id.Pos()), id.Name))
-			}
-			return true
-		})
-	}
-	return found
+// checker looks at the files of one folder.
+type checker struct {
+	fset  *token.FileSet
+	room  string // the folder, from the root
+	opcua bool   // one of its files imports the codec
+	found []string
 }
 
-// namesFor returns what a folder may not mention, by what its files import.
-func namesFor(files []*ast.File) []string {
-	names := slices.Clone(never)
+func (c *checker) say(at token.Pos, what string) {
+	c.found = append(c.found, fmt.Sprintf("%s: %s", c.fset.Position(at), what))
+}
+
+func (c *checker) file(file *ast.File) {
+	for _, imp := range file.Imports {
+		path := strings.Trim(imp.Path.Value, "`\"")
+		if rooms, known := shut[path]; known && !slices.Contains(rooms, c.room) {
+			c.say(imp.Pos(), path)
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Ident:
+			c.name(n)
+		case *ast.KeyValueExpr:
+			c.method(n)
+		case *ast.AssignStmt:
+			c.assign(n)
+		}
+		return true
+	})
+}
+
+func (c *checker) name(id *ast.Ident) {
+	switch {
+	case slices.Contains(never, id.Name):
+		c.say(id.Pos(), id.Name)
+	case !c.opcua:
+	case slices.ContainsFunc(requests, func(r string) bool { return strings.HasPrefix(id.Name, r) }):
+		c.say(id.Pos(), id.Name)
+	case slices.Contains(callNames, id.Name) && !strings.HasSuffix(filepath.ToSlash(c.fset.Position(id.Pos()).Filename), callFile):
+		c.say(id.Pos(), id.Name)
+	}
+}
+
+// method holds the method of a call to the one that may be called.
+func (c *checker) method(kv *ast.KeyValueExpr) {
+	key, ok := kv.Key.(*ast.Ident)
+	if ok && c.opcua && key.Name == "MethodID" && types.ExprString(kv.Value) != onlyMethod {
+		c.say(kv.Pos(), "MethodID: "+types.ExprString(kv.Value))
+	}
+}
+
+// assign forbids to change the method of a call that is made already.
+func (c *checker) assign(s *ast.AssignStmt) {
+	for _, to := range s.Lhs {
+		if sel, ok := to.(*ast.SelectorExpr); ok && c.opcua && sel.Sel.Name == "MethodID" {
+			c.say(to.Pos(), types.ExprString(to))
+		}
+	}
+}
+
+func importsCodec(files []*ast.File) bool {
 	for _, file := range files {
 		for _, imp := range file.Imports {
-			path := strings.Trim(imp.Path.Value, "`\"")
-			for library, list := range besides {
-				if path == library || strings.HasPrefix(path, library+"/") {
-					names = append(names, list...)
-				}
+			if path := strings.Trim(imp.Path.Value, "`\""); path == codec || strings.HasPrefix(path, codec+"/") {
+				return true
 			}
 		}
 	}
-	return names
+	return false
 }

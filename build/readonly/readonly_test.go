@@ -22,7 +22,8 @@ func TestNothingWritesToAPLC(t *testing.T) {
 func TestAnalyzerSeesWrites(t *testing.T) {
 	const (
 		head  = "package x\nimport \"github.com/goburrow/modbus\"\n"
-		opcua = "package x\nimport \"github.com/gopcua/opcua\"\n"
+		opcua = "package x\nimport \"github.com/gopcua/opcua/ua\"\n"
+		ids   = "package x\nimport (\"github.com/gopcua/opcua/ua\"; \"github.com/gopcua/opcua/id\")\n"
 	)
 	cases := map[string][]string{
 		"call":             {head + "func f(c modbus.Client) { c.WriteSingleRegister(1, 2) }"},
@@ -38,8 +39,18 @@ func TestAnalyzerSeesWrites(t *testing.T) {
 			"package x\nfunc (l link) f() { l.client.WriteSingleCoil(1, 0xff00) }",
 		},
 		"an interface of one's own": {"package x\ntype w interface{ WriteSingleRegister(address, value uint16) ([]byte, error) }"},
-		"opc ua":                    {opcua + "func f(c *opcua.Client) { c.Write(nil, nil) }"},
-		"opc ua in another file":    {opcua + "var c *opcua.Client", "package x\nfunc f() { c.Write(nil, nil) }"},
+		"opc ua client":             {"package x\nimport c \"github.com/gopcua/opcua\"\nvar f = (*c.Client).Write"},
+		"opc ua channel":            {"package x\nimport \"github.com/gopcua/opcua/uasc\"\nvar c *uasc.SecureChannel"},
+		"opc ua server":             {"package x\nimport _ \"github.com/gopcua/opcua/server\""},
+		"opc ua write":              {opcua + "var r any = &ua.WriteRequest{}"},
+		"opc ua history":            {opcua + "var r ua.HistoryUpdateRequest"},
+		"opc ua nodes":              {opcua + "var r = new(ua.AddNodesRequest)"},
+		"opc ua triggering":         {opcua + "var r ua.SetTriggeringRequest"},
+		"opc ua by encoding id":     {ids + "var n = id.WriteRequest_Encoding_DefaultBinary"},
+		"opc ua in another file":    {opcua + "var b *ua.Buffer", "package x\nfunc f(WriteValue int) {}"},
+		"opc ua call elsewhere":     {opcua + "var r ua.CallRequest"},
+		"opc ua another method":     {ids + "var r = T{MethodID: ua.NewNumericNodeID(0, id.ConditionType_Disable)}"},
+		"opc ua method set later":   {opcua + "func f(r *T) { r.MethodID = nil }"},
 	}
 	for name, files := range cases {
 		if found := check(t, files...); len(found) != 1 || !strings.Contains(found[0], ".go:") {
@@ -51,6 +62,11 @@ func TestAnalyzerSeesWrites(t *testing.T) {
 func TestReadsAreNoWrites(t *testing.T) {
 	found := check(t, "package x\nimport (\n\"github.com/goburrow/modbus\"\n\"io\"\n)\n"+
 		"func f(c modbus.Client, w io.Writer) { c.ReadCoils(1, 2); w.Write(nil) }")
+	if len(found) != 0 {
+		t.Errorf("found %v", found)
+	}
+	found = check(t, "package x\nimport (\"github.com/gopcua/opcua/ua\"; \"github.com/gopcua/opcua/id\"; \"net\")\n"+
+		"func f(c net.Conn) any { c.Write(nil); return T{&ua.ReadRequest{}, T{MethodID: ua.NewNumericNodeID(0, id.ConditionType_ConditionRefresh)}} }")
 	if len(found) != 0 {
 		t.Errorf("found %v", found)
 	}
