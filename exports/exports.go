@@ -15,10 +15,12 @@ import (
 const MaxSize = 64 << 20
 
 // Formats lists the exports that [Read] understands.
-var Formats = []string{"kepware"}
+var Formats = []string{"kepware", "tia-tags", "tia-alarms"}
 
 var readers = map[string]func(*reading) error{
-	"kepware": readKepware,
+	"kepware":    readKepware,
+	"tia-tags":   readTIATags,
+	"tia-alarms": readTIAAlarms,
 }
 
 // Options is what an export does not say about itself.

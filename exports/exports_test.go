@@ -64,6 +64,11 @@ func TestGolden(t *testing.T) {
 		options      Options
 	}{
 		{"kepware.csv", "kepware", Options{}},
+		{"tia-tags.xlsx", "tia-tags", Options{}},
+		{"tia-hmi-tags.xlsx", "tia-tags", Options{}},
+		{"tia-tags.sdf", "tia-tags", Options{}},
+		{"tia-alarms.xlsx", "tia-alarms", Options{}},
+		{"tia-alarms.csv", "tia-alarms", Options{}},
 	}
 	for _, c := range cases {
 		t.Run(c.file, func(t *testing.T) {
