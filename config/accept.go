@@ -34,7 +34,7 @@ const (
 type accepted struct {
 	Path  string     `json:"path"` // of the original, absolute
 	At    time.Time  `json:"at"`
-	Sum   string     `json:"sha256"`          // of the bytes below
+	Sum   string     `json:"sha256"`          // of the files and of the bytes below
 	Files []keptFile `json:"files,omitempty"` // of version 2: the first is Path
 }
 
@@ -94,9 +94,18 @@ func pack(c *Config) (accepted, []byte, error) {
 	if len(head.Files) == 1 {
 		head.Files = nil
 	}
-	sum := sha256.Sum256(body)
-	head.Path, head.Sum = path, hex.EncodeToString(sum[:])
+	head.Path, head.Sum = path, sumOf(head.Files, body)
 	return head, body, nil
+}
+
+// sumOf returns the checksum of the bytes and of what says whose they are.
+func sumOf(files []keptFile, body []byte) string {
+	sum := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(sum, "%d %s\n", f.Bytes, f.Path)
+	}
+	sum.Write(body)
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // replaceFile writes data under the name, whole or not at all: temporary file,
@@ -191,7 +200,7 @@ func readAccepted(file string) (accepted, []byte, error) {
 			break
 		}
 	}
-	if sum := sha256.Sum256(body); hex.EncodeToString(sum[:]) != head.Sum || marked2 && total != len(body) {
+	if sumOf(head.Files, body) != head.Sum || marked2 && total != len(body) {
 		return head, nil, fmt.Errorf("read %s: its checksum does not fit; it is damaged", file)
 	}
 	return head, body, nil
@@ -219,6 +228,18 @@ func unpack(head accepted, body []byte) (main []byte, rest map[string][]byte) {
 type kept struct {
 	archive string
 	files   map[string][]byte // by absolute path
+}
+
+// keep holds what was read; a path that cannot be made absolute is not found
+// again, as it was not found at first.
+func keep(all []file) *kept {
+	k := &kept{files: map[string][]byte{}}
+	for _, f := range all {
+		if path, err := filepath.Abs(f.Path); err == nil {
+			k.files[path] = f.data
+		}
+	}
+	return k
 }
 
 func (k *kept) read(path string) ([]byte, error) {

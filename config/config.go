@@ -23,8 +23,10 @@ type Config struct {
 	LLM     LLM
 	Sync    []Sync
 
-	files []file // that it was made of, with the accepted bytes; the first is Path
-	root  *table // what Diff compares; without it nothing can be said to have changed
+	// files are what it was made of, with the accepted bytes; the first is Path.
+	// The tree that Diff compares is made of them again when it is asked for: it
+	// is many times larger, and ten thousand tags would carry it about for ever.
+	files []file
 }
 
 // Agent is who the agent is and where it keeps its things.

@@ -10,10 +10,10 @@ import (
 // file. It compares what is written, not comments and layout. Keys that name a
 // secret say only that they changed.
 func (c *Config) Diff(old *Config) []string {
-	if old == nil || old.root == nil || c.root == nil {
+	if old == nil || len(old.files) == 0 || len(c.files) == 0 {
 		return nil
 	}
-	return diffTables("", old.root, c.root)
+	return diffTables("", old.tree(), c.tree())
 }
 
 // expanded are the keys whose effect stands in the devices made of them, where

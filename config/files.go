@@ -93,7 +93,7 @@ type loader struct {
 	documents []*region // that are TOML
 	templates []*template
 	tables    map[string]*csvFile // by path
-	unused    []func() // checks whether each column of a list is used, for when all is expanded
+	unused    []func()            // checks whether each column of a list is used, for when all is expanded
 	total     int
 }
 

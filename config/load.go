@@ -96,9 +96,20 @@ func parse(name, dir string, data []byte, from files, c Checks) (*Config, error)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	cfg.Path, cfg.root = name, root
-	cfg.files = append([]file{{Path: name, data: bytes.Clone(data)}}, l.made...)
+	cfg.Path = name
+	cfg.files = append([]file{{Path: filepath.Join(dir, filepath.Base(name)), data: bytes.Clone(data)}}, l.made...)
 	return cfg, nil
+}
+
+// tree reads the files of an accepted configuration once more.
+func (c *Config) tree() *table {
+	first := c.files[0]
+	l := &loader{problems: &problems{}, files: keep(c.files[1:])}
+	main := l.text(first.Path, filepath.Dir(first.Path), first.data)
+	root, _ := build(l.problems, main)
+	l.include(root, main)
+	expand(l, root)
+	return root
 }
 
 // encoding books what makes the bytes no text that could be read further.

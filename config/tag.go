@@ -37,6 +37,7 @@ var bitWidth = map[edgeagent.DataType]int{
 func (r *reader) tags(device *section, d *Device) []*section {
 	sections := device.tables("tag")
 	unique := names{}
+	d.Tags = make([]Tag, 0, len(sections))
 	for _, s := range sections {
 		t := r.tag(s, device, *d)
 		unique.claim(s, "name", t.Name)

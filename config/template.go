@@ -20,6 +20,7 @@ type vars struct {
 	texts map[string]string
 	used  map[string]bool // shared by the rows of a list
 	names []string
+	comma bool // numbers may have a decimal comma
 }
 
 // expand makes devices of templates and lists, and reads the tables that
@@ -154,7 +155,7 @@ func (l *loader) deviceList(root, dl *table) {
 	for _, row := range f.rows {
 		dev := newTable("this row", row[0].pos)
 		dev.row = true
-		v := &vars{texts: map[string]string{}, used: used}
+		v := &vars{texts: map[string]string{}, used: used, comma: f.comma}
 		for _, h := range f.header {
 			column := strings.ToLower(h.text)
 			value := f.value(row, at, column)
@@ -265,7 +266,7 @@ func (c *cloner) value(v *value) *value {
 			c.add(out.pos, "%s", err)
 			out.wrong = true
 		}
-		out.text, out.cell = text, wholePlaceholder.MatchString(v.text)
+		out.text, out.cell, out.comma = text, wholePlaceholder.MatchString(v.text), c.comma
 	}
 	if v.items != nil {
 		out.items = make([]*value, len(v.items))
