@@ -59,7 +59,7 @@ func newConditions(e *Events, patience time.Duration) *conditions {
 // reconnected begins a new episode: what is open is remembered, so that an
 // activation keeps its beginning where the server tells none.
 func (c *conditions) reconnected(ns []string) {
-	c.ns, c.refresh = ns, refresh{}
+	c.ns, c.refresh = ns, refresh{broken: true}
 }
 
 // begin tells that a refresh was asked for.
@@ -78,9 +78,12 @@ func (c *conditions) told(values []*ua.Variant, now time.Time) (sets []edgeagent
 	c.refresh.heard = now
 	switch o.kind {
 	case id.RefreshStartEventType:
-		c.refresh.started = true
+		c.refresh.started = c.refresh.running
 	case id.RefreshEndEventType:
-		return c.flush(c.refresh.running && c.refresh.started && !c.refresh.broken), false
+		if !c.refresh.started {
+			return nil, false // of a refresh that was given up
+		}
+		return c.flush(!c.refresh.broken), false
 	case id.RefreshRequiredEventType:
 		return nil, true
 	case id.EventQueueOverflowEventType:
@@ -95,11 +98,14 @@ func (c *conditions) told(values []*ua.Variant, now time.Time) (sets []edgeagent
 // lost tells that events were lost: a running refresh cannot be complete.
 func (c *conditions) lost() { c.refresh.broken = true }
 
+// refreshing reports whether a refresh is under way.
+func (c *conditions) refreshing() bool { return c.refresh.running }
+
 // follow takes one event of a condition.
 func (c *conditions) follow(o occurrence) []edgeagent.ConditionSet {
 	key := o.condition.Key()
 	before, known := c.open[key]
-	if !known && !c.wanted(o) {
+	if !known && !c.wanted(o) || c.refresh.superseded(o.condition) {
 		return nil
 	}
 	if !known && !o.condition.Gone && len(c.open) >= maxConditions {
@@ -146,13 +152,19 @@ func (c *conditions) since(o occurrence, before open) time.Time {
 	}
 }
 
-// hold keeps what a refresh tells. Of two events of a branch the later counts:
-// a live one may come before the replay of what was.
+// superseded reports whether the refresh holds something later of the same
+// branch: a live event may come before the replay of what was.
+func (r *refresh) superseded(c edgeagent.Condition) bool {
+	held, known := r.held[c.Key()]
+	if !known {
+		held, known = r.ended[c.Key()]
+	}
+	return known && c.At.Before(held.At)
+}
+
+// hold keeps what a refresh tells.
 func (c *conditions) hold(o occurrence) {
 	r, key := &c.refresh, o.condition.Key()
-	if held, known := r.held[key]; known && o.condition.At.Before(held.At) {
-		return
-	}
 	if !o.condition.Gone {
 		delete(r.ended, key)
 		r.held[key] = o.condition
@@ -169,9 +181,6 @@ func (c *conditions) hold(o occurrence) {
 func (c *conditions) flush(complete bool) []edgeagent.ConditionSet {
 	r := c.refresh
 	c.refresh = refresh{}
-	if !r.running {
-		return nil
-	}
 	set := edgeagent.ConditionSet{Conditions: sorted(r.held), Complete: complete}
 	if complete {
 		c.forget(r.held)

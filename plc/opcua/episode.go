@@ -215,7 +215,7 @@ func (e *episode) mail(l letter) error {
 	if e.box.put(l) {
 		return nil
 	}
-	return fmt.Errorf("%w: over %d notifications of conditions wait to be taken; all is read anew", plc.ErrSilent, maxSets)
+	return fmt.Errorf("%w: over %d conditions wait to be taken; all is read anew", plc.ErrSilent, maxWaiting)
 }
 
 // broken says what failed, and makes of a server's refusal what it means for

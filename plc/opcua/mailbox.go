@@ -12,9 +12,9 @@ const (
 	// keepEach is how many values of a tag wait that is no measurement: of a bit
 	// that went and came back, both changes count.
 	keepEach = 10
-	// maxSets is how many sets of conditions wait. They are never dropped: a
-	// reader that is so late begins anew, with a refresh.
-	maxSets = 10_000
+	// maxWaiting is how many conditions wait, more than a whole refresh. They are
+	// never dropped: a reader that is so late begins anew, with a refresh.
+	maxWaiting = 3 * maxConditions
 )
 
 // mailbox stands between the server, which must be read at once, and the
@@ -27,6 +27,7 @@ type mailbox struct {
 	waiting   map[string]seat
 	confirmed map[uint32][]string // by subscription
 	sets      []edgeagent.ConditionSet
+	open      int // conditions in the sets
 	gap       bool
 	merged    uint64
 	wake      chan struct{}
@@ -49,6 +50,17 @@ type letter struct {
 	gap          bool
 }
 
+// tell adds sets of conditions; what one notification tells is one set.
+func (l *letter) tell(sets []edgeagent.ConditionSet) {
+	for _, set := range sets {
+		if n := len(l.sets); n > 0 && !set.Complete && !l.sets[n-1].Complete {
+			l.sets[n-1].Conditions = append(l.sets[n-1].Conditions, set.Conditions...)
+			continue
+		}
+		l.sets = append(l.sets, set)
+	}
+}
+
 // put never waits. It reports false when the reader is hopelessly late.
 func (m *mailbox) put(l letter) bool {
 	m.mu.Lock()
@@ -61,12 +73,15 @@ func (m *mailbox) put(l letter) bool {
 		m.confirmed[l.subscription] = l.confirmed
 	}
 	m.sets = append(m.sets, l.sets...)
+	for _, set := range l.sets {
+		m.open += len(set.Conditions)
+	}
 	m.gap = m.gap || l.gap
 	select {
 	case m.wake <- struct{}{}:
 	default:
 	}
-	return len(m.sets) <= maxSets
+	return m.open <= maxWaiting
 }
 
 func (m *mailbox) add(s edgeagent.Sample) {
@@ -105,7 +120,7 @@ func (m *mailbox) take() []plc.Heard {
 	for _, names := range m.confirmed {
 		message(len(out)).Confirmed = names
 	}
-	m.samples, m.sets, m.gap = nil, nil, false
+	m.samples, m.sets, m.open, m.gap = nil, nil, 0, false
 	clear(m.waiting)
 	clear(m.confirmed)
 	return out

@@ -1,6 +1,7 @@
 package opcua
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -10,6 +11,8 @@ import (
 )
 
 const (
+	// defaultSource is the Server object, which tells the events of all others.
+	defaultSource = "i=2253"
 	// eventsInterval is how often events are published.
 	eventsInterval = 500 * time.Millisecond
 	// refreshEvery is how often a server may be asked to tell all its conditions
@@ -25,7 +28,7 @@ func (e *episode) subscribeEvents(ctx context.Context) error {
 		return nil
 	}
 	e.c.conditions.reconnected(e.conn.ns)
-	source, err := e.conn.resolve(events.Source)
+	source, err := e.conn.resolve(cmp.Or(events.Source, defaultSource))
 	if err != nil {
 		if e.c.first("source") {
 			e.c.o.log().Warn("alarms and conditions are not followed: the source cannot be resolved",
@@ -94,7 +97,7 @@ func (e *episode) happened(event *ua.EventFieldList, l *letter) {
 	e.mu.Lock()
 	sets, again := e.c.conditions.told(event.EventFields, l.at)
 	e.mu.Unlock()
-	l.sets = append(l.sets, sets...)
+	l.tell(sets)
 	if again {
 		e.askRefresh()
 	}
@@ -137,14 +140,20 @@ func (e *episode) refreshing(ctx context.Context) error {
 				return err
 			}
 		case now := <-look.C:
-			if now.Sub(last) >= refreshEvery {
-				wish = e.refresh
-			}
 			if err := e.giveUp(now); err != nil {
 				return err
 			}
+			if now.Sub(last) >= refreshEvery && !e.refreshRuns() {
+				wish = e.refresh
+			}
 		}
 	}
+}
+
+func (e *episode) refreshRuns() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.c.conditions.refreshing()
 }
 
 // refreshNow calls ConditionRefresh. Everything told meanwhile is held, from
