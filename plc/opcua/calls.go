@@ -33,8 +33,12 @@ func allowed(req ua.Request) bool {
 }
 
 func isConditionRefresh(m *ua.CallMethodRequest) bool {
-	return m.MethodID.Namespace() == 0 && m.MethodID.IntID() == id.ConditionType_ConditionRefresh && m.MethodID.StringID() == "" &&
-		m.ObjectID.Namespace() == 0 && m.ObjectID.IntID() == id.ConditionType && m.ObjectID.StringID() == ""
+	return isStandard(m.MethodID, id.ConditionType_ConditionRefresh) && isStandard(m.ObjectID, id.ConditionType)
+}
+
+// isStandard reports whether a node is the one of that number in namespace 0.
+func isStandard(n *ua.NodeID, number uint32) bool {
+	return n != nil && n.Namespace() == 0 && n.StringID() == "" && n.IntID() == number
 }
 
 // requestName is the service's name, for errors: Read, CreateSession.

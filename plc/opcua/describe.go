@@ -205,7 +205,7 @@ func (w *walk) dataType(ctx context.Context, typ *ua.NodeID) (dataType, error) {
 	t := dataType{name: nodeName(typ, w.c.ns)}
 	at := typ
 	for range maxSupertypes {
-		if base, ok := builtin[at.IntID()]; ok && at.Namespace() == 0 && at.StringID() == "" {
+		if base, ok := builtin[at.IntID()]; ok && isStandard(at, at.IntID()) {
 			t.typ = base.typ
 			if at == typ {
 				t.name = base.name

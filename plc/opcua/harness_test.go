@@ -43,7 +43,8 @@ type plantServer struct {
 	cert     string // of the server
 	der      []byte
 	key      *rsa.PrivateKey
-	own, pem string // of the agent
+	own, pem string            // of the agent
+	spare    chan net.Listener // whose addresses the server knows: it answers to no other name
 	stop     func()
 	err      error
 }
@@ -102,6 +103,15 @@ func (p *plantServer) start() error {
 	for _, o := range offered {
 		opts = append(opts, server.EnableSecurity(o.policy, o.mode))
 	}
+	p.spare = make(chan net.Listener, 64)
+	for range cap(p.spare) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		opts = append(opts, server.EndPoint("127.0.0.1", l.Addr().(*net.TCPAddr).Port))
+		p.spare <- l
+	}
 	s := server.New(opts...)
 	ns := server.NewNodeNameSpace(s, plantURI)
 	objects, _ := s.Namespace(0)
@@ -126,6 +136,10 @@ func (p *plantServer) start() error {
 	}
 	p.endpoint = fmt.Sprintf("opc.tcp://localhost:%d", port)
 	p.stop = func() {
+		close(p.spare)
+		for l := range p.spare {
+			l.Close()
+		}
 		s.Close()
 		cancel()
 		os.RemoveAll(p.dir)
@@ -174,10 +188,7 @@ func (o Options) at(l net.Listener) Options {
 // listen serves connections until the end of the test, which waits for them.
 func listen(t *testing.T, serve func(net.Conn)) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := <-startPlant(t).spare
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var open []net.Conn
@@ -197,13 +208,16 @@ func listen(t *testing.T, serve func(net.Conn)) net.Listener {
 		}
 	})
 	t.Cleanup(func() {
-		l.Close()
+		stopped := l.(*net.TCPListener)
+		_ = stopped.SetDeadline(time.Unix(1, 0))
 		mu.Lock()
 		for _, c := range open {
 			c.Close()
 		}
 		mu.Unlock()
 		wg.Wait()
+		_ = stopped.SetDeadline(time.Time{})
+		plant.spare <- l
 	})
 	return l
 }
