@@ -14,6 +14,9 @@ import (
 	"unicode/utf8"
 )
 
+// maxColumns is more than any table of ours has.
+const maxColumns = 200
+
 // cell is one field of a CSV file with the offset at which it stands.
 type cell struct {
 	text string
@@ -28,6 +31,7 @@ type csvFile struct {
 	comma  bool   // numbers may have a decimal comma
 	header []cell
 	rows   [][]cell // none of them empty
+	cells  int      // that are not empty
 }
 
 // csvAt reads the table that a key names; nil when it cannot be used, which
@@ -128,7 +132,10 @@ func (f *csvFile) append(r *csv.Reader, record []string, skipped int) {
 	for i, text := range record {
 		line, col := r.FieldPos(i)
 		cells[i] = cell{text: strings.TrimSpace(text), pos: f.offset(line+skipped, col)}
-		empty = empty && cells[i].text == ""
+		if cells[i].text != "" {
+			empty = false
+			f.cells++
+		}
 	}
 	switch {
 	case empty:
@@ -176,6 +183,10 @@ func separator(data []byte) rune {
 // column that is known.
 func (l *loader) columns(f *csvFile, known func(name string) bool, names []string) map[string]int {
 	at := map[string]int{}
+	if len(f.header) > maxColumns {
+		l.add(f.header[0].pos, "the first row has %d columns; is it the right file?", len(f.header))
+		return nil
+	}
 	if !slices.ContainsFunc(f.header, func(h cell) bool { return known(strings.ToLower(h.text)) }) {
 		l.add(f.header[0].pos, "the first row names the columns, and none of its cells does; known are %s", strings.Join(names, " "))
 		return nil

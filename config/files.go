@@ -14,6 +14,7 @@ import (
 const (
 	maxFiles = 1000     // that a configuration may be made of
 	maxTotal = 64 << 20 // bytes of all of them
+	maxParts = 1 << 19  // keys and cells after expansion: five times a large plant, and a quarter of a gigabyte
 )
 
 // files is where the files come from that a configuration is made of: the disk,
@@ -95,6 +96,18 @@ type loader struct {
 	tables    map[string]*csvFile // by path
 	unused    []func()            // checks whether each column of a list is used, for when all is expanded
 	total     int
+	parts     int
+}
+
+// spend books that a configuration multiplies itself beyond all measure, once.
+func (l *loader) spend(parts, pos int) bool {
+	before := l.parts
+	l.parts += parts
+	if before <= maxParts && l.parts > maxParts {
+		l.add(pos, "lists and templates make more than %d keys of this; shorten the list, or is it the wrong file?", maxParts)
+		l.broken = true
+	}
+	return l.parts <= maxParts
 }
 
 // text makes a file's bytes a part of the configuration.

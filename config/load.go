@@ -85,6 +85,9 @@ func parse(name, dir string, data []byte, from files, c Checks) (*Config, error)
 	l.broken = broken
 	l.include(root, main)
 	expand(l, root)
+	if l.parts > maxParts {
+		return nil, p.err()
+	}
 	r := &reader{problems: p, checks: c, dir: dir, broken: l.broken}
 	cfg := r.config(root)
 	r.unusedTemplates(l.templates)

@@ -418,3 +418,63 @@ type = "int16"
 		t.Errorf("seen %q, %v; want %q", seen, err, want)
 	}
 }
+
+// TestAlikeIsSaidTwentyTimes: a wrong column of a long export is no flood.
+func TestAlikeIsSaidTwentyTimes(t *testing.T) {
+	rows := "name,address,type\n"
+	for range 500 {
+		rows += "X,holding:1,REAL\n"
+	}
+	path := folder(t, map[string]string{"config.toml": "MINIMAL[[device]]\nname = \"d\"\nurl = \"modbus-tcp://h\"\ntags_file = \"t.csv\"\n", "t.csv": rows})
+	_, err := Load(path, checks)
+	if err == nil || strings.Count(err.Error(), "\n") != 39 || strings.Count(err.Error(), "the same in 480 more places of this file") != 2 {
+		t.Errorf("it says\n%v", err)
+	}
+}
+
+// TestHostilePlants: what multiplies itself ends early, with a reason.
+func TestHostilePlants(t *testing.T) {
+	device := "MINIMAL[[device]]\nname = \"d\"\nurl = \"modbus-tcp://h\"\ntags_file = \"t.csv\"\n"
+	list := "MINIMAL[[template]]\nname = \"t\"\ntags_file = \"t.csv\"\n[[device_list]]\ntemplate = \"t\"\nfile = \"l.csv\"\n"
+	tests := map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"a million columns": {map[string]string{"config.toml": device, "t.csv": strings.Repeat("name,", 700_000)}, "columns; is it the right file?"},
+		"a million rows":    {map[string]string{"config.toml": device, "t.csv": "name,address,a,b,c,d,e,f\n" + strings.Repeat("x,y\n", 900_000)}, "shorten the list"},
+		"rows of rows": {
+			map[string]string{"config.toml": list, "l.csv": "name\n" + strings.Repeat("x\n", 100_000), "t.csv": "name,address\n" + strings.Repeat("x,y\n", 10_000)},
+			"shorten the list",
+		},
+		"a large template": {
+			map[string]string{"config.toml": list + strings.Repeat("[[template.tag]]\nname = \"x\"\n", 50_000), "l.csv": "name\n" + strings.Repeat("x\n", 1000), "t.csv": "name,address\n"},
+			"shorten the list",
+		},
+		"too many files":  {map[string]string{"config.toml": "include = [" + strings.Repeat("\"a\",", 2000) + "]\nMINIMAL", "a": ""}, ""},
+		"a file of zeros": {map[string]string{"config.toml": device, "t.csv": strings.Repeat("\x00", 1<<16)}, "a NUL byte"},
+		"too large":       {map[string]string{"config.toml": device, "t.csv": strings.Repeat("x,y\n", 2<<20)}, "larger than 4MiB"},
+		"forged messages": {map[string]string{"config.toml": device, "t.csv": "name,address\n\"x\nconfig.toml:1:1: all is well\x1b[2J\",y\n"}, "all is well"},
+		"a cell of a meg": {map[string]string{"config.toml": device, "t.csv": "name,address\n" + strings.Repeat("x", 1<<20) + ",y\n"}, "is not allowed"},
+		"nested braces":   {map[string]string{"config.toml": list + "[[template.alarm]]\ncode = \"" + strings.Repeat("{", 1<<16+1) + "\"\n", "l.csv": "name\nx\n", "t.csv": "name,address\n"}, "a lone {"},
+		"a sum of a meg":  {map[string]string{"config.toml": list + "[[template.alarm]]\ncode = \"{1" + strings.Repeat("+1", 1<<16) + "}\"\n", "l.csv": "name\nx\n", "t.csv": "name,address\n"}, "[[template.alarm]] needs"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := Load(folder(t, tt.files), checks)
+			if tt.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("error is %.300v, want %q", err, tt.want)
+			}
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if len(line) > 1000 || strings.ContainsAny(line, "\x00\x1b") || !strings.Contains(line, ".csv:") && !strings.Contains(line, ".toml:") {
+					t.Fatalf("line is %.200q", line)
+				}
+			}
+		})
+	}
+}

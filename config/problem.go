@@ -144,27 +144,47 @@ func (p *problems) err() error {
 	return &Invalid{Problems: merged(p.found)}
 }
 
-// merged makes one problem of those that differ only in the device.
+// maxAlike is how many rows are shown in which one file says the same: who
+// exported a wrong column has a thousand of them.
+const maxAlike = 20
+
+// merged makes one problem of those that differ only in the device, and counts
+// those of one file that are alike.
 func merged(found []finding) []Problem {
-	type same struct {
+	type alike struct {
 		*source
-		line, col int
-		text      string
+		text string
 	}
-	regions := map[same]map[*region]bool{}
-	key := func(f finding) same { return same{f.region.source, f.line, f.col, f.text} }
+	type same struct {
+		alike
+		line, col int
+	}
+	key := func(f finding) same { return same{alike{f.region.source, f.text}, f.line, f.col} }
+	devices := map[same]map[*region]bool{}
+	places := map[alike]int{}
 	for _, f := range found {
-		if regions[key(f)] == nil {
-			regions[key(f)] = map[*region]bool{}
+		if devices[key(f)] == nil {
+			devices[key(f)] = map[*region]bool{}
+			places[key(f).alike]++
 		}
-		regions[key(f)][f.region] = true
+		devices[key(f)][f.region] = true
 	}
 	var out []Problem
+	shown := map[alike]int{}
 	for _, f := range found {
-		if n := len(regions[key(f)]); n > 0 {
-			out = append(out, Problem{File: f.region.file, Line: f.line, Col: f.col, Text: f.message(n - 1)})
-			delete(regions, key(f))
+		k := key(f)
+		if devices[k] == nil {
+			continue
 		}
+		text := f.message(len(devices[k]) - 1)
+		delete(devices, k)
+		if shown[k.alike]++; shown[k.alike] > maxAlike {
+			continue
+		}
+		if more := places[k.alike] - maxAlike; more > 0 && shown[k.alike] == maxAlike {
+			text += fmt.Sprintf("; the same in %d more places of this file", more)
+		}
+		out = append(out, Problem{File: f.region.file, Line: f.line, Col: f.col, Text: text})
 	}
 	return out
 }

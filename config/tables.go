@@ -99,6 +99,9 @@ func (l *loader) tagRows(f *csvFile, dev *table, name *value) []*value {
 	if !l.needs(f, at, "name", "address") {
 		return nil
 	}
+	if !l.spend(f.cells, name.pos) {
+		return nil
+	}
 	m := l.rows(f, dev, name, at)
 	items := make([]*value, 0, len(f.rows))
 	for _, row := range f.rows {
@@ -209,6 +212,9 @@ func (l *loader) textRows(f *csvFile, dev *table, name *value, number string) []
 	columns := slices.DeleteFunc(slices.Clone(TextColumns), func(c string) bool { return c == other })
 	at := l.columns(f, func(c string) bool { return slices.Contains(columns, c) || textColumn.MatchString(c) }, columns)
 	if !l.needs(f, at, number) {
+		return nil
+	}
+	if !l.spend(f.cells, name.pos) {
 		return nil
 	}
 	m := l.rows(f, dev, name, at)

@@ -39,7 +39,9 @@ func expand(l *loader, root *table) {
 		l.deviceList(root, dl)
 	}
 	for _, dev := range tablesOf(root, "device") {
-		l.deviceTables(dev)
+		if l.parts <= maxParts {
+			l.deviceTables(dev)
+		}
 	}
 	for _, check := range l.unused { // placeholders are in the files of the devices, too
 		check()
@@ -153,6 +155,9 @@ func (l *loader) deviceList(root, dl *table) {
 	}
 	used := map[string]bool{}
 	for _, row := range f.rows {
+		if !l.spend(2*len(row), row[0].pos) {
+			return
+		}
 		dev := newTable("this row", row[0].pos)
 		dev.row = true
 		v := &vars{texts: map[string]string{}, used: used, comma: f.comma}
@@ -211,8 +216,7 @@ func (l *loader) origin(pos int) string {
 // itself goes first; lists of tables are joined.
 func (l *loader) instantiate(dev *table, t *template, v *vars, origin string) {
 	from := l.region(t.pos)
-	if l.end > math.MaxInt32/2 {
-		l.add(dev.pos, "the templates make more devices than can be kept apart; shorten the list")
+	if !l.spend(t.size()+len(from.data)/1000, dev.pos) {
 		return
 	}
 	again := l.open(from.source, origin)
@@ -223,6 +227,26 @@ func (l *loader) instantiate(dev *table, t *template, v *vars, origin string) {
 			join2(dev, c.entry(e))
 		}
 	}
+}
+
+// size is how many keys a table has, all in all.
+func (t *table) size() int {
+	n := len(t.entries)
+	for _, e := range t.entries {
+		n += e.value.size()
+	}
+	return n
+}
+
+func (v *value) size() int {
+	n := len(v.items)
+	for _, item := range v.items {
+		n += item.size()
+	}
+	if v.table != nil {
+		n += v.table.size()
+	}
+	return n
 }
 
 // join2 adds an entry of a template to a table.
