@@ -15,10 +15,11 @@ import (
 const MaxSize = 64 << 20
 
 // Formats lists the exports that [Read] understands.
-var Formats = []string{"kepware", "tia-tags", "tia-alarms"}
+var Formats = []string{"kepware", "ignition", "tia-tags", "tia-alarms"}
 
 var readers = map[string]func(*reading) error{
 	"kepware":    readKepware,
+	"ignition":   readIgnition,
 	"tia-tags":   readTIATags,
 	"tia-alarms": readTIAAlarms,
 }

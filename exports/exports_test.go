@@ -64,6 +64,8 @@ func TestGolden(t *testing.T) {
 		options      Options
 	}{
 		{"kepware.csv", "kepware", Options{}},
+		{"ignition.json", "ignition", Options{}},
+		{"ignition7.csv", "ignition", Options{Order: "ABCD"}},
 		{"tia-tags.xlsx", "tia-tags", Options{}},
 		{"tia-hmi-tags.xlsx", "tia-tags", Options{}},
 		{"tia-tags.sdf", "tia-tags", Options{}},
