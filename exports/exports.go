@@ -15,13 +15,14 @@ import (
 const MaxSize = 64 << 20
 
 // Formats lists the exports that [Read] understands.
-var Formats = []string{"kepware", "ignition", "tia-tags", "tia-alarms"}
+var Formats = []string{"kepware", "ignition", "tia-tags", "tia-alarms", "l5x"}
 
 var readers = map[string]func(*reading) error{
 	"kepware":    readKepware,
 	"ignition":   readIgnition,
 	"tia-tags":   readTIATags,
 	"tia-alarms": readTIAAlarms,
+	"l5x":        readL5X,
 }
 
 // Options is what an export does not say about itself.
@@ -65,6 +66,12 @@ func Read(format, name string, r io.Reader, o Options) (*Result, error) {
 	read, known := readers[format]
 	if !known {
 		return nil, fmt.Errorf("unknown format %q; want one of %s", format, strings.Join(Formats, ", "))
+	}
+	if o.Node != "" && !isNode(o.Node) {
+		return nil, fmt.Errorf("node template %q is no OPC UA address; want one such as \"ns=2;s=[PLC]{tag}\"", o.Node)
+	}
+	if o.Node != "" && !strings.Contains(o.Node, "{tag}") {
+		return nil, fmt.Errorf("node template %q has no {tag}: every tag would be the same node", o.Node)
 	}
 	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	switch {

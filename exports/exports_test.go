@@ -66,6 +66,7 @@ func TestGolden(t *testing.T) {
 		{"kepware.csv", "kepware", Options{}},
 		{"ignition.json", "ignition", Options{}},
 		{"ignition7.csv", "ignition", Options{Order: "ABCD"}},
+		{"project.L5X", "l5x", Options{Node: l5xNode}},
 		{"tia-tags.xlsx", "tia-tags", Options{}},
 		{"tia-hmi-tags.xlsx", "tia-tags", Options{}},
 		{"tia-tags.sdf", "tia-tags", Options{}},
@@ -271,7 +272,7 @@ func FuzzRead(f *testing.F) {
 		if format < 0 || format >= len(Formats) {
 			return
 		}
-		r, err := Read(Formats[format], "fuzz", bytes.NewReader(data), Options{})
+		r, err := Read(Formats[format], "fuzz", bytes.NewReader(data), Options{Node: l5xNode})
 		if err != nil {
 			return
 		}
