@@ -56,6 +56,7 @@ func (t *Table) find(device, name string) (*deviceTags, *entry) {
 // view is a window of the table's history, and scratch space to look at one tag
 // after the other: a line may have thousands.
 type view struct {
+	table    *Table
 	now      time.Time
 	from, to time.Duration
 	scratch  []point
@@ -64,7 +65,7 @@ type view struct {
 func (t *Table) view(at time.Time) *view {
 	now := time.Now()
 	to := min(at.Sub(t.start), now.Sub(t.start))
-	return &view{now: now, from: to - Window, to: to}
+	return &view{table: t, now: now, from: to - Window, to: to}
 }
 
 // since is where the history of a line begins within the window: later than
@@ -146,13 +147,13 @@ func (v *view) moved(line []*deviceTags, ranked []candidate, named map[*entry]bo
 }
 
 func (v *view) feature(d *deviceTags, e *entry) edgeagent.Feature {
-	r := e.reading(d, v.now)
+	r := e.now(d, v.now)
 	f := edgeagent.Feature{
 		Tag: e.def.ID(), Value: r.Value, Text: r.Text, EngUnit: r.EngUnit, Quality: r.Quality, Reason: r.Reason, AgeS: r.AgeS,
 		LimitLow: e.def.Min, LimitHigh: e.def.Max, Safety: e.def.Safety, Changes: e.history.changesIn(v.from, v.to),
 	}
 	if f.Changes > 0 {
-		f.LastChange = edgeagent.TimePtr(e.changeAt.Round(0))
+		f.LastChange = edgeagent.TimePtr(v.table.wall(v.now, e.changed))
 	}
 	ps := v.points(e)
 	if len(ps) == 0 {

@@ -1,6 +1,7 @@
 package tags
 
 import (
+	"iter"
 	"time"
 
 	"edgeagent"
@@ -23,7 +24,13 @@ func (t *Table) Reading(device, tag string) (edgeagent.Reading, bool) {
 	if e == nil {
 		return edgeagent.Reading{}, false
 	}
-	return e.reading(d, time.Now()), true
+	return e.now(d, time.Now()), true
+}
+
+func (e *entry) now(d *deviceTags, now time.Time) (r edgeagent.Reading) {
+	s := make(times, 0, e.timesNeeded())
+	e.reading(&r, d, now, &s)
+	return r
 }
 
 // Readings returns all tags of a device in their configured order, of all
@@ -32,15 +39,33 @@ func (t *Table) Readings(device string) []edgeagent.Reading {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	now := time.Now()
-	out := []edgeagent.Reading{}
-	for _, d := range t.order {
-		for _, e := range d.entries {
-			if device == "" || device == d.name {
-				out = append(out, e.reading(d, now))
+	tags, room := 0, 0
+	for e := range t.of(device) {
+		tags, room = tags+1, room+e.timesNeeded()
+	}
+	out, s := make([]edgeagent.Reading, tags), make(times, 0, room)
+	i := 0
+	for e, d := range t.of(device) {
+		e.reading(&out[i], d, now, &s)
+		i++
+	}
+	return out
+}
+
+// of goes through the tags of a device, or of all for "".
+func (t *Table) of(device string) iter.Seq2[*entry, *deviceTags] {
+	return func(yield func(*entry, *deviceTags) bool) {
+		for _, d := range t.order {
+			if device != "" && device != d.name {
+				continue
+			}
+			for _, e := range d.entries {
+				if !yield(e, d) {
+					return
+				}
 			}
 		}
 	}
-	return out
 }
 
 // Counts counts the tags of a device by their quality now.
@@ -54,7 +79,7 @@ func (t *Table) Counts(device string) edgeagent.TagCount {
 	}
 	now := time.Now()
 	for _, e := range d.entries {
-		switch q, _ := e.quality(d, now); q {
+		switch q, _ := e.judge(d, now); q {
 		case edgeagent.QualityGood:
 			c.Good++
 		case edgeagent.QualityUncertain:
@@ -94,57 +119,98 @@ func (t *Table) wall(now time.Time, off time.Duration) time.Time {
 	return now.Add(off - now.Sub(t.start)).Round(0)
 }
 
-// quality judges an entry now: what the driver said of the last sample, and
-// then its age and its device.
-func (e *entry) quality(d *deviceTags, now time.Time) (edgeagent.Quality, *edgeagent.Note) {
-	s := e.sample
+// neverRead is the reason of every tag before its first value.
+var neverRead = edgeagent.NewNote(edgeagent.ReasonNeverRead, "not read since the agent started")
+
+// judge says what a tag is worth now: what the driver said of the last sample,
+// and then its age and its device.
+func (e *entry) judge(d *deviceTags, now time.Time) (edgeagent.Quality, *edgeagent.Note) {
 	switch {
-	case !d.stoppedAt.IsZero() && !s.At.After(d.stoppedAt):
-		return edgeagent.QualityBad, edgeagent.NewNote(edgeagent.ReasonDeviceStopped, d.name+" is not being read")
-	case !e.read && s.Reason != nil:
-		return edgeagent.QualityBad, s.Reason
+	case d.outReason != nil && !e.at.After(d.outAt):
+		return edgeagent.QualityBad, d.outReason
+	case !e.read && e.reason != nil:
+		return edgeagent.QualityBad, e.reason
 	case !e.read:
-		return edgeagent.QualityBad, edgeagent.NewNote(edgeagent.ReasonNeverRead, "not read since the agent started")
-	case s.Quality == edgeagent.QualityBad:
-		return edgeagent.QualityBad, s.Reason
-	case e.def.StaleAfter > 0 && now.Sub(s.At) > e.def.StaleAfter:
-		return edgeagent.QualityUncertain, stale(s, e.def.StaleAfter)
+		return edgeagent.QualityBad, neverRead
+	case e.quality == edgeagent.QualityBad:
+		return edgeagent.QualityBad, e.reason
+	case e.def.StaleAfter > 0 && now.Sub(e.freshAt()) > e.def.StaleAfter:
+		return edgeagent.QualityUncertain, d.stale(e)
 	default:
-		return s.Quality, s.Reason
+		return e.quality, e.reason
 	}
+}
+
+// freshAt is when the value was last known to hold.
+func (e *entry) freshAt() time.Time {
+	if e.confirmed != nil && e.confirmed.After(e.at) {
+		return *e.confirmed
+	}
+	return e.at
 }
 
 // stale keeps the reason why a value grew old where the driver gave one.
-func stale(s edgeagent.Sample, after time.Duration) *edgeagent.Note {
-	if s.Reason.Is(edgeagent.ReasonNoAnswer) {
-		return s.Reason
+func (d *deviceTags) stale(e *entry) *edgeagent.Note {
+	if e.reason.Is(edgeagent.ReasonNoAnswer) {
+		return e.reason
 	}
-	return edgeagent.NewNote(edgeagent.ReasonStale, "older than "+after.String(), "stale_after", after.String())
+	return d.staleNotes[e.def.StaleAfter]
 }
 
-func (e *entry) reading(d *deviceTags, now time.Time) edgeagent.Reading {
-	s := e.sample
-	r := edgeagent.Reading{
-		Device: d.name, Tag: e.def.Name, EngUnit: e.def.EngUnit, Address: e.def.Address, Type: e.def.Type,
-		Safety: e.def.Safety, At: edgeagent.TimePtr(s.At), SourceAt: edgeagent.TimePtr(s.SourceAt), Raw: s.Raw,
+// times takes times from one allocation, so that thousands of readings do not
+// cost thousands.
+type times []time.Time
+
+func (s *times) keep(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
 	}
-	r.Quality, r.Reason = e.quality(d, now)
-	if !s.At.IsZero() {
-		r.AgeS = now.Sub(s.At).Seconds()
+	*s = append(*s, at)
+	return &(*s)[len(*s)-1]
+}
+
+// reading fills in what is known of a tag now. There must be room for its times
+// in s: two, and two more with stamps.
+func (e *entry) reading(r *edgeagent.Reading, d *deviceTags, now time.Time, s *times) {
+	r.Device, r.Tag, r.EngUnit, r.Address, r.Type = d.name, e.def.Name, e.def.EngUnit, e.def.Address, e.def.Type
+	r.Safety, r.At, r.Raw, r.ConfirmedAt = e.def.Safety, s.keep(e.at), e.raw, e.confirmed
+	if e.stamps != nil {
+		r.SourceAt, r.ServerAt = s.keep(e.stamps.source), s.keep(e.stamps.server)
+	}
+	r.Quality, r.Reason = e.judge(d, now)
+	if !e.at.IsZero() {
+		r.AgeS = now.Sub(e.freshAt()).Seconds()
 	}
 	if r.Quality != edgeagent.QualityBad {
-		r.Value, r.Text = s.Value, word(e.def, s.Value)
-		return r
+		r.Value, r.Text = e.value, word(&e.def, e.value)
+		return
 	}
-	if !e.goodAt.IsZero() {
-		good, at := e.good, e.goodAt
-		r.LastGood, r.LastGoodAt = &good, &at
+	if good, ok := e.lastGood(); ok {
+		r.LastGood, r.LastGoodAt = &good.value, s.keep(good.at)
 	}
-	return r
+}
+
+// lastGood is the present value while it is good.
+func (e *entry) lastGood() (lastGood, bool) {
+	switch {
+	case e.quality == edgeagent.QualityGood:
+		return lastGood{e.value, e.at}, true
+	case e.last != nil:
+		return *e.last, true
+	default:
+		return lastGood{}, false
+	}
+}
+
+func (e *entry) timesNeeded() int {
+	if e.stamps != nil {
+		return 4
+	}
+	return 2
 }
 
 // word returns the enum's word for a value, empty without one.
-func word(def edgeagent.Tag, v edgeagent.Value) string {
+func word(def *edgeagent.Tag, v edgeagent.Value) string {
 	if len(def.Enum) == 0 {
 		return ""
 	}

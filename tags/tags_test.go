@@ -2,8 +2,6 @@ package tags
 
 import (
 	"math"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -280,30 +278,4 @@ func TestReadersAndWriterTogether(t *testing.T) {
 	}
 	wg.Wait()
 	want(t, reading(t, tb, "filler", "level"), edgeagent.QualityGood, "", edgeagent.Float(100))
-}
-
-func TestMemoryPerTag(t *testing.T) {
-	const n, limit = 10_000, 64 << 20
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	all := make([]edgeagent.Tag, n)
-	for i := range all {
-		all[i] = tag("filler", "t"+strings.Repeat("x", i%7)+string(rune('a'+i%26)))
-		all[i].Name += time.Duration(i).String()
-	}
-	tb := New(all, lines)
-	for range 3 {
-		for _, def := range all {
-			put(tb, "filler", def.Name, edgeagent.Float(1))
-		}
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	used := after.HeapAlloc - before.HeapAlloc
-	t.Logf("%d bytes a tag, %.1f MB for %d tags", used/n, float64(used)/(1<<20), n)
-	if used > limit {
-		t.Errorf("%d tags take %d bytes, want at most %d", n, used, limit)
-	}
-	runtime.KeepAlive(tb)
 }
