@@ -33,7 +33,12 @@ type Plant struct {
 	machines map[string]machine
 	rand     *rand.Rand
 	script   script
+	stopped  bool
 }
+
+// CPUStop is the name of a fault of the whole plant: its servers answer, and
+// every value stands still, the heartbeat too.
+const CPUStop = "freeze"
 
 // NewPlant returns a plant with the named devices, or an error that names
 // those there are. Two plants of one seed live the same life; the seed is 1
@@ -94,10 +99,31 @@ func (p *Plant) Run(ctx context.Context) error {
 func (p *Plant) Step(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
 	for range n {
 		p.script.tick++
 		p.write()
 	}
+}
+
+// ForceFault lets a fault be there from the next tick on until it is forced off,
+// whatever the script says: A101, F212, A305 or [CPUStop]. An error names them.
+func (p *Plant) ForceFault(name string, on bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if name == CPUStop {
+		p.stopped = on
+		return nil
+	}
+	for _, e := range episodes {
+		if e.code == name {
+			p.script.force(name, on)
+			return nil
+		}
+	}
+	return fmt.Errorf("fault %q of the simulated plant is not known: name it A101, F212, A305 or %s", name, CPUStop)
 }
 
 func (p *Plant) write() {

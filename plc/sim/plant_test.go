@@ -171,3 +171,45 @@ func TestRunTicksTenTimesASecondUntilTheEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestForcedFaultIsThereUntilItIsForcedOff(t *testing.T) {
+	for code, holds := range conditions {
+		p := plant(t)
+		p.Step(ticks(120 * time.Second)) // nothing happens in the script
+		for _, on := range []bool{true, false} {
+			if err := p.ForceFault(code, on); err != nil {
+				t.Fatal(err)
+			}
+			p.Step(ticks(5 * time.Second))
+			if holds(p) != on {
+				t.Errorf("%s forced %v: condition %v", code, on, holds(p))
+			}
+		}
+	}
+	if err := plant(t).ForceFault("A999", true); err == nil || !strings.Contains(err.Error(), "A305 or freeze") {
+		t.Errorf("unknown fault: %v", err)
+	}
+}
+
+// TestStoppedCPUAnswersAndStandsStill: what a heartbeat is watched for.
+func TestStoppedCPUAnswersAndStandsStill(t *testing.T) {
+	p := plant(t)
+	p.Step(10)
+	if err := p.ForceFault(CPUStop, true); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := p.Device("filler").read(edgeagent.AreaHolding, 0, 120)
+	p.Step(100)
+	after, code := p.Device("filler").read(edgeagent.AreaHolding, 0, 120)
+	if code != 0 || string(before) != string(after) {
+		t.Errorf("exception %d, or values that move under a stopped CPU", code)
+	}
+	if err := p.ForceFault(CPUStop, false); err != nil {
+		t.Fatal(err)
+	}
+	beat := word(p.Device("filler"), 1)
+	p.Step(1)
+	if got := word(p.Device("filler"), 1); got != beat+1 {
+		t.Errorf("heartbeat went from %d to %d, want it to go on where it stood", beat, got)
+	}
+}
