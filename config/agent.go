@@ -28,6 +28,7 @@ type reader struct {
 	broken       bool   // after a syntax error: nothing is called missing
 	language     string
 	sections     []*section
+	last         map[string]*section // by schema
 	absent       []absence
 	modeSections []*section
 }
@@ -39,8 +40,14 @@ func (s *section) path(key, def string) string {
 	if e := s.t.get(key); e != nil {
 		dir = s.region(e.value.pos).dir
 	}
-	if path == "" {
+	switch {
+	case path == "":
 		return ""
+	case strings.HasPrefix(path, "$"+credentials+"/"):
+		if where := os.Getenv(credentials); where != "" {
+			return where + strings.TrimPrefix(path, "$"+credentials)
+		}
+		return path // set by systemd alone: a check by hand must not fail for it
 	}
 	return under(dir, path)
 }

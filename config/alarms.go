@@ -69,7 +69,8 @@ type scope struct {
 }
 
 func knownTo(d Device, tags []*section, codes names) *scope {
-	k := &scope{device: d.Name, list: d.Tags, codes: codes, byName: map[string]int{}, bad: map[string]bool{}}
+	k := &scope{device: d.Name, list: d.Tags, codes: codes, byName: make(map[string]int, len(d.Tags)), bad: map[string]bool{}}
+	k.tags, k.names = make([]edgeagent.Tag, 0, len(d.Tags)), make([]string, 0, len(d.Tags))
 	for i, t := range d.Tags {
 		k.tags, k.names = append(k.tags, t.Seen()), append(k.names, t.Name)
 		if _, twice := k.byName[t.Name]; !twice {

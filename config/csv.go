@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 	"regexp"
@@ -249,6 +248,6 @@ func (f *csvFile) value(row []cell, at map[string]int, name string) *value {
 // put sets a key of a table to a value, unless there is none.
 func (t *table) put(key string, v *value) {
 	if v != nil {
-		t.set(&entry{key: key, pos: v.pos, value: v, src: fmt.Sprintf("%q", v.text)})
+		t.set(&entry{key: key, pos: v.pos, value: v})
 	}
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -177,7 +178,11 @@ func secretKey(key string) bool {
 // shown is a value as it is written, on one line and not too long.
 func shown(e *entry) string {
 	const most = 80
-	s := strings.Join(strings.Fields(e.src), " ")
+	src := e.src
+	if src == "" {
+		src = strconv.Quote(e.value.text)
+	}
+	s := strings.Join(strings.Fields(src), " ")
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "…"
 	}

@@ -183,6 +183,18 @@ func TestFetchTellsValuesApart(t *testing.T) {
 	}
 }
 
+// TestCredentialPaths: a key may stand where systemd puts it.
+func TestCredentialPaths(t *testing.T) {
+	text := minimal + "[[device]]\nname = \"a\"\nurl = \"modbus-tls://h\"\nca_file = \"ca.pem\"\n" +
+		"client_cert_file = \"own.crt\"\nclient_key_file = \"$CREDENTIALS_DIRECTORY/own.key\"\n"
+	for env, want := range map[string]string{"": "$CREDENTIALS_DIRECTORY/own.key", "/run/credentials/x": "/run/credentials/x/own.key"} {
+		t.Setenv("CREDENTIALS_DIRECTORY", env)
+		if got := mustParse(t, text).Devices[0].ClientKeyFile; got != want {
+			t.Errorf("with %q it is %s, want %s", env, got, want)
+		}
+	}
+}
+
 func TestPathsOfAnIncludedFile(t *testing.T) {
 	path := folder(t, map[string]string{
 		"config.toml": "include = [\"plant/a.toml\"]\nMINIMAL",

@@ -24,6 +24,12 @@ type section struct {
 
 func (r *reader) section(t *table, schema string, parent *section) *section {
 	s := &section{reader: r, t: t, schema: schema, parent: parent, bad: map[string]bool{}}
+	if last := r.last[schema]; last != nil { // ten thousand tags are asked for the same keys
+		s.asked = make([]string, 0, len(last.asked))
+	} else if r.last == nil {
+		r.last = map[string]*section{}
+	}
+	r.last[schema] = s
 	r.sections = append(r.sections, s)
 	return s
 }

@@ -301,7 +301,7 @@ func (c *cloner) value(v *value) *value {
 	if v.table != nil {
 		t := *v.table
 		t.pos += c.shift
-		t.entries, t.index = nil, map[string]*entry{}
+		t.entries, t.index = make([]*entry, 0, len(v.table.entries)), nil
 		for _, e := range v.table.entries {
 			t.set(c.entry(e))
 		}

@@ -41,7 +41,7 @@ type entry struct {
 	key   string
 	pos   int
 	value *value
-	src   string // the value as written, for showing what changed
+	src   string // the value as written, for showing what changed; empty: that of a cell
 }
 
 // table is a table of the file, whichever way it was written.
@@ -49,25 +49,46 @@ type table struct {
 	title   string // as in messages: "[agent]", "[[device.tag]]", `"retry" of [[device]]`
 	pos     int
 	entries []*entry
-	index   map[string]*entry
-	header  bool     // opened by its own [header]
-	inline  bool     // complete, cannot be extended
-	row     bool     // made of a row of a CSV file
-	rows    []*value // of the texts_file that it names
-	fill    *vars    // of the template that it was made of
+	index   map[string]*entry // of a large table
+	header  bool              // opened by its own [header]
+	inline  bool              // complete, cannot be extended
+	row     bool              // made of a row of a CSV file
+	rows    []*value          // of the texts_file that it names
+	fill    *vars             // of the template that it was made of
 }
 
 func newTable(title string, pos int) *table {
-	return &table{title: title, pos: pos, index: map[string]*entry{}}
+	return &table{title: title, pos: pos}
 }
 
+// largeTable has more keys than are looked through one by one.
+const largeTable = 24
+
 // get returns the entry of a key, nil without one.
-func (t *table) get(key string) *entry { return t.index[key] }
+func (t *table) get(key string) *entry {
+	if t.index != nil {
+		return t.index[key]
+	}
+	for _, e := range t.entries {
+		if e.key == key {
+			return e
+		}
+	}
+	return nil
+}
 
 // set adds an entry; the caller has checked that the key is new.
 func (t *table) set(e *entry) {
 	t.entries = append(t.entries, e)
-	t.index[e.key] = e
+	switch {
+	case t.index != nil:
+		t.index[e.key] = e
+	case len(t.entries) > largeTable:
+		t.index = make(map[string]*entry, 2*len(t.entries))
+		for _, e := range t.entries {
+			t.index[e.key] = e
+		}
+	}
 }
 
 // place is one part of a key as it stands in the file.
