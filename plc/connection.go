@@ -151,9 +151,13 @@ func (c *Connection) ask(ctx context.Context, d *device, unit uint8, r Request) 
 	payload, err := c.driver.Read(ctx, unit, r)
 	c.o.OnRequest(d.spec.Name, time.Since(began), err)
 	switch {
-	case errors.Is(err, ErrUnreachable):
+	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrRefused):
 		return nil, err // nothing was asked of this unit: it is nobody's more than another's
-	case err != nil:
+	case err == nil && len(payload) != r.bytes():
+		// A driver checks that, too. What does not fit is never cut to fit.
+		err = fmt.Errorf("answer of %d bytes, want %d: %w", len(payload), r.bytes(), ErrSilent)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read %s of unit %d: %w", r, unit, err)
 	}
 	return payload, nil

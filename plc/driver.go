@@ -8,6 +8,9 @@ import (
 
 // Driver is one connection that is asked: a TCP endpoint or a serial line. It
 // is used by one goroutine at a time. A [Subscriber] is one that tells by itself.
+//
+// One that counts late answers it dropped has StaleFrames() uint64, and one that
+// is secured Security() string; those two are called from any goroutine.
 type Driver interface {
 	// Read asks unit for r and returns the payload: the bytes of the registers
 	// as the device sent them, or packed bits, least significant first. It

@@ -36,6 +36,14 @@ func (r Request) addresses() string {
 // end is the first offset behind the request; past the last it is 65536.
 func (r Request) end() int { return int(r.Offset) + int(r.Quantity) }
 
+// bytes is the length of the answer.
+func (r Request) bytes() int {
+	if r.Area.Bits() {
+		return (int(r.Quantity) + 7) / 8
+	}
+	return 2 * int(r.Quantity)
+}
+
 // AddressRange is a run of addresses of one area, both ends included.
 type AddressRange struct {
 	Area     edgeagent.Area

@@ -71,8 +71,8 @@ func (r *roster) restore() {
 	defer r.mu.Unlock()
 	now := time.Now()
 	for _, d := range r.devices {
-		if r.o.Memory == nil {
-			break
+		if r.o.Memory == nil || d.state != edgeagent.DeviceConnecting { // taken out of service before Run
+			continue
 		}
 		if m, known := r.o.Memory.LoadDevice(d.spec.Name); known {
 			d.restore(m, now)

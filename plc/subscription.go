@@ -10,6 +10,12 @@ import (
 	"edgeagent"
 )
 
+// riseWithin bounds how long an episode may take until its subscriptions stand.
+// Whatever a server does meanwhile, it must not be "connecting" for ever.
+const riseWithin = time.Minute
+
+var errNotRisen = fmt.Errorf("the subscriptions did not stand after %v: %w", riseWithin, ErrSilent)
+
 // Subscription listens to the one device behind a [Subscriber] and watches over
 // it as a [Connection] does over those that it asks.
 type Subscription struct {
@@ -23,7 +29,7 @@ type Subscription struct {
 	// Of the episode that runs; guarded by mu.
 	up     bool
 	told   []bool // tags whose value was told since it began
-	cancel context.CancelFunc
+	cancel func()
 }
 
 // NewSubscription returns a subscription that does nothing before Run.
@@ -107,24 +113,37 @@ func (s *Subscription) mayFetch(name string) error {
 // episode listens once, until the connection cannot be trusted any more, the
 // device is taken out of service or ctx ends.
 func (s *Subscription) episode(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	life, began := s.begin(cancel), time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	life, began := s.begin(func() { cancel(nil) }), time.Now()
 	if life < 0 {
 		return
 	}
+	late := time.AfterFunc(riseWithin, func() { s.giveUp(cancel) })
+	defer late.Stop()
 	var watching sync.WaitGroup
 	watching.Go(func() { s.watch(ctx) })
 	err := s.source.Episode(ctx, func(h Heard) { s.hear(h, life) })
-	ended := ctx.Err() != nil
-	cancel()
+	why := context.Cause(ctx)
+	cancel(nil)
 	watching.Wait()
-	s.end(err, life, began, ended)
+	if errors.Is(why, errNotRisen) {
+		err, why = errNotRisen, nil
+	}
+	s.end(err, life, began, why != nil)
+}
+
+func (s *Subscription) giveUp(cancel context.CancelCauseFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.up {
+		cancel(errNotRisen)
+	}
 }
 
 // begin returns the device's life, or -1 if it was taken out of service since
 // it was due.
-func (s *Subscription) begin(cancel context.CancelFunc) int {
+func (s *Subscription) begin(cancel func()) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.device.state == edgeagent.DeviceMaintenance {

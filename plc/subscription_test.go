@@ -328,3 +328,72 @@ func TestDisabledServerIsLeftAlone(t *testing.T) {
 		}
 	})
 }
+
+// TestServerThatNeverSaysThatItIsUpIsNotConnectingForEver: it accepts, answers
+// now and then, and never gets there.
+func TestServerThatNeverSaysThatItIsUpIsNotConnectingForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeServer{play: func(ctx context.Context, _ func(Heard)) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		r := listen(t, f, nil, server())
+		r.until(time.Hour)
+		if got, want := f.seconds(r.start), []float64{0, 62, 126, 194, 270, 360}; !slices.Equal(got, want) {
+			t.Errorf("connected at %v s, want %v", got, want)
+		}
+		if s := r.status("filler"); s.State != edgeagent.DeviceStopped || s.Link != edgeagent.LinkSilent {
+			t.Errorf("status = %+v, want stopped and silent", s)
+		}
+		long := listen(t, &fakeServer{}, nil, server())
+		long.until(10 * time.Minute)
+		if s := long.status("filler"); s.State != edgeagent.DevicePolling || s.Errors != 0 {
+			t.Errorf("status = %+v, want one that is up to be left alone", s)
+		}
+	})
+}
+
+// TestStatusOfASubscriptionFromManyGoroutines is for the race detector.
+func TestStatusOfASubscriptionFromManyGoroutines(t *testing.T) {
+	f := &fakeServer{
+		play: func(ctx context.Context, tell func(Heard)) error {
+			tell(Heard{Up: true})
+			for i := uint64(0); i < 200 && ctx.Err() == nil; i++ {
+				tell(Heard{Samples: []edgeagent.Sample{told("count", i)}, Confirmed: []string{"level"}})
+			}
+			return errDead
+		},
+		fetch: func(context.Context) ([]edgeagent.Sample, error) { return []edgeagent.Sample{told("level", 1)}, nil },
+	}
+	spec, in := server(), NewInbox()
+	spec.Retry.First, spec.Retry.Max = time.Microsecond, time.Microsecond
+	spec.Heartbeat = &Heartbeat{Tag: "count", Within: time.Microsecond}
+	s := NewSubscription(f, spec, Options{Deliver: in.Put, Memory: newFakeMemory()})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running, asking sync.WaitGroup
+	running.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	running.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = in.Next(ctx)
+		}
+	})
+	for range 4 {
+		asking.Go(func() {
+			for range 50 {
+				if got := s.Status(); len(got) != 1 {
+					t.Errorf("%d devices", len(got))
+				}
+				_ = s.Maintain("filler", "ann", "", time.Microsecond)
+				_ = s.Resume("filler", "ann", "")
+				_, _ = s.Probe(ctx, "filler")
+			}
+		})
+	}
+	asking.Wait()
+	cancel()
+	running.Wait()
+}

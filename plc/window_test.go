@@ -1,7 +1,9 @@
 package plc
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -251,6 +253,50 @@ func TestGatewayExceptionIsTheUnitsFailure(t *testing.T) {
 			}
 			if s := r.status("filler"); s.State != edgeagent.DeviceStopped || s.Link != edgeagent.LinkDown {
 				t.Errorf("exception %d: status = %+v, want stopped and down", code, s)
+			}
+		})
+	}
+}
+
+func TestUnitsBehindARefusedCertificateStopAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.ResumeEvery = 5 * time.Minute
+		f := &fakeDriver{answer: func(uint8, Request) error { return fmt.Errorf("certificate is not pinned: %w", ErrRefused) }}
+		r := run(t, f, nil, spec, spec.named("capper", 2))
+		r.until(24 * time.Hour)
+		if calls := f.takeCalls(); len(calls) != 1 {
+			t.Errorf("asked %d times, want once for all", len(calls))
+		}
+		for _, s := range r.conn.Status() {
+			if s.State != edgeagent.DeviceStopped || s.Resume != "operator" || s.Attempt != 1 {
+				t.Errorf("%s = %+v, want stopped at once, for a person", s.Name, s)
+			}
+		}
+	})
+}
+
+// lying answers with one byte too few or too many.
+type lying struct {
+	fakeDriver
+	by int
+}
+
+func (l *lying) Read(ctx context.Context, unit uint8, r Request) ([]byte, error) {
+	payload, err := l.fakeDriver.Read(ctx, unit, r)
+	if l.by < 0 {
+		return payload[:len(payload)+l.by], err
+	}
+	return append(payload, make([]byte, l.by)...), err
+}
+
+func TestAnswerOfAnotherLengthIsNoAnswer(t *testing.T) {
+	for _, by := range []int{-2, -1, 1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			c := NewConnection(&lying{by: by}, []DeviceSpec{block(10)}, Options{})
+			s, err := c.Probe(t.Context(), "filler")
+			if !errors.Is(err, ErrSilent) || len(s.Samples) != 0 {
+				t.Errorf("%+d bytes: %v and %d samples, want no valid answer", by, err, len(s.Samples))
 			}
 		})
 	}
