@@ -1,8 +1,10 @@
 package alarm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -215,11 +217,7 @@ func (p *plantTags) identifier(found string) (string, error) {
 	}
 	tag, ok := p.devices[device][name]
 	if !ok {
-		of := newScope(nil)
-		for other, t := range p.devices[device] {
-			of.add(other, t)
-		}
-		slices.Sort(of.names)
+		of := newScope(slices.SortedFunc(maps.Values(p.devices[device]), func(a, b edgeagent.Tag) int { return cmp.Compare(a.Name, b.Name) }))
 		return found, fmt.Errorf("%s: %s", found, of.unknown(name))
 	}
 	id := letters.Replace(device + "." + name)
@@ -230,11 +228,7 @@ func (p *plantTags) identifier(found string) (string, error) {
 }
 
 func (p *plantTags) unknownDevice(name string) string {
-	var names []string
-	for d := range p.devices {
-		names = append(names, d)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(p.devices))
 	if best := nearest(name, names); best != "" {
 		return fmt.Sprintf("unknown device %q; did you mean %q?", name, best)
 	}

@@ -2,6 +2,7 @@ package alarm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"edgeagent"
@@ -11,20 +12,17 @@ import (
 // with.
 type scope struct {
 	tags    []edgeagent.Tag
-	names   []string       // of the tags, as expressions write them
-	index   map[string]int // of names
+	names   []string       // of the tags, as expressions write them; nil: their own
+	index   map[string]int // of names; nil: a single look goes through them all
 	whose   string         // for errors; empty: tags are named DEVICE.TAG
 	env     map[string]any
 	signals map[string]*signal
 }
 
-// newScope is the scope of one device: its tags have their own names.
+// newScope is the scope of one device, for one expression: it is made for every
+// alarm of thousands of tags, and copies none of them.
 func newScope(tags []edgeagent.Tag) *scope {
-	s := emptyScope("this device")
-	for _, t := range tags {
-		s.add(t.Name, t)
-	}
-	return s
+	return &scope{tags: tags, whose: "this device", env: map[string]any{}, signals: map[string]*signal{}}
 }
 
 func emptyScope(whose string) *scope {
@@ -40,10 +38,26 @@ func (s *scope) add(name string, t edgeagent.Tag) {
 
 func (s *scope) find(name string) (edgeagent.Tag, bool) {
 	i, ok := s.index[name]
+	if s.index == nil {
+		i = slices.IndexFunc(s.tags, func(t edgeagent.Tag) bool { return t.Name == name })
+		ok = i >= 0
+	}
 	if !ok {
 		return edgeagent.Tag{}, false
 	}
 	return s.tags[i], true
+}
+
+// known returns the names that an expression may use.
+func (s *scope) known() []string {
+	if s.names != nil {
+		return s.names
+	}
+	out := make([]string, len(s.tags))
+	for i, t := range s.tags {
+		out[i] = t.Name
+	}
+	return out
 }
 
 // compile binds an expression to the signals of the scope.
@@ -76,7 +90,7 @@ func (s *scope) signal(name string) *signal {
 }
 
 func (s *scope) unknown(name string) string {
-	if best := nearest(name, s.names); best != "" {
+	if best := nearest(name, s.known()); best != "" {
 		return fmt.Sprintf("unknown tag %q; did you mean %q?", name, best)
 	}
 	if s.whose == "" {
@@ -90,11 +104,12 @@ func (s *scope) list() string {
 	switch {
 	case s.whose == "":
 		return "DEVICE.TAG, such as filler.state"
-	case len(s.names) == 0:
+	case len(s.tags) == 0:
 		return "no tags"
 	}
-	out := strings.Join(s.names[:min(len(s.names), 8)], ", ")
-	if len(s.names) > 8 {
+	names := s.known()
+	out := strings.Join(names[:min(len(names), 8)], ", ")
+	if len(names) > 8 {
 		out += ", …"
 	}
 	return out
