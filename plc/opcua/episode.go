@@ -197,10 +197,30 @@ func (e *episode) follow(ctx context.Context, tell func(plc.Heard)) error {
 	}
 	workers.Wait()
 	e.deliver(tell) // what came before the end is true
+	e.cleanUp(ctx)
 	if n := e.box.replaced(); n > 0 {
 		e.c.o.log().Debug("values came faster than they were taken", "replaced", n)
 	}
 	return context.Cause(ctx)
+}
+
+// goodbye is how long a server has to end the subscriptions.
+const goodbye = 500 * time.Millisecond
+
+// cleanUp ends the subscriptions at the server, where it still answers: some
+// keep them beyond the session. Whether it did matters to nobody any more.
+func (e *episode) cleanUp(ctx context.Context) {
+	cause := context.Cause(ctx)
+	if len(e.subs) == 0 || e.conn.err() != nil || errors.Is(cause, plc.ErrSilent) && !errors.Is(cause, errState) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	defer cancel()
+	ids := make([]uint32, len(e.subs))
+	for i, s := range e.subs {
+		ids[i] = s.id
+	}
+	_ = e.conn.deleteSubscriptions(ctx, ids...)
 }
 
 func (e *episode) deliver(tell func(plc.Heard)) {

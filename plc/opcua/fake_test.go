@@ -381,3 +381,10 @@ func (r *running) finish(t *testing.T) {
 		t.Error("told after the episode returned")
 	}
 }
+
+// forget drops what the rig noted.
+func (p *rig) forget() {
+	p.mu.Lock()
+	p.requests, p.monitored = nil, nil
+	p.mu.Unlock()
+}
