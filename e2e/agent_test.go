@@ -86,6 +86,22 @@ func (a *agent) writeConfig(text string) {
 	}
 }
 
+// write puts a file beside the configuration.
+func (a *agent) write(name, text string) {
+	a.t.Helper()
+	if err := os.WriteFile(filepath.Join(a.dir, name), []byte(text), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// nextTry returns when a device that is not being read is tried again.
+func (a *agent) nextTry(device string) time.Time {
+	if at := a.device(device).NextTryAt; at != nil {
+		return *at
+	}
+	return time.Now()
+}
+
 // start runs the agent and waits until its socket answers.
 func (a *agent) start() {
 	a.t.Helper()
@@ -204,6 +220,8 @@ type (
 	deviceDoc struct {
 		Name, State, Link, Error string
 		Attempt                  int
+		Gaps                     uint64
+		NextTryAt                *time.Time `json:"next_try_at"`
 		Tags                     struct{ Good, Uncertain, Bad int }
 	}
 	providerDoc struct{ Name, Kind, Breaker, Hold, Error string }

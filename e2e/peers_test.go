@@ -20,6 +20,7 @@ type peer struct {
 	argv []string
 	addr string // of the server itself
 	tap  *tap
+	line *serialLine // instead of addr and tap
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Scanner
@@ -42,8 +43,7 @@ func startLibmodbus(t *testing.T) *peer {
 
 func startPymodbus(t *testing.T) *peer {
 	t.Helper()
-	err := exec.Command("/usr/bin/python3", "-c", "import pymodbus, serial_asyncio").Run()
-	needs(t, "pymodbus", err == nil)
+	needsPymodbus(t)
 	port := freePort(t)
 	return startPeer(t, "pymodbus", port, "/usr/bin/python3", "peers/pymodbus_server.py", port)
 }
@@ -76,6 +76,9 @@ func (p *peer) up() {
 	p.cmd, p.in, p.out = cmd, in, bufio.NewScanner(out)
 	if !p.out.Scan() || p.out.Text() != "ready" {
 		p.t.Fatalf("%s did not become ready", p.name)
+	}
+	if p.addr == "" { // on a serial line
+		return
 	}
 	eventually(p.t, 15*time.Second, p.name+" accepts", func() bool {
 		c, err := net.Dial("tcp", p.addr)

@@ -35,7 +35,8 @@ url = "modbus-tcp://127.0.0.1:15999"
   context = ["guard"]
 `)
 	want := map[string]bool{"OPEN": true, "CLEARS": true, "COUNT": false}
-	for _, rule := range alarmRules(r.load()) {
+	rules, _ := definitions(r.load())
+	for _, rule := range rules {
 		if rule.Safety != want[rule.Code] {
 			t.Errorf("%s: safety is %v", rule.Code, rule.Safety)
 		}
@@ -59,8 +60,8 @@ func TestConnectionsShareAnEndpoint(t *testing.T) {
 		t.Errorf("%d connections, the first with %d units", len(conns), len(conns[0].Status()))
 	}
 	cfg.Devices[0].Enabled = false
-	if n := len(alarmRules(cfg)); n != 2 {
-		t.Errorf("%d rules of 2 enabled devices", n)
+	if rules, _ := definitions(cfg); len(rules) != 2 {
+		t.Errorf("%d rules of 2 enabled devices", len(rules))
 	}
 }
 

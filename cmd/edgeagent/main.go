@@ -1,3 +1,7 @@
+// Kepware's OPC UA server has certificates with a negative serial number.
+//
+//go:debug x509negativeserial=1
+
 // Command edgeagent reads a plant, has its alarms diagnosed and sends the
 // results upstream. See README.md.
 //
@@ -119,7 +123,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newRun(o), newReload(o), newCheck(o), newDemo(o), newSim(o),
 		newStatus(o), newTags(o), newAlarms(o), newJobs(o), newDevices(o),
-		newVersion(o), newDBCheck(),
+		newImport(o), newVersion(o), newDBCheck(),
 	)
 	return root
 }

@@ -18,8 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"edgeagent"
-	"edgeagent/alarm"
 	"edgeagent/config"
 	"edgeagent/llm"
 	"edgeagent/llm/runbook"
@@ -288,14 +286,6 @@ func (a *agent) start(ctx context.Context) (*wing, error) {
 	a.startDiagnosis(ctx, cfg)
 	a.startUpstream(ctx, cfg)
 	return recording, nil
-}
-
-func newEngine(cfg *config.Config, all []edgeagent.Tag, lines map[string]string) (*alarm.Engine, error) {
-	e, err := alarm.New(alarmRules(cfg), all, alarm.Options{Lines: areas(cfg), Devices: lines, MaxShelve: cfg.Alarms.MaxShelve})
-	if err != nil {
-		return nil, fmt.Errorf("build the alarms: %w", err)
-	}
-	return e, nil
 }
 
 // loadRunbook reads the plant's runbook; what is wrong with it is said, and

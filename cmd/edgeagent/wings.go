@@ -19,6 +19,7 @@ import (
 // startPlant runs the loop and one connection per endpoint.
 func (a *agent) startPlant(ctx context.Context, cfg *config.Config) {
 	loop := a.loop.Load()
+	ensureCertificates(cfg, a.log)
 	conns := connections(cfg, plc.Options{
 		Deliver: loop.inbox.Put, Memory: a.db.Load(), Log: a.log, OnRequest: a.metrics.RequestDone,
 	})

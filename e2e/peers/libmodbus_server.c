@@ -74,9 +74,11 @@ static void serve(modbus_t *ctx, modbus_mapping_t *m, int fd, fd_set *all) {
 /* One line, no connections to accept: the descriptor is there from the start. */
 static int serial(const char *path, modbus_mapping_t *m) {
 	uint8_t query[MODBUS_RTU_MAX_ADU_LENGTH];
-	modbus_t *ctx = modbus_new_rtu(path, 115200, 'E', 8, 1);
-	if (ctx == NULL || modbus_set_slave(ctx, 1) == -1 || modbus_connect(ctx) == -1)
+	modbus_t *ctx = modbus_new_rtu(path, 115200, 'N', 8, 1);
+	if (ctx == NULL || modbus_set_slave(ctx, 1) == -1 || modbus_connect(ctx) == -1) {
+		fprintf(stderr, "open %s: %s\n", path, modbus_strerror(errno));
 		return 1;
+	}
 	printf("ready\n");
 	fflush(stdout);
 	for (;;) {

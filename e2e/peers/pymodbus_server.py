@@ -56,11 +56,12 @@ async def main():
     print("ready", flush=True)
     if sys.argv[1] == "rtu":
         await StartAsyncSerialServer(
-            context=context, framer=ModbusRtuFramer, port=sys.argv[2], baudrate=115200, parity="E", timeout=1)
+            context=context, framer=ModbusRtuFramer, port=sys.argv[2], baudrate=115200, parity="N", timeout=1)
     elif sys.argv[1] == "rtutcp":
-        await StartAsyncTcpServer(context=context, framer=ModbusRtuFramer, address=("127.0.0.1", int(sys.argv[2])))
+        await StartAsyncTcpServer(context=context, framer=ModbusRtuFramer, address=("127.0.0.1", int(sys.argv[2])),
+                                  allow_reuse_address=True)
     else:
-        await StartAsyncTcpServer(context=context, address=("127.0.0.1", int(sys.argv[1])))
+        await StartAsyncTcpServer(context=context, address=("127.0.0.1", int(sys.argv[1])), allow_reuse_address=True)
 
 
 asyncio.run(main())

@@ -35,13 +35,14 @@ function variables(space, device) {
       componentOf: device, browseName: name, nodeId: `s=Line1.${name}`, dataType,
       minimumSamplingInterval: 50, ...more,
     });
-    const arrayType = Array.isArray(value) ? opcua.VariantArrayType.Array : undefined;
+    // A 64-bit number is a pair here; of several elements is only what has a rank.
+    const arrayType = more.valueRank ? opcua.VariantArrayType.Array : opcua.VariantArrayType.Scalar;
     node.setValueFromSource({ dataType, arrayType, value });
     all[name] = node;
   };
   add("Level", "Double", 20.5);
   add("Counter", "UInt32", 1);
-  add("Big", "Int64", [0x12345678, 0x9abcdef1], { arrayDimensions: undefined });
+  add("Big", "Int64", [0x12345678, 0x9abcdef1]);
   add("Running", "Boolean", true);
   add("Recipe", "String", "Lager 0.5 l");
   add("Word", "UInt32", 0);

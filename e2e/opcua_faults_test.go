@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What can go wrong with a server, and how it ends.
+var opcuaFaults = []struct {
+	name       string
+	begin, end func(p *opcuaPeer)
+}{
+	{"stopped process", func(p *opcuaPeer) { p.signal(syscall.SIGSTOP) }, func(p *opcuaPeer) { p.signal(syscall.SIGCONT) }},
+	{"kill and restart", func(p *opcuaPeer) { p.kill() }, func(p *opcuaPeer) { p.up() }},
+	{"TCP cut", func(p *opcuaPeer) { p.chaos.set(chaosCut) }, func(p *opcuaPeer) { p.chaos.set(chaosPass) }},
+	{"black hole", func(p *opcuaPeer) { p.chaos.set(chaosHole) }, func(p *opcuaPeer) { p.chaos.set(chaosPass) }},
+}
+
+func TestOPCUAFaultsAreNoticedAndGotOver(t *testing.T) {
+	p := startOPCUA(t)
+	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, ""), "")}.toml(t))
+	a.start()
+	allGood(a, opcuaTags)
+	for i, f := range opcuaFaults {
+		t.Run(f.name, func(t *testing.T) {
+			began := time.Now()
+			f.begin(p)
+			a.eventually(15*time.Second, "the loss is noticed", func() bool {
+				d := a.device("line1")
+				return d.State == "retrying" && d.Tags.Good == 0
+			})
+			noticed := time.Since(began)
+			if noticed > 9*time.Second {
+				t.Errorf("noticed after %v, want 9 s at most", noticed.Round(100*time.Millisecond))
+			}
+			back := time.Now()
+			f.end(p)
+			step := time.Until(a.nextTry("line1")) // the longest that the present step may last
+			allGood(a, opcuaTags)
+			recovered := time.Since(back)
+			if limit := step + 8*time.Second; recovered > limit {
+				t.Errorf("recovered %v after the return, want one retry step, %v", recovered.Round(100*time.Millisecond), limit)
+			}
+			t.Logf("noticed after %.1f s, recovered %.1f s after the return", noticed.Seconds(), recovered.Seconds())
+			if gaps := a.device("line1").Gaps; gaps < uint64(i+1) {
+				t.Errorf("%d gaps are recorded after %d losses", gaps, i+1)
+			}
+		})
+	}
+}
+
+// A node that a PLC download took away costs its own tag alone.
+func TestOPCUADeletedNode(t *testing.T) {
+	p := startOPCUA(t)
+	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", ""), "")}.toml(t))
+	a.start()
+	allGood(a, opcuaTags)
+	p.say("delete V7")
+	p.chaos.set(chaosCut) // a download interrupts the connection, too
+	p.chaos.set(chaosPass)
+	a.eventually(40*time.Second, "all but one tag is good again", func() bool {
+		d := a.device("line1")
+		return d.State == "polling" && d.Tags.Good == opcuaTags-1 && d.Tags.Bad == 1
+	})
+	if v7 := a.tags("line1")["v7"]; v7.Value != nil || v7.Reason == nil {
+		t.Errorf("v7 = %+v, want no value and a reason", v7)
+	}
+}
+
+// An agent that cannot keep up for a while gets a new subscription, not none.
+func TestOPCUASlowConsumer(t *testing.T) {
+	p := startOPCUA(t)
+	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", ""), "")}.toml(t))
+	a.start()
+	allGood(a, opcuaTags)
+	_ = syscall.Kill(a.pid(), syscall.SIGSTOP)
+	time.Sleep(25 * time.Second) // longer than the subscription lives without publish requests
+	_ = syscall.Kill(a.pid(), syscall.SIGCONT)
+	p.say("set Level 33.5")
+	a.eventually(30*time.Second, "values come again", func() bool {
+		level := a.tags("line1")["level"]
+		return level.Value == 33.5 && level.Quality == "good"
+	})
+	allGood(a, opcuaTags)
+}

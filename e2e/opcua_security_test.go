@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func writePassword(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Every policy in every mode, with a user.
+func TestOPCUASecurity(t *testing.T) {
+	p := startOPCUA(t)
+	password := "  user = \"edge\"\n  password_file = \"" + writePassword(t, "correct horse") + "\"\n"
+	for _, c := range [][2]string{
+		{"None", "None"},
+		{"Basic256Sha256", "Sign"}, {"Basic256Sha256", "SignAndEncrypt"},
+		{"Aes128_Sha256_RsaOaep", "Sign"}, {"Aes128_Sha256_RsaOaep", "SignAndEncrypt"},
+		{"Aes256_Sha256_RsaPss", "Sign"}, {"Aes256_Sha256_RsaPss", "SignAndEncrypt"},
+	} {
+		t.Run(c[0]+" "+c[1], func(t *testing.T) {
+			user := password
+			if c[0] == "None" {
+				user = ""
+			}
+			a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys(c[0], c[1], p.cert, user), "")}.toml(t))
+			a.start()
+			allGood(a, opcuaTags)
+			wantOPCUAValues(t, a)
+			before := a.tags("line1")["counter"].Value.(float64)
+			a.eventually(10*time.Second, "the counter counts", func() bool {
+				return a.tags("line1")["counter"].Value.(float64) > before
+			})
+		})
+	}
+	if n := len(p.logins()); n < 6 || slices.ContainsFunc(p.logins(), func(l string) bool { return l != "edge:accepted" }) {
+		t.Errorf("logins: %v, want some of edge, all accepted", p.logins())
+	}
+}
+
+// A server that is not the one we know learns neither user nor password.
+func TestOPCUAStrangerLearnsNoPassword(t *testing.T) {
+	p := startOPCUA(t)
+	other, _ := writeCertificate(t, t.TempDir(), "other", "urn:e2e:opcua")
+	user := "  user = \"edge\"\n  password_file = \"" + writePassword(t, "correct horse") + "\"\n"
+	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", other, user), `resume = "5s"`)}.toml(t))
+	a.start()
+	a.eventually(20*time.Second, "the device is stopped at once", func() bool {
+		d := a.device("line1")
+		return d.State == "stopped" && strings.Contains(d.Error, "certificate")
+	})
+	time.Sleep(7 * time.Second) // one period of resume: nothing may try by itself
+	if got := p.logins(); len(got) != 0 {
+		t.Errorf("the server saw logins: %v", got)
+	}
+	if d := a.device("line1"); d.State != "stopped" {
+		t.Errorf("state %s, want stopped", d.State)
+	}
+	if n := len(a.alarms("active")); n != 1 {
+		t.Errorf("%d alarms, want device_stopped", n)
+	}
+}
+
+// A wrong password is tried once: accounts are locked after a few.
+func TestOPCUAWrongPasswordIsTriedOnce(t *testing.T) {
+	p := startOPCUA(t)
+	user := "  user = \"edge\"\n  password_file = \"" + writePassword(t, "wrong") + "\"\n"
+	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, user), `resume = "5s"`)}.toml(t))
+	a.start()
+	a.eventually(20*time.Second, "the device is stopped", func() bool { return a.device("line1").State == "stopped" })
+	time.Sleep(7 * time.Second)
+	if got := p.logins(); len(got) != 1 || got[0] != "edge:rejected" {
+		t.Errorf("logins: %v, want one that was rejected", got)
+	}
+}
+
+// Keys in PKCS#8 and PKCS#1, and a user who is a certificate.
+func TestOPCUAKeysLoad(t *testing.T) {
+	p := startOPCUA(t)
+	cert, pkcs8 := writeCertificate(t, t.TempDir(), "client", "urn:edgeagent:plant-a:gw-1")
+	client := func(key string) string {
+		return "  client_cert_file = \"" + cert + "\"\n  client_key_file = \"" + key + "\"\n"
+	}
+	for name, keys := range map[string]string{
+		"PKCS#8":           client(pkcs8),
+		"PKCS#1":           client(strings.TrimSuffix(pkcs8, ".key") + ".pkcs1.key"),
+		"certificate user": "  user_cert_file = \"" + cert + "\"\n  user_key_file = \"" + pkcs8 + "\"\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, keys), "")}.toml(t))
+			a.start()
+			allGood(a, opcuaTags)
+			wantOPCUAValues(t, a)
+		})
+	}
+}
