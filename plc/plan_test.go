@@ -84,7 +84,7 @@ func TestPlanOfAThousandTags(t *testing.T) {
 
 // TestPlanProperties holds random plans against what is promised of them.
 func TestPlanProperties(t *testing.T) {
-	for seed := range uint64(3000) {
+	for seed := range uint64(2000) {
 		randomProblem(rand.New(rand.NewPCG(seed, 1))).checkPlan(t)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
