@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -255,25 +254,22 @@ func (k *kept) read(path string) ([]byte, error) {
 }
 
 func (k *kept) glob(dir, pattern string) ([]string, error) {
-	if !hasWildcard(pattern) {
-		return []string{under(dir, pattern)}, nil
-	}
 	base, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
+	path := under(base, pattern)
+	if _, there := k.files[path]; there || !hasWildcard(pattern) {
+		return []string{path}, nil
+	}
 	var out []string
-	for _, path := range slices.Sorted(maps.Keys(k.files)) {
-		name := path
-		if !filepath.IsAbs(pattern) {
-			if name, err = filepath.Rel(base, path); err != nil {
-				continue
-			}
-		}
-		if match, err := filepath.Match(filepath.Clean(pattern), name); err != nil {
+	for path := range k.files {
+		match, err := filepath.Match(under(literal(base), filepath.Clean(pattern)), path)
+		if err != nil {
 			return nil, err
-		} else if match {
-			out = append(out, under(dir, name))
+		}
+		if match {
+			out = append(out, path)
 		}
 	}
 	return visible(out), nil

@@ -53,20 +53,19 @@ func (*disk) read(path string) ([]byte, error) {
 }
 
 func (*disk) glob(dir, pattern string) ([]string, error) {
-	if !hasWildcard(pattern) {
-		return []string{under(dir, pattern)}, nil
+	path := under(dir, pattern)
+	if _, err := os.Stat(path); err == nil || !hasWildcard(pattern) {
+		return []string{path}, nil
 	}
-	if filepath.IsAbs(pattern) || strings.Contains(pattern, "..") {
-		found, err := filepath.Glob(under(dir, pattern))
-		return visible(found), err
-	}
-	// The directory itself is no pattern, whatever characters its name has.
-	found, err := fs.Glob(os.DirFS(dir), filepath.ToSlash(filepath.Clean(pattern)))
-	for i := range found {
-		found[i] = filepath.Join(dir, filepath.FromSlash(found[i]))
-	}
+	found, err := filepath.Glob(under(literal(dir), pattern))
 	return visible(found), err
 }
+
+var wildcards = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
+
+// literal makes a pattern of a directory that matches it alone, whatever
+// characters its name has.
+func literal(dir string) string { return wildcards.Replace(dir) }
 
 // visible leaves out what editors put beside a file: .#name, .name.swp.
 func visible(paths []string) []string {

@@ -192,6 +192,12 @@ func (s *section) node(key string) string {
 	return text
 }
 
+// looksLikeNode tells the protocol of a device whose URL is refused.
+func (s *section) looksLikeNode(key string) bool {
+	v := s.get(key)
+	return v != nil && v.kind == kindString && nodeID.MatchString(v.text)
+}
+
 func looksModbus(text string) bool {
 	_, err := edgeagent.ParseAddress(text, true)
 	return err == nil

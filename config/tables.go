@@ -99,7 +99,7 @@ func (l *loader) tagRows(f *csvFile, dev *table, name *value) []*value {
 	if !l.needs(f, at, "name", "address") {
 		return nil
 	}
-	if !l.spend(f.cells, name.pos) {
+	if !l.spend(f.cells+len(f.data)/1000, name.pos) {
 		return nil
 	}
 	m := l.rows(f, dev, name, at)
@@ -211,7 +211,7 @@ func (l *loader) textRows(f *csvFile, dev *table, name *value, number string) []
 	other := map[string]string{"bit": "value", "value": "bit"}[number]
 	columns := slices.DeleteFunc(slices.Clone(TextColumns), func(c string) bool { return c == other })
 	at := l.columns(f, func(c string) bool { return slices.Contains(columns, c) || textColumn.MatchString(c) }, columns)
-	if !l.needs(f, at, number) {
+	if !l.needs(f, at, number) || !l.spend(f.cells+len(f.data)/1000, name.pos) {
 		return nil
 	}
 	if !l.spend(f.cells, name.pos) {

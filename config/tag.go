@@ -68,7 +68,7 @@ func (r *reader) tag(s, device *section, d Device) Tag {
 		s.fail("name", "name %s is a word of the alarms' expressions; choose another, such as %q", quote(t.Name), t.Name+"_value")
 	}
 	t.Index = s.index("index")
-	opcua := d.Protocol == OPCUAProtocol
+	opcua := d.Protocol == OPCUAProtocol || d.Protocol == "" && s.looksLikeNode("address")
 	if opcua {
 		t.Address = s.node("address")
 		t.Node = t.Address
