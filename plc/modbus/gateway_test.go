@@ -395,3 +395,47 @@ func TestSlowDeviceIsConfirmedAndReadLater(t *testing.T) {
 		}
 	})
 }
+
+// TestOldAnswerJustBeforeTheRightOne: the silence that ends a frame has not
+// been heard, so it was not the answer.
+func TestOldAnswerJustBeforeTheRightOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		var tasks sync.WaitGroup
+		defer tasks.Wait()
+		defer server.Close()
+		tasks.Go(func() {
+			var before []byte
+			for n := 0; ; n++ {
+				request := make([]byte, requestRTU)
+				if _, err := io.ReadFull(server, request); err != nil {
+					return
+				}
+				if n == 5 {
+					_, _ = server.Write(before)
+					time.Sleep(time.Millisecond)
+				}
+				before = rtuTruth(request)
+				if _, err := server.Write(before); err != nil {
+					return
+				}
+			}
+		})
+		l := New(Options{Addr: "line", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
+			return keptOpen{client}, nil
+		}})
+		defer client.Close()
+		failed := 0
+		for a := range uint16(10) {
+			r := holding(a*10, 10)
+			if got, err := l.Read(t.Context(), 1, r); err == nil {
+				wantOracle(t, r, got)
+			} else {
+				failed++
+			}
+		}
+		if failed != 1 {
+			t.Errorf("%d reads failed, want the one with two answers", failed)
+		}
+	})
+}
