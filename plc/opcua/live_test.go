@@ -192,8 +192,18 @@ func (r *running) up(t *testing.T) {
 	})
 }
 
-func TestValuesOverAWire(t *testing.T) {
+// TestOverAWire shares one server: it takes a while to read its address space.
+func TestOverAWire(t *testing.T) {
 	l := startLive(t)
+	t.Run("values", func(t *testing.T) { valuesOverAWire(t, l) })
+	t.Run("cut", func(t *testing.T) { lostWire(t, l, l.cut, func() {}) })
+	t.Run("black hole", func(t *testing.T) {
+		lostWire(t, l, func() { l.hole.Store(true) }, func() { l.hole.Store(false) })
+	})
+	t.Run("twenty episodes leave nothing", func(t *testing.T) { twentyEpisodes(t, l) })
+}
+
+func valuesOverAWire(t *testing.T, l *liveServer) {
 	r := startClient(t, New(l.options()))
 	r.up(t)
 	for i := range int32(5) {
@@ -206,44 +216,32 @@ func TestValuesOverAWire(t *testing.T) {
 		t.Errorf("%d gaps", n)
 	}
 	r.finish(t)
+	l.forget()
 }
 
-func TestALostWireEndsTheEpisodeAndTheNextOneIsWhole(t *testing.T) {
-	cases := []struct {
-		name  string
-		fault func(*liveServer)
-		heal  func(*liveServer)
-	}{
-		{"cut", func(l *liveServer) { l.cut() }, func(*liveServer) {}},
-		{"black hole", func(l *liveServer) { l.hole.Store(true) }, func(l *liveServer) { l.hole.Store(false) }},
+// lostWire: the fault ends the episode, and the next one is whole.
+func lostWire(t *testing.T, l *liveServer, fault, heal func()) {
+	client := New(l.options())
+	r := startClient(t, client)
+	r.up(t)
+	fault()
+	if err := ended(t, r); !errors.Is(err, plc.ErrSilent) && !errors.Is(err, plc.ErrUnreachable) {
+		t.Errorf("ended with %v", err)
 	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			l := startLive(t)
-			client := New(l.options())
-			r := startClient(t, client)
-			r.up(t)
-			c.fault(l)
-			if err := ended(t, r); !errors.Is(err, plc.ErrSilent) && !errors.Is(err, plc.ErrUnreachable) {
-				t.Errorf("ended with %v", err)
-			}
-			if _, err := client.Fetch(within(t, time.Second)); c.name == "black hole" && err == nil {
-				t.Error("a black hole was read")
-			}
-			c.heal(l)
-			l.count.Store(77)
-			again := startClient(t, client)
-			until(t, "the value after it", func() bool { return again.last("count").Value.Equal(edgeagent.Int(77)) })
-			again.finish(t)
-		})
+	if l.hole.Load() {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := client.Fetch(ctx); err == nil {
+			t.Error("a black hole was read")
+		}
 	}
-}
-
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
+	heal()
+	l.forget()
+	value := l.count.Add(70)
+	again := startClient(t, client)
+	until(t, "the value after it", func() bool { return again.last("count").Value.Equal(edgeagent.Int(int64(value))) })
+	again.finish(t)
+	l.forget()
 }
 
 func TestAServerThatIsNotThere(t *testing.T) {
@@ -281,8 +279,7 @@ func ours() int {
 	return n
 }
 
-func TestTwentyEpisodesOverAWireLeaveNothing(t *testing.T) {
-	l := startLive(t)
+func twentyEpisodes(t *testing.T, l *liveServer) {
 	client := New(l.options())
 	before := ours()
 	for i := range 20 {
