@@ -3,7 +3,9 @@ package e2e
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,6 +20,11 @@ var forms = []form{
 	{"libmodbus-tcp", func(t *testing.T) (*peer, string) {
 		p := startLibmodbus(t)
 		return p, "modbus-tcp://" + p.tap.addr()
+	}},
+	{"libmodbus-tls", func(t *testing.T) (*peer, string) {
+		needsProgram(t, "/usr/bin/socat")
+		p := startLibmodbus(t)
+		return p, "modbus-tls://" + p.secure()
 	}},
 	{"libmodbus-rtu", func(t *testing.T) (*peer, string) {
 		needsProgram(t, "out/libmodbus-server")
@@ -45,6 +52,35 @@ var forms = []form{
 		p := startPeer(t, "modbus-serial", port, "node", "peers/node/modbus_server.js", port)
 		return p, "modbus-tcp://" + p.tap.addr()
 	}},
+}
+
+// tlsKeys are the keys of a device behind secure, beside the agent's files.
+const tlsKeys = "ca_file = %q\nclient_cert_file = %q\nclient_key_file = %q\nserver_name = \"localhost\"\n"
+
+// secure puts TLS with client certificates before a peer, in a process that
+// knows nothing of Modbus.
+func (p *peer) secure() string {
+	p.t.Helper()
+	p.pki = p.t.TempDir()
+	cert, key := writeCertificate(p.t, p.pki, "server", "urn:e2e:modbus")
+	client, _ := writeCertificate(p.t, p.pki, "client", "urn:e2e:agent")
+	port := freePort(p.t)
+	cmd := exec.Command("/usr/bin/socat", fmt.Sprintf("OPENSSL-LISTEN:%s,bind=127.0.0.1,reuseaddr,fork,cert=%s,key=%s,cafile=%s,verify=1", port, cert, key, client),
+		"TCP:"+p.tap.addr())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return "127.0.0.1:" + port
+}
+
+// keys returns what the device needs beside its url.
+func (p *peer) keys() string {
+	if p.pki == "" {
+		return ""
+	}
+	return fmt.Sprintf(tlsKeys, filepath.Join(p.pki, "server.pem"), filepath.Join(p.pki, "client.pem"), filepath.Join(p.pki, "client.key"))
 }
 
 func needsPymodbus(t *testing.T) {
@@ -104,7 +140,7 @@ func TestModbusInEveryForm(t *testing.T) {
 			for _, b := range []int{2, 16, 30, 31} {
 				bits += bitTag(fmt.Sprintf("s%d", b), 112, b, "CDAB")
 			}
-			device := strings.Replace(peerDevice("plc", "x", "line", ""), "modbus-tcp://x", url, 1)
+			device := strings.Replace(peerDevice("plc", "x", "line", p.keys()), "modbus-tcp://x", url, 1)
 			head, alarms, _ := strings.Cut(device, "  [[device.alarm]]")
 			a := newAgent(t, plan{devices: head + wordTags + bits + "  [[device.alarm]]" + alarms}.toml(t))
 			a.start()

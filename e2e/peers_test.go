@@ -21,6 +21,7 @@ type peer struct {
 	addr string // of the server itself
 	tap  *tap
 	line *serialLine // instead of addr and tap
+	pki  string      // folder of the certificates, when TLS stands before it
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Scanner

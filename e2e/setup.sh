@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 packages=(libmodbus-dev mbpoll python3-pymodbus python3-serial-asyncio postgresql
-	iproute2 nftables qemu-user-static chromium)
+	socat iproute2 nftables qemu-user-static chromium)
 missing=()
 for p in "${packages[@]}"; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
