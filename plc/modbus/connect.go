@@ -63,15 +63,26 @@ func (l *Link) open(ctx context.Context) (stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", plc.ErrUnreachable, err)
 	}
-	if l.o.TLS == nil {
+	if l.o.TLS == nil && l.o.TLSFiles == nil {
 		return conn, nil
 	}
-	return l.handshake(ctx, conn)
+	secure, err := l.handshake(ctx, conn)
+	if err != nil {
+		reset(conn)
+		return nil, unreachable(explainTLS(err))
+	}
+	return secure, nil
 }
 
 // handshake speaks TLS over conn before ctx ends.
 func (l *Link) handshake(ctx context.Context, conn net.Conn) (stream, error) {
 	conf := l.o.TLS
+	if l.o.TLSFiles != nil {
+		var err error
+		if conf, err = l.o.TLSFiles.Load(); err != nil {
+			return nil, err
+		}
+	}
 	if conf.ServerName == "" && !conf.InsecureSkipVerify {
 		host, _, err := net.SplitHostPort(l.o.Addr)
 		if err != nil {
@@ -82,8 +93,7 @@ func (l *Link) handshake(ctx context.Context, conn net.Conn) (stream, error) {
 	}
 	secure := tls.Client(conn, conf)
 	if err := secure.HandshakeContext(ctx); err != nil {
-		reset(conn)
-		return nil, unreachable(explainTLS(err))
+		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	return secure, nil
 }

@@ -41,7 +41,8 @@ var longAgo = time.Unix(1, 0)
 type Options struct {
 	Addr         string        // HOST:PORT, or the path of a serial port
 	Framing      Framing       // of a network connection; a serial line is always RTU
-	TLS          *tls.Config   // nil: plain; see [TLSFiles]
+	TLS          *tls.Config   // nil: plain, unless there are TLSFiles
+	TLSFiles     *TLSFiles     // instead of TLS; read at every connect: a renewed certificate needs no restart
 	Serial       *Serial       // nil: a network connection
 	Timeout      time.Duration // of one request and its answer, dialling included; 0: one second
 	Pause        time.Duration // between requests, for slow gateways

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,17 +165,23 @@ func explainTLS(err error) error {
 		return explainServer(e)
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
-		text := e.Err.Error()
-		if strings.HasSuffix(text, "expired certificate") {
-			return fmt.Errorf("the device finds the certificate in client_cert_file expired: renew it, or set the device's clock: %w", err)
-		}
-		for _, r := range refusals {
-			if strings.HasSuffix(text, r) {
-				return fmt.Errorf("%w: the device does not accept the certificate in client_cert_file: trust it there: %w", plc.ErrRefused, err)
-			}
-		}
+		return explainAlert(err, e.Err.Error())
 	}
 	return err
+}
+
+// explainAlert reads what the device says of our side.
+func explainAlert(err error, alert string) error {
+	switch {
+	case strings.HasSuffix(alert, "expired certificate"):
+		return fmt.Errorf("the device finds the certificate in client_cert_file expired: renew it, or set the device's clock: %w", err)
+	case strings.HasSuffix(alert, "handshake failure"):
+		return fmt.Errorf("the device wants a certificate (client_cert_file), or TLS as this agent does not speak it: %w", err)
+	case slices.ContainsFunc(refusals, func(r string) bool { return strings.HasSuffix(alert, r) }):
+		return fmt.Errorf("%w: the device does not accept the certificate in client_cert_file: trust it there: %w", plc.ErrRefused, err)
+	default:
+		return err
+	}
 }
 
 func explainServer(e *tls.CertificateVerificationError) error {
