@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,35 +42,41 @@ func alarmExport() string {
 	return strings.ReplaceAll(b.String(), "; \"", ";\"")
 }
 
-// The whole way of docs/commissioning.md: 5 devices of 300 tags and 80 alarms
-// come out of exports alone, and the configuration is accepted.
-func TestImportedPlantIsAccepted(t *testing.T) {
-	dir := t.TempDir()
-	in := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
-	for _, folder := range []string{"tags", "texts"} {
-		if err := os.Mkdir(in(folder), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	toml := "[agent]\nid = \"gw\"\nsite = \"plant\"\n\n[[line]]\nname = \"L\"\n"
-	for d := 1; d <= 5; d++ {
-		name := fmt.Sprintf("plc%d", d)
-		put(t, in(name+".csv"), kepwareExport(d))
-		put(t, in(name+"-alarms.csv"), alarmExport())
-		imported(t, "--format", "kepware", in(name+".csv"), "--order", "ABCD", "--tags", in("tags", name+".csv"))
-		imported(t, "--format", "tia-alarms", in(name+"-alarms.csv"), "--texts", in("texts", name+"-{tag}.csv"))
-		toml += fmt.Sprintf("\n[[device]]\nname = %q\nline = \"L\"\nurl = \"modbus-tcp://192.0.2.%d:502\"\ntags_file = \"tags/%s.csv\"\n", name, d, name)
-		for w := range 5 {
-			toml += fmt.Sprintf("[[device.alarm_word]]\ntag = \"alarms_word%d\"\ntexts_file = \"texts/%s-alarms_word%d.csv\"\n", w, name, w)
-		}
-	}
-	put(t, in("config.toml"), toml)
-	cfg, err := config.Load(in("config.toml"), checks())
+// fenced are the blocks of docs/commissioning.md: their kind and their text.
+var fenced = regexp.MustCompile("(?s)```(sh|toml)\n(.*?)```")
+
+// The commands and files of docs/commissioning.md, as they stand there, make a
+// configuration of 5 devices, 300 tags and 80 alarms each, out of exports alone.
+func TestCommissioningPage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "commissioning.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cfg.Devices) != 5 {
-		t.Fatalf("%d devices", len(cfg.Devices))
+	t.Chdir(t.TempDir())
+	for d := 1; d <= 5; d++ {
+		put(t, fmt.Sprintf("plc%d.csv", d), kepwareExport(d))
+		put(t, fmt.Sprintf("plc%d-alarms.csv", d), alarmExport())
+	}
+	imports := 0
+	for _, block := range fenced.FindAllStringSubmatch(string(page), -1) {
+		for d := 1; d <= 5; d++ {
+			text := strings.NewReplacer("plc1", fmt.Sprintf("plc%d", d), "10.21:", fmt.Sprintf("10.2%d:", d)).Replace(block[2])
+			if block[1] == "toml" {
+				name, _, _ := strings.Cut(strings.TrimPrefix(text, "# "), "\n")
+				put(t, name, text)
+				continue
+			}
+			for line := range strings.Lines(text) {
+				imports += follow(t, strings.Fields(line))
+			}
+		}
+	}
+	cfg, err := config.Load("config.toml", checks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if imports != 10 || len(cfg.Devices) != 5 {
+		t.Fatalf("%d imports, %d devices", imports, len(cfg.Devices))
 	}
 	for _, d := range cfg.Devices {
 		rows := 0
@@ -79,6 +87,27 @@ func TestImportedPlantIsAccepted(t *testing.T) {
 			t.Errorf("%s: %d tags, %d alarms; want 300 and 80", d.Name, len(d.Tags), rows)
 		}
 	}
+}
+
+// follow does a line of the page that needs no controller, and counts imports.
+func follow(t *testing.T, words []string) int {
+	t.Helper()
+	switch {
+	case words[0] == "mkdir":
+		for _, folder := range words[1:] {
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	case slices.Equal(words, []string{"edgeagent", "check"}):
+		if out, errOut, code := runCommand(t, "check"); code != exitOK {
+			t.Fatalf("check: exit %d\n%s\n%s", code, out, errOut)
+		}
+	case words[1] == "import":
+		imported(t, words[2:]...)
+		return 1
+	}
+	return 0
 }
 
 // Whatever the importers' own fixtures give is a file that the configuration
