@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,12 +47,24 @@ func (v *value) as(want kind) *value {
 	return out
 }
 
+// errGrouped is the error of a number that is a thousand times another one,
+// depending on who reads it.
+var errGrouped = errors.New("a point may group thousands here, as other numbers of the file have a decimal comma")
+
+var (
+	withComma = regexp.MustCompile(`^[+-]?\d+,\d+$`)
+	grouped   = regexp.MustCompile(`^[+-]?[1-9]\d{0,2}(\.\d{3})+$`)
+)
+
 // float reads the number of a cell; with ; between the cells, a comma within one
 // is a decimal comma.
 func (v *value) float() (float64, error) {
 	text := v.text
 	if !v.cell {
 		return 0, fmt.Errorf("%s is no number", kindWords[v.kind])
+	}
+	if v.points && grouped.MatchString(text) {
+		return 0, errGrouped
 	}
 	if v.comma && strings.Count(text, ",") == 1 && !strings.Contains(text, ".") {
 		text = strings.Replace(text, ",", ".", 1)

@@ -28,6 +28,7 @@ type csvFile struct {
 	*region
 	name   string // as a person knows it
 	comma  bool   // numbers may have a decimal comma
+	points bool   // and some have: a point in another may group thousands
 	header []cell
 	rows   [][]cell // none of them empty
 	cells  int      // that are not empty
@@ -134,6 +135,7 @@ func (f *csvFile) append(r *csv.Reader, record []string, skipped int) {
 		if cells[i].text != "" {
 			empty = false
 			f.cells++
+			f.points = f.points || f.comma && withComma.MatchString(cells[i].text)
 		}
 	}
 	switch {
@@ -242,7 +244,7 @@ func (f *csvFile) value(row []cell, at map[string]int, name string) *value {
 	if !there || i >= len(row) || row[i].text == "" {
 		return nil
 	}
-	return &value{kind: kindString, pos: row[i].pos, text: row[i].text, cell: true, comma: f.comma}
+	return &value{kind: kindString, pos: row[i].pos, text: row[i].text, cell: true, comma: f.comma, points: f.points}
 }
 
 // put sets a key of a table to a value, unless there is none.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -166,6 +167,8 @@ func (s *section) number(key string, def, least, most float64) float64 {
 	switch {
 	case v.wrong:
 		s.bad[key] = true
+	case errors.Is(err, errGrouped):
+		s.fail(key, "%s %s can be read as two numbers: %s; write it with a comma, or without the point", key, quote(v.text), err)
 	case err != nil && v.cell:
 		s.fail(key, "%s %s is no number", key, quote(v.text))
 	case err != nil:

@@ -20,7 +20,7 @@ type vars struct {
 	texts map[string]string
 	used  map[string]bool // shared by the rows of a list
 	names []string
-	comma bool // numbers may have a decimal comma
+	from  value // how numbers are written in the list
 }
 
 // expand makes devices of templates and lists, and reads the tables that
@@ -160,7 +160,7 @@ func (l *loader) deviceList(root, dl *table) {
 		}
 		dev := newTable("this row", row[0].pos)
 		dev.row = true
-		v := &vars{texts: map[string]string{}, used: used, comma: f.comma}
+		v := &vars{texts: map[string]string{}, used: used, from: value{comma: f.comma, points: f.points}}
 		for _, h := range f.header {
 			column := strings.ToLower(h.text)
 			value := f.value(row, at, column)
@@ -290,7 +290,7 @@ func (c *cloner) value(v *value) *value {
 			c.add(out.pos, "%s", err)
 			out.wrong = true
 		}
-		out.text, out.cell, out.comma = text, wholePlaceholder.MatchString(v.text), c.comma
+		out.text, out.cell, out.comma, out.points = text, wholePlaceholder.MatchString(v.text), c.from.comma, c.from.points
 	}
 	if v.items != nil {
 		out.items = make([]*value, len(v.items))

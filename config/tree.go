@@ -25,15 +25,16 @@ var kindWords = [...]string{
 
 // value is one value of the file with the byte offset at which it stands.
 type value struct {
-	kind  kind
-	pos   int
-	text  string   // a text decoded; a number, bool or date as written
-	items []*value // of a list
-	table *table   // of a table
-	heads bool     // a list made by [[headers]]
-	cell  bool     // of a CSV file or a placeholder: a text until another type is asked for
-	wrong bool     // a problem with it is booked already
-	comma bool     // its numbers may have a decimal comma
+	kind   kind
+	pos    int
+	text   string   // a text decoded; a number, bool or date as written
+	items  []*value // of a list
+	table  *table   // of a table
+	heads  bool     // a list made by [[headers]]
+	cell   bool     // of a CSV file or a placeholder: a text until another type is asked for
+	wrong  bool     // a problem with it is booked already
+	comma  bool     // its numbers may have a decimal comma
+	points bool     // and others of its file do have one
 }
 
 // entry is one key of a table with its value.
