@@ -18,6 +18,7 @@ type witness struct {
 	seed uint64
 	last map[edgeagent.ID]edgeagent.Alarm
 	open map[string]edgeagent.ID // name -> the one that is active
+	out  bool                    // in maintenance
 }
 
 func (w *witness) see(p *plant, ts []edgeagent.Transition) {
@@ -47,8 +48,11 @@ func (w *witness) raised(p *plant, a edgeagent.Alarm) {
 	if a.Origin != edgeagent.OriginTag {
 		return
 	}
-	if w.open["filler/device_stopped"] != "" {
-		w.t.Fatalf("seed %d: %s raised while the device is stopped", w.seed, a.Name())
+	if w.open["filler/device_stopped"] != "" || w.open["filler/device_frozen"] != "" || w.out {
+		w.t.Fatalf("seed %d: %s raised while the device cannot be seen", w.seed, a.Name())
+	}
+	if mode := p.engine.Mode("L1"); a.Code == "MODE" && mode != UnknownMode && mode != "run" {
+		w.t.Fatalf("seed %d: %s raised in mode %s", w.seed, a.Name(), mode)
 	}
 	if v, usable := level(p); !usable || v <= 80 {
 		w.t.Fatalf("seed %d: %s raised at %v, usable %v", w.seed, a.Name(), v, usable)
@@ -107,9 +111,12 @@ func (w *witness) check(p *plant) {
 func TestAnyHistoryKeepsThePromises(t *testing.T) {
 	slow := high()
 	slow.Code, slow.OnDelay, slow.OffDelay, slow.InhibitedBy = "SLOW", 2*time.Second, 3*time.Second, []string{"F212"}
+	moded := high()
+	moded.Code, moded.ActiveIn, moded.Settle = "MODE", []string{"run"}, time.Second
+	modes := map[string][]Mode{"L1": {{Name: "cip", When: "filler.state == 30"}, {Name: "run", When: "filler.state == 6"}}}
 	raises := 0
-	for seed := range uint64(150) {
-		p := start(t, high(), slow)
+	for seed := range uint64(250) {
+		p := startWith(t, Options{Modes: modes}, high(), slow, moded)
 		w := &witness{t: t, seed: seed, last: map[edgeagent.ID]edgeagent.Alarm{}, open: map[string]edgeagent.ID{}}
 		r := rand.New(rand.NewPCG(seed, 7))
 		for range 200 {
@@ -126,16 +133,28 @@ func TestAnyHistoryKeepsThePromises(t *testing.T) {
 // act does one random thing and returns what changed.
 func act(p *plant, w *witness, r *rand.Rand) []edgeagent.Transition {
 	values := []any{70.0, 70.0, 78.0, 90.0, 90.0, nil, math.NaN(), "text"}
-	switch n := r.IntN(20); {
+	switch n := r.IntN(28); {
+	case n == 27:
+		w.out = true
+		return p.event(maintenance)
+	case n == 26:
+		return p.event(thawed)
+	case n == 25:
+		return p.event(frozen)
+	case n >= 20:
+		return p.scan("state", []any{30, 6, 6, 0, nil}[r.IntN(5)])
 	case n < 11:
 		return p.scan("level", values[r.IntN(len(values))])
 	case n < 15:
 		return tickTo(p, w, time.Duration(r.IntN(5000))*time.Millisecond)
 	case n == 15:
+		w.out = false
 		return p.event(stopped)
 	case n == 16:
+		w.out = false
 		return p.event(resumed)
 	case n == 17:
+		w.out = false // its connection says it again
 		return restartFrom(p, w.stored())
 	default:
 		return person(p, r)

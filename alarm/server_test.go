@@ -305,6 +305,8 @@ func TestHostileServer(t *testing.T) {
 	})
 	t.Run("over a long time", func(t *testing.T) {
 		p := served(t)
+		long := cond("long", began)
+		p.tells(long)
 		for i := range 20_000 {
 			c := cond(fmt.Sprint(i), began)
 			p.engine.Apply(edgeagent.Scan{Device: "filler", Conditions: []edgeagent.ConditionSet{{Conditions: []edgeagent.Condition{c, over(acked(c))}}}}, p, p.now)
@@ -312,6 +314,7 @@ func TestHostileServer(t *testing.T) {
 		if n := len(p.engine.servers["filler"].raised); n > rememberedKeys {
 			t.Errorf("%d conditions are remembered", n)
 		}
+		p.expect(p.tells(over(acked(long)), long), "acked filler/long, cleared filler/long") // still known
 	})
 }
 

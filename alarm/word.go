@@ -16,7 +16,6 @@ import (
 type word struct {
 	Word
 	signal *signal
-	before uint32 // the bits of the last reading, as numbered
 }
 
 // bit asks for one of them.
@@ -48,16 +47,12 @@ func (w *word) bits() (uint32, bool) {
 	return v, true
 }
 
-// choose queues the bits that are set or were.
+// choose queues the bits that are set; those that were and matter are live.
 func (w *word) choose(p *pass, t *table) {
-	now, known := w.bits()
-	if !known {
-		return
+	set, _ := w.bits()
+	for ; set != 0; set &= set - 1 {
+		p.enqueue(t.rules[bits.TrailingZeros32(set)])
 	}
-	for left := now | w.before; left != 0; left &= left - 1 {
-		p.enqueue(t.rules[bits.TrailingZeros32(left)])
-	}
-	w.before = now
 }
 
 // addWord makes a rule of every bit.
