@@ -139,6 +139,41 @@ func TestConnectionSlotIsGivenBackAfterEveryTurn(t *testing.T) {
 	})
 }
 
+// TestConnectDelayDoesNotEatTheTimeout: with one connection slot the device is
+// connected to anew for every turn.
+func TestConnectDelayDoesNotEatTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.CloseAfterScan, spec.ConnectDelay, spec.Scan = true, 5*time.Second, 10*time.Second
+		r := run(t, &fakeDriver{took: 5500 * time.Millisecond}, nil, spec)
+		r.until(time.Minute)
+		if s := r.status("filler"); s.State != edgeagent.DevicePolling || s.Errors != 0 {
+			t.Errorf("status = %+v, want polling: 5 s of delay and half a second for the answer", s)
+		}
+	})
+}
+
+func TestErrorsOfTheLineAreJudgedBeforeThoseOfTheUnit(t *testing.T) {
+	refused := &Exception{Function: 3, Code: 2}
+	for name, tc := range map[string]struct {
+		err  error
+		want verdict
+	}{
+		"an answer":                        {nil, verdictGood},
+		"a refusal":                        {refused, verdictRefused},
+		"a refusal in another's name":      {fmt.Errorf("%w: %w", ErrQuarantined, refused), verdictUnconfirmed},
+		"a line that is left alone":        {ErrQuarantined, verdictUnconfirmed},
+		"no answer to the confirmation":    {fmt.Errorf("%w: %w", ErrQuarantined, ErrSilent), verdictFailed},
+		"nobody to confirm the line with":  {fmt.Errorf("%w: %w", ErrQuarantined, ErrUnreachable), verdictFailed},
+		"a certificate":                    {fmt.Errorf("%w: %w", ErrRefused, ErrUnreachable), verdictFailed},
+		"something that nobody thought of": {errors.New("x"), verdictFailed},
+	} {
+		if got := judge(tc.err); got != tc.want {
+			t.Errorf("%s: verdict %d, want %d", name, got, tc.want)
+		}
+	}
+}
+
 var errUnconfirmed = fmt.Errorf("a late answer may still come: %w", ErrQuarantined)
 
 func TestQuarantinedLineHoldsValuesAndFailsOnceItLasts(t *testing.T) {

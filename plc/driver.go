@@ -91,15 +91,20 @@ func kindOf(code byte) exceptionKind {
 	return exceptionKind{verdictFaulty, "unknown code"}
 }
 
+// judge looks at the line before the answer: what was answered while nobody
+// knew to whom condemns no address. A unit that was silent again when the line
+// was to be confirmed does not answer.
 func judge(err error) verdict {
-	if err == nil {
+	switch {
+	case err == nil:
 		return verdictGood
+	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrRefused), errors.Is(err, ErrSilent):
+		return verdictFailed
+	case errors.Is(err, ErrQuarantined):
+		return verdictUnconfirmed
 	}
 	if e, ok := errors.AsType[*Exception](err); ok {
 		return kindOf(e.Code).verdict
-	}
-	if errors.Is(err, ErrQuarantined) {
-		return verdictUnconfirmed
 	}
 	return verdictFailed
 }

@@ -59,6 +59,7 @@ type DeviceSpec struct {
 	Scan                      time.Duration // of tags that have none
 	Timeout                   time.Duration // of one request, dialling included
 	Pause                     time.Duration // between requests
+	ConnectDelay              time.Duration // after connecting: what the driver waits on top of Timeout
 	MaxRegisters, MaxBits     int           // per request; 0: the protocol's limit
 	MaxGap                    int           // registers read in vain to save a request
 	NeverRead                 []AddressRange
