@@ -102,3 +102,36 @@ func BenchmarkPlan(b *testing.B) {
 	b.ReportMetric(float64(len(Plan(tags, 0, 0, 0, nil)))/float64(len(merged)), "x-fewer-than-without-gaps")
 	b.ReportMetric(float64(len(tags))/float64(len(merged)), "x-fewer-than-one-by-one")
 }
+
+// BenchmarkHear is one notification of 1,000 changes on its way to the inbox,
+// against taking the samples into a map of the last values.
+func BenchmarkHear(b *testing.B) {
+	const tags = 1000
+	spec, in := filler(), NewInbox()
+	spec.Tags = nil
+	var samples []edgeagent.Sample
+	for i := range tags {
+		name := fmt.Sprint("t", i)
+		spec.Tags = append(spec.Tags, TagSpec{Tag: edgeagent.Tag{Name: name}, Node: "ns=2;s=" + name})
+		samples = append(samples, edgeagent.Sample{Tag: name, Value: edgeagent.Uint(1), Quality: edgeagent.QualityGood})
+	}
+	s := NewSubscription(nil, spec, Options{Deliver: in.Put})
+	s.hear(Heard{Up: true}, 0)
+	hear := func() {
+		s.hear(Heard{Samples: samples, Requests: 1}, 0)
+		if got, ok := in.take(); !ok || len(got.Samples) != tags {
+			b.Fatalf("%d samples", len(got.Samples))
+		}
+	}
+	last := make(map[string]edgeagent.Sample, tags)
+	bare := func() {
+		for _, sample := range samples {
+			last[sample.Tag] = sample
+		}
+	}
+	in.take()
+	ours, peer := versus(b, hear, bare)
+	b.ReportMetric(ours/tags, "ns/change")
+	b.ReportMetric(ours/peer, "x-bare-map")
+	b.ReportMetric(testing.AllocsPerRun(10, hear), "allocs/notification")
+}

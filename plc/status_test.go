@@ -2,6 +2,7 @@ package plc
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -70,7 +71,7 @@ func TestResumeIsWrittenAsInTheConfiguration(t *testing.T) {
 func TestStatusAndResumeFromManyGoroutines(t *testing.T) {
 	f := &fakeDriver{answer: refusing(2, 101)}
 	spec := block(8)
-	spec.Scan = time.Millisecond
+	spec.Scan, spec.Heartbeat = time.Millisecond, &Heartbeat{Tag: "w100", Within: time.Microsecond}
 	in := NewInbox()
 	c := NewConnection(f, []DeviceSpec{spec}, Options{Deliver: in.Put, Memory: newFakeMemory()})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,10 +88,12 @@ func TestStatusAndResumeFromManyGoroutines(t *testing.T) {
 				if got := c.Status(); len(got) != 1 {
 					t.Errorf("%d devices", len(got))
 				}
+				_ = c.Maintain("filler", "ann", "", time.Microsecond)
 				_ = c.Resume("filler", "ann", "")
-				if _, err := c.Probe(ctx, "filler"); err != nil && ctx.Err() == nil {
+				if _, err := c.Probe(ctx, "filler"); err != nil && ctx.Err() == nil && !errors.Is(err, edgeagent.ErrConflict) {
 					t.Error(err)
 				}
+				_, _ = c.Ask(ctx, "filler", 1, Request{Area: edgeagent.AreaHolding, Quantity: 1})
 			}
 		})
 	}

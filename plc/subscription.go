@@ -194,9 +194,9 @@ func (s *Subscription) hear(h Heard, life int) {
 	}
 	if d.frost != nil {
 		d.chill(scan.Samples)
+		s.book(scan.Samples)
 		scan.Confirmed = nil
 	}
-	s.book(scan.Samples)
 	if s.up {
 		s.answered(now, h.Gap, before)
 	}
@@ -223,7 +223,7 @@ func (s *Subscription) take(samples []edgeagent.Sample, now time.Time) []edgeage
 		if !known {
 			continue
 		}
-		d.last[tag], s.told[tag] = samples[i], true
+		d.last[tag], d.quality[tag], s.told[tag] = samples[i], samples[i].Quality, true
 		if tag == d.pulse.tag {
 			thawed = d.feel(now, samples[i].Value) || thawed
 		}
@@ -237,10 +237,11 @@ func (s *Subscription) take(samples []edgeagent.Sample, now time.Time) []edgeage
 			all = append(all, d.last[tag])
 		}
 	}
+	s.book(all)
 	return all
 }
 
-// book notes the quality in which tags are delivered.
+// book notes the quality in which tags are delivered, where it is not the told one.
 func (s *Subscription) book(samples []edgeagent.Sample) {
 	for i := range samples {
 		if tag, known := s.index[samples[i].Tag]; known {
