@@ -193,8 +193,38 @@ func poll(t *testing.T, quantities []uint16, seed uint64) (values int) {
 	return values
 }
 
-// TestLatenessIsCaughtBySize drops the answers of the quiet time as well: the
-// only thing left by which the late answer can be known is its size.
+// onPipe returns a link to a peer that gives each request, counted from 0, to
+// answer; end must be called in the end.
+func onPipe(answer func(n int, request []byte, to io.Writer)) (l *Link, end func()) {
+	client, server := net.Pipe()
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		for n := 0; ; n++ {
+			request := make([]byte, requestRTU)
+			if _, err := io.ReadFull(server, request); err != nil {
+				return
+			}
+			answer(n, request, server)
+		}
+	})
+	l = New(Options{Addr: "line", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return keptOpen{client}, nil
+	}})
+	return l, func() {
+		client.Close()
+		server.Close()
+		tasks.Wait()
+	}
+}
+
+// keptOpen is a connection that survives its link's closing: the late answer
+// is to come where the next request is asked.
+type keptOpen struct{ net.Conn }
+
+func (keptOpen) Close() error { return nil }
+
+// TestLatenessIsCaughtBySize delays one answer until every moment at which it
+// could be taken for another: all requests are of one size.
 func TestLatenessIsCaughtBySize(t *testing.T) {
 	for name, late := range map[string]time.Duration{
 		"while quiet": patience + 10*time.Millisecond, "into the confirmation": 2*patience + 5*time.Millisecond,
@@ -202,37 +232,22 @@ func TestLatenessIsCaughtBySize(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slow := make(chan []byte, 10)
-				client, server := net.Pipe()
 				var tasks sync.WaitGroup
-				defer tasks.Wait()
-				defer server.Close()
-				tasks.Go(func() {
-					for n := 0; ; n++ {
-						request := make([]byte, requestRTU)
-						if _, err := io.ReadFull(server, request); err != nil {
-							return
-						}
-						if n == 2 { // the first after the one that confirms the line at first, and its own
-							slow <- request
-							tasks.Go(func() {
-								time.Sleep(late)
-								_, _ = server.Write(rtuTruth(<-slow))
-							})
-							continue
-						}
-						if n == 3 && late > 2*patience {
-							time.Sleep(10 * time.Millisecond)
-						}
-						if _, err := server.Write(rtuTruth(request)); err != nil {
-							return
-						}
+				l, end := onPipe(func(n int, request []byte, to io.Writer) {
+					if n == 2 { // the first that follows a confirmation and its own
+						tasks.Go(func() {
+							time.Sleep(late)
+							_, _ = to.Write(rtuTruth(request))
+						})
+						return
 					}
+					if n == 3 && late > 2*patience {
+						time.Sleep(10 * time.Millisecond)
+					}
+					_, _ = to.Write(rtuTruth(request))
 				})
-				l := New(Options{Addr: "slow", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
-					return keptOpen{client}, nil
-				}})
-				defer client.Close()
+				defer tasks.Wait()
+				defer end()
 				wrong := 0
 				for a := range uint16(20) {
 					r := holding(a*10, 10)
@@ -253,12 +268,6 @@ func TestLatenessIsCaughtBySize(t *testing.T) {
 		})
 	}
 }
-
-// keptOpen is a connection that survives its link's closing: the late answer
-// is to come where the next request is asked.
-type keptOpen struct{ net.Conn }
-
-func (keptOpen) Close() error { return nil }
 
 func TestQuarantineEndsWithADifferentSizeOnly(t *testing.T) {
 	neverRead := func(_ uint8, area edgeagent.Area, from, to uint16) bool {
@@ -321,27 +330,12 @@ func TestSignatureIsGivenUpLastAndLate(t *testing.T) {
 // a connection does: the caller's time is bounded.
 func TestDeadUnitCostsTheOthersOneTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, server := net.Pipe()
-		var tasks sync.WaitGroup
-		defer tasks.Wait()
-		defer server.Close()
-		tasks.Go(func() {
-			for {
-				request := make([]byte, requestRTU)
-				if _, err := io.ReadFull(server, request); err != nil {
-					return
-				}
-				if request[0] != 7 {
-					if _, err := server.Write(rtuTruth(request)); err != nil {
-						return
-					}
-				}
+		l, end := onPipe(func(_ int, request []byte, to io.Writer) {
+			if request[0] != 7 {
+				_, _ = to.Write(rtuTruth(request))
 			}
 		})
-		l := New(Options{Addr: "bus", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
-			return keptOpen{client}, nil
-		}})
-		defer client.Close()
+		defer end()
 		for round := range 20 {
 			begin := time.Now()
 			for id := uint8(1); id <= 10; id++ {
@@ -363,26 +357,11 @@ func TestDeadUnitCostsTheOthersOneTimeout(t *testing.T) {
 
 func TestSlowDeviceIsConfirmedAndReadLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, server := net.Pipe()
-		var tasks sync.WaitGroup
-		defer tasks.Wait()
-		defer server.Close()
-		tasks.Go(func() {
-			for {
-				request := make([]byte, requestRTU)
-				if _, err := io.ReadFull(server, request); err != nil {
-					return
-				}
-				time.Sleep(patience * 7 / 10)
-				if _, err := server.Write(rtuTruth(request)); err != nil {
-					return
-				}
-			}
+		l, end := onPipe(func(_ int, request []byte, to io.Writer) {
+			time.Sleep(patience * 7 / 10)
+			_, _ = to.Write(rtuTruth(request))
 		})
-		l := New(Options{Addr: "slow", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
-			return keptOpen{client}, nil
-		}})
-		defer client.Close()
+		defer end()
 		var errs []error
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -400,31 +379,16 @@ func TestSlowDeviceIsConfirmedAndReadLater(t *testing.T) {
 // been heard, so it was not the answer.
 func TestOldAnswerJustBeforeTheRightOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, server := net.Pipe()
-		var tasks sync.WaitGroup
-		defer tasks.Wait()
-		defer server.Close()
-		tasks.Go(func() {
-			var before []byte
-			for n := 0; ; n++ {
-				request := make([]byte, requestRTU)
-				if _, err := io.ReadFull(server, request); err != nil {
-					return
-				}
-				if n == 5 {
-					_, _ = server.Write(before)
-					time.Sleep(time.Millisecond)
-				}
-				before = rtuTruth(request)
-				if _, err := server.Write(before); err != nil {
-					return
-				}
+		var before []byte
+		l, end := onPipe(func(n int, request []byte, to io.Writer) {
+			if n == 5 {
+				_, _ = to.Write(before)
+				time.Sleep(time.Millisecond)
 			}
+			before = rtuTruth(request)
+			_, _ = to.Write(before)
 		})
-		l := New(Options{Addr: "line", Framing: FramingRTU, Timeout: patience, Dial: func(context.Context, string, string) (net.Conn, error) {
-			return keptOpen{client}, nil
-		}})
-		defer client.Close()
+		defer end()
 		failed := 0
 		for a := range uint16(10) {
 			r := holding(a*10, 10)
@@ -436,6 +400,63 @@ func TestOldAnswerJustBeforeTheRightOne(t *testing.T) {
 		}
 		if failed != 1 {
 			t.Errorf("%d reads failed, want the one with two answers", failed)
+		}
+	})
+}
+
+// TestSilentSlipDoesNotLast is a gateway that has slipped by one answer without
+// a sign: no master can see the first wrong values; they must not go on.
+func TestSilentSlipDoesNotLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var before []byte
+		l, end := onPipe(func(n int, request []byte, to io.Writer) {
+			answer := rtuTruth(request)
+			if n >= 50 {
+				answer, before = before, answer
+			} else {
+				before = answer
+			}
+			_, _ = to.Write(answer)
+		})
+		defer end()
+		wrong, refused := 0, 0
+		for a := range uint16(200) {
+			r := holding(a*10, 10)
+			got, err := l.Read(t.Context(), 1, r)
+			switch {
+			case err != nil:
+				refused++
+			case binary.BigEndian.Uint16(got) != oracle(int(r.Offset)):
+				wrong++
+			}
+		}
+		if wrong > alikeAtMost || refused < 100 {
+			t.Errorf("%d wrong values and %d errors: a slip must be found within %d requests, and stay found", wrong, refused, alikeAtMost)
+		}
+	})
+}
+
+func TestConnectDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const delay = 5 * time.Second
+		g := newGateway(1)
+		g.moody = false
+		defer g.close()
+		l := New(Options{Addr: "gateway", Framing: FramingRTU, Timeout: patience, ConnectDelay: delay, Dial: g.dial})
+		defer l.Close()
+		begin := time.Now()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Read(short, 1, holding(0, 10)); !errors.Is(err, plc.ErrUnreachable) || time.Since(begin) > 10*time.Millisecond {
+			t.Errorf("read = %v after %v, want it at once: there is no time to wait", err, time.Since(begin))
+		}
+		wantRead(t, l, holding(0, 10))
+		if took := time.Since(begin); took < delay || took > delay+patience {
+			t.Errorf("read after %v, want the delay of %v, once", took, delay)
+		}
+		wantRead(t, l, holding(100, 10))
+		if took := time.Since(begin); took > delay+patience {
+			t.Errorf("the next after %v: the delay follows a connect only", took)
 		}
 	})
 }

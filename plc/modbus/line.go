@@ -38,6 +38,7 @@ func newLine(s *Serial) line {
 // readLine reads over a line without transaction numbers.
 func (l *Link) readLine(ctx context.Context, id uint8, r plc.Request) ([]byte, error) {
 	u := l.unit(id, r)
+	u.follow(r)
 	if err := l.clear(ctx); err != nil {
 		return nil, err
 	}

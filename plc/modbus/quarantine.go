@@ -38,6 +38,12 @@ package modbus
 // silence that ends a frame: when an old answer and the right one come
 // together, neither is.
 //
+// A gateway that asks the device twice on its own can slip by one answer without
+// a sign: from then on each request is given the answer to the one before. The
+// next request of another size finds it. Where many in a row are of one size
+// and of different addresses, a confirmation is asked between them, so that
+// such a slip cannot last.
+//
 // What is assumed: answers stay in order; an answer that overtakes one that was
 // asked for before it is not older than forgetAfter; and nobody replays an
 // answer, of the right unit, function and size, after the request and before
@@ -60,6 +66,8 @@ const (
 	// forgetAfter is when an owed answer may be given up if no other signature
 	// is left to confirm with.
 	forgetAfter = time.Minute
+	// alikeAtMost is how many requests of one size may follow each other.
+	alikeAtMost = 16
 	// confirmations bounds the refused confirmations within one Read.
 	confirmations = 4
 )
@@ -73,6 +81,23 @@ type unit struct {
 	quiet   time.Time // not asked before
 	owed    []debt    // oldest first
 	refuses bool      // confirmations of the function asked: others are tried first
+	before  plc.Request
+	alike   int // requests since one of another size was answered
+}
+
+// follow puts the unit in doubt when too many requests could have been given
+// each other's answers, if that can be cleared by what is read anyway.
+func (u *unit) follow(r plc.Request) {
+	switch {
+	case expected(r) != expected(u.before):
+		u.alike = 0
+	case r.Offset != u.before.Offset:
+		u.alike++
+	}
+	u.before = r
+	if u.alike >= alikeAtMost && len(smaller(r)) > 0 {
+		u.trusted = false
+	}
 }
 
 // debt is an answer that may still come.
@@ -160,7 +185,7 @@ func (l *Link) confirm(ctx context.Context, id uint8, u *unit, r plc.Request) er
 		began := time.Now()
 		_, err := l.exchange(ctx, id, u, c)
 		if _, refused := errors.AsType[*plc.Exception](err); err == nil || refused {
-			*u = unit{trusted: true, refuses: u.refuses || refused}
+			*u = unit{trusted: true, refuses: u.refuses || refused, before: r}
 			return l.timeFor(ctx, id, r, time.Since(began))
 		}
 		if !errors.Is(err, errAmbiguous) {

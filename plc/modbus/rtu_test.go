@@ -2,10 +2,9 @@ package modbus
 
 import (
 	"bytes"
-	"context"
 	"encoding/hex"
 	"errors"
-	"net"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -119,46 +118,22 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// rtuPeer answers on the other end of a pipe as it is told: one script entry a
-// request, the truth when the script is over.
+// rtuPeer answers as it is told: one script entry a request, nothing for no
+// bytes, the truth when the script is over.
 func rtuPeer(t *testing.T, script ...func(request []byte) []byte) *Link {
 	t.Helper()
-	client, server := net.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for n := 0; ; n++ {
-			request := make([]byte, requestRTU)
-			if _, err := readFull(server, request); err != nil {
-				return
-			}
-			answer := rtuTruth(request)
-			if n < len(script) {
-				answer = script[n](request)
-			}
-			if len(answer) == 0 {
-				continue
-			}
-			if _, err := server.Write(answer); err != nil {
-				return
-			}
+	l, end := onPipe(func(n int, request []byte, to io.Writer) {
+		answer := rtuTruth(request)
+		if n < len(script) {
+			answer = script[n](request)
 		}
-	}()
-	l := New(Options{Addr: "line", Framing: FramingRTU, Timeout: patience / 4, Dial: func(context.Context, string, string) (net.Conn, error) {
-		return keptOpen{client}, nil
-	}})
-	t.Cleanup(func() { client.Close(); server.Close(); <-done })
+		if len(answer) > 0 {
+			_, _ = to.Write(answer)
+		}
+	})
+	l.o.Timeout = patience / 4
+	t.Cleanup(end)
 	return l
-}
-
-func readFull(c net.Conn, b []byte) (int, error) {
-	for n := 0; n < len(b); {
-		m, err := c.Read(b[n:])
-		if n += m; err != nil {
-			return n, err
-		}
-	}
-	return len(b), nil
 }
 
 func TestWhatComesWithAnAnswer(t *testing.T) {
