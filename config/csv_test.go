@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -105,5 +106,21 @@ func TestNumbersOfSpreadsheets(t *testing.T) {
 				t.Errorf("%v, %v; want %g", c, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestListWithoutUnits: a slip by which every row is in the way of every other
+// is no flood.
+func TestListWithoutUnits(t *testing.T) {
+	rows := "name,url\n"
+	for i := range 300 {
+		rows += fmt.Sprintf("p%d,modbus-tcp://h\n", i)
+	}
+	path := folder(t, map[string]string{
+		"config.toml": "MINIMAL[[template]]\nname = \"p\"\n[[device_list]]\ntemplate = \"p\"\nfile = \"p.csv\"\n", "p.csv": rows,
+	})
+	_, err := Load(path, checks)
+	if err == nil || strings.Count(err.Error(), "\n") != 19 || !strings.Contains(err.Error(), "into one device; the same in 279 more places") {
+		t.Errorf("it says\n%.600v", err)
 	}
 }

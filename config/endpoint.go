@@ -232,7 +232,7 @@ func (s *section) pairOfFiles(cert, key string) {
 type connections map[string][]connected
 
 type connected struct {
-	Device
+	*Device
 	pos int
 }
 
@@ -251,12 +251,13 @@ func (c connections) claim(s *section, d Device) {
 		if other.Protocol == d.Protocol && other.Unit == d.Unit && other.Enabled && d.Enabled {
 			s.fail("unit", "unit %d at %s is device %s in %s already; give each its own unit, or put the tags into one device",
 				d.Unit, d.Host, quote(other.Name), s.where(other.pos, s.pos("unit")))
+			break // of a list without a unit, every row is in the way of every other
 		}
 	}
 	if others := c[d.Host]; len(others) > 0 && (others[0].Protocol != OPCUAProtocol || d.Protocol != OPCUAProtocol) {
 		s.sameConnection(d, others[0])
 	}
-	c[d.Host] = append(c[d.Host], connected{d, s.t.pos})
+	c[d.Host] = append(c[d.Host], connected{&d, s.t.pos})
 }
 
 func (s *section) sameConnection(d Device, first connected) {
