@@ -3,17 +3,23 @@ package plc
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"edgeagent"
 )
 
+// idleAfter is how long a connection that no scan needs is kept for the next
+// question.
+const idleAfter = 10 * time.Second
+
 // Ask sends one request over this connection, between the scans and with their
 // pauses, and returns what [Driver.Read] returns. It is for finding out what is
 // there: unit may be one that no device has. The timeout is the device's, whose
-// state an answer or the lack of one does not change. The error wraps
+// state an answer or the lack of one does not change. One that is disabled, or
+// has no tags yet, may be asked all the same. The error wraps
 // edgeagent.ErrNotFound for a device of another connection, and
 // edgeagent.ErrConflict where nothing may be sent: the device, or another with
-// that unit, is stopped, disabled or in maintenance, or it must never be read there.
+// that unit, is stopped or in maintenance, or must never be read there.
 func (c *Connection) Ask(ctx context.Context, device string, unit uint8, r Request) ([]byte, error) {
 	if err := r.valid(); err != nil {
 		return nil, err
@@ -29,6 +35,9 @@ func (c *Connection) Ask(ctx context.Context, device string, unit uint8, r Reque
 		return nil, err
 	}
 	defer c.release(d)
+	if c.allIdle() { // Run has no other reason to look whether it is to hang up
+		time.AfterFunc(idleAfter, c.poke)
+	}
 	return c.ask(ctx, d, unit, r)
 }
 
@@ -40,15 +49,15 @@ func (c *Connection) mayAsk(name string, unit uint8, r Request) (*device, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.leaveAlone("ask"); err != nil {
-		return nil, err
-	}
 	for _, other := range c.devices {
-		if other.spec.Unit != unit {
+		if other != d && other.spec.Unit != unit {
 			continue
 		}
-		if err := other.leaveAlone("ask"); err != nil {
-			return nil, err
+		if !other.off() && other.idle() {
+			return nil, other.leaveAlone("ask")
+		}
+		if other.spec.Unit != unit {
+			continue
 		}
 		for _, never := range other.spec.NeverRead {
 			if never.overlaps(r.Area, int(r.Offset), r.end()) {

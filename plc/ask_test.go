@@ -105,6 +105,29 @@ func TestAskLeavesAloneWhatMustBeLeftAlone(t *testing.T) {
 	})
 }
 
+// TestDeviceWithoutTagsMayBeAskedAndIsHungUpOn: that is how one is commissioned.
+func TestDeviceWithoutTagsMayBeAskedAndIsHungUpOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec, f := filler(), &fakeDriver{}
+		spec.Tags = nil
+		r := run(t, f, nil, spec)
+		r.until(time.Second)
+		conn := r.conn.(*Connection)
+		for range 3 {
+			if _, err := conn.Ask(t.Context(), "filler", 1, holding(0, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if f.closes != 0 {
+			t.Errorf("hung up %d times between questions", f.closes)
+		}
+		r.until(time.Minute)
+		if f.closes != 1 {
+			t.Errorf("hung up %d times, want once when the questions were over", f.closes)
+		}
+	})
+}
+
 func TestAskWaitsNoLongerThanItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := filler()
