@@ -40,6 +40,7 @@ type device struct {
 	reason   *edgeagent.Note
 	standing bool      // a stop or a maintenance was told, and not yet that it delivers again
 	resumer  string    // who resumed it, until it answers
+	because  string    // why, as that person said
 	until    time.Time // by the wall clock: the end of a maintenance
 	life     int       // counts maintenances: what was asked before one is not told after it
 	saved    edgeagent.DeviceMemory
@@ -240,11 +241,15 @@ func (d *device) rest(now time.Time, _ error) {
 
 func (d *device) try(now time.Time, _ error) {
 	d.attempt, d.next = 0, time.Time{}
-	note := edgeagent.NewNote("resumed", "resumed by "+d.resumer, "by", d.resumer)
-	if d.resumer == "" {
-		note = edgeagent.NewNote("resumed", "the maintenance is over")
+	text := "resumed by " + d.resumer
+	switch {
+	case d.resumer == "":
+		text = "the maintenance is over"
+	case d.because != "":
+		text += ": " + d.because
 	}
-	d.note(now, "resumed", note)
+	d.note(now, "resumed", edgeagent.NewNote("resumed", text, "by", d.resumer, "reason", d.because))
+	d.because = ""
 }
 
 // gridAfter returns the first of start, start+period, … that is after now.

@@ -33,7 +33,7 @@ func (d *device) found(now time.Time) {
 	d.gapAt, d.gapWhy = time.Time{}, nil
 }
 
-// lost notes that a server lost values between from and now.
+// lost notes that a server lost values since from.
 func (d *device) lost(from time.Time) {
 	d.gaps++
 	if d.loss.from.IsZero() {

@@ -47,8 +47,8 @@ func (d *device) feel(now time.Time, v edgeagent.Value) (thawed bool) {
 	return d.thaw(now, "the heartbeat beats again")
 }
 
-// stillFor reports whether the heartbeat of a device that is polled is overdue,
-// and when it will be.
+// overdue reports whether the heartbeat of a device that answers is overdue, and
+// since or until when. Once it is frozen it cannot be more so.
 func (d *device) overdue(now time.Time) (at time.Time, overdue bool) {
 	if d.pulse.tag < 0 || d.state != edgeagent.DevicePolling || d.frost != nil {
 		return time.Time{}, false

@@ -96,8 +96,12 @@ func TestMaintenanceIsEndedByAPersonWithAFreshWindow(t *testing.T) {
 		}
 		r.until(20 * time.Second)
 		r.driver.takeCalls()
-		if err := r.conn.Resume("filler", "ben", ""); err != nil {
+		if err := r.conn.Resume("filler", "ben", "pump is in"); err != nil {
 			t.Fatal(err)
+		}
+		log := r.status("filler").Log
+		if last := log[len(log)-1]; last.Event != "resumed" || last.Detail.Text != "resumed by ben: pump is in" {
+			t.Errorf("log ends with %+v %v, want who resumed it and why", last, last.Detail)
 		}
 		r.until(30 * time.Minute)
 		if got, want := r.seconds(1), []float64{20, 22, 26, 34, 50, 80}; !slices.Equal(got, want) {

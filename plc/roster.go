@@ -200,7 +200,7 @@ func (r *roster) Resume(device, by, reason string) error {
 	if d.state != edgeagent.DeviceStopped && d.state != edgeagent.DeviceMaintenance {
 		return fmt.Errorf("resume device %q: it is %s, neither stopped nor in maintenance: %w", device, d.state, edgeagent.ErrConflict)
 	}
-	d.resumer = by
+	d.resumer, d.because = by, reason
 	d.fire(eventResumed, time.Now(), nil)
 	r.o.Log.Info("device resumed", "device", device, "by", by, "reason", reason)
 	r.conclude(d)
