@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,14 +12,6 @@ type template struct {
 	name string
 	*table
 	used bool
-}
-
-// vars fill the placeholders of a template for one device.
-type vars struct {
-	texts map[string]string
-	used  map[string]bool // shared by the rows of a list
-	names []string
-	from  value // how numbers are written in the list
 }
 
 // expand makes devices of templates and lists, and reads the tables that
@@ -123,13 +114,6 @@ func (l *loader) ownTemplate(dev *table, name *value) {
 	})
 }
 
-func (v *vars) set(name, text string) {
-	if _, twice := v.texts[name]; !twice {
-		v.names = append(v.names, name)
-	}
-	v.texts[name] = text
-}
-
 // deviceColumns are the columns of a device_list that are keys of the device;
 // any other is a placeholder's alone.
 var deviceColumns = []string{
@@ -158,26 +142,34 @@ func (l *loader) deviceList(root, dl *table) {
 		if !l.spend(2*len(row), row[0].pos) {
 			return
 		}
-		dev := newTable("this row", row[0].pos)
-		dev.row = true
 		v := &vars{texts: map[string]string{}, used: used, from: value{comma: f.comma, points: f.points}}
-		for _, h := range f.header {
-			column := strings.ToLower(h.text)
-			value := f.value(row, at, column)
-			if slices.Contains(deviceColumns, column) {
-				dev.put(column, value)
-			}
-			if value != nil {
-				v.set(column, value.text)
-			} else if _, known := at[column]; known {
-				v.set(column, "")
-			}
-		}
+		dev := f.device(row, at, v)
 		dev.set(&entry{key: "template", pos: name.value.pos, value: name.value, src: name.src})
 		l.instantiate(dev, t, v, l.origin(row[0].pos))
 		addTables(root, "device", []*value{{kind: kindTable, pos: dev.pos, table: dev}})
 	}
 	l.unused = append(l.unused, func() { l.unusedColumns(f, at, t, used) })
+}
+
+// device makes a device of the columns that are its keys; all of them are there
+// for placeholders.
+func (f *csvFile) device(row []cell, at map[string]int, v *vars) *table {
+	dev := newTable("this row", row[0].pos)
+	dev.row = true
+	for i, h := range f.header {
+		column := strings.ToLower(h.text)
+		if first, known := at[column]; !known || first != i {
+			continue
+		}
+		value := f.value(row, at, column)
+		if slices.Contains(deviceColumns, column) {
+			dev.put(column, value)
+		}
+		if v.set(column, ""); value != nil {
+			v.set(column, value.text)
+		}
+	}
+	return dev
 }
 
 // unusedColumns books columns that neither are keys of a device nor stand for
@@ -224,7 +216,7 @@ func (l *loader) instantiate(dev *table, t *template, v *vars, origin string) {
 	dev.fill = v
 	for _, e := range t.entries {
 		if e.key != "name" {
-			join2(dev, c.entry(e))
+			inherit(dev, c.entry(e))
 		}
 	}
 }
@@ -249,15 +241,15 @@ func (v *value) size() int {
 	return n
 }
 
-// join2 adds an entry of a template to a table.
-func join2(t *table, e *entry) {
+// inherit adds an entry of a template to a table.
+func inherit(t *table, e *entry) {
 	own := t.get(e.key)
 	switch {
 	case own == nil:
 		t.set(e)
 	case own.value.kind == kindTable && e.value.kind == kindTable:
 		for _, sub := range e.value.table.entries {
-			join2(own.value.table, sub)
+			inherit(own.value.table, sub)
 		}
 	case isTables(own.value) && isTables(e.value):
 		own.value.items = append(slices.Clone(e.value.items), own.value.items...)
@@ -308,93 +300,4 @@ func (c *cloner) value(v *value) *value {
 		out.table = &t
 	}
 	return &out
-}
-
-var (
-	braces           = regexp.MustCompile(`\{\{|\}\}|\{[^{}]*\}|[{}]`)
-	wholePlaceholder = regexp.MustCompile(`^\{[^{}]*\}$`)
-	operand          = regexp.MustCompile(`^\s*([+-]?)\s*([A-Za-z0-9_]+)`)
-)
-
-// filled returns a text with its placeholders filled in; {{ and }} are braces.
-func (v *vars) filled(text string) (string, error) {
-	var fault error
-	out := braces.ReplaceAllStringFunc(text, func(m string) string {
-		switch m {
-		case "{{":
-			return "{"
-		case "}}":
-			return "}"
-		case "{", "}":
-			fault = fmt.Errorf("a lone %s stands in %s; write it twice when it is no placeholder", m, quote(text))
-			return m
-		}
-		s, err := v.placeholder(m)
-		if err != nil {
-			fault = err
-		}
-		return s
-	})
-	return out, fault
-}
-
-// placeholder returns what {base}, {base+12} or {base+step-1} stands for.
-func (v *vars) placeholder(m string) (string, error) {
-	body := strings.TrimSpace(m[1 : len(m)-1])
-	if columnName.MatchString(body) {
-		return v.lookup(m, body)
-	}
-	var sum int64
-	for rest, first := body, true; rest != ""; first = false {
-		op := operand.FindStringSubmatch(rest)
-		if op == nil || !first && op[1] == "" {
-			return "", fmt.Errorf("%s is no placeholder; want {column}, or a sum such as {base+12}", quote(m))
-		}
-		n, err := v.number(m, op[2])
-		if err != nil {
-			return "", err
-		}
-		if op[1] == "-" {
-			n = -n
-		}
-		if sum += n; sum > math.MaxInt32 || sum < math.MinInt32 {
-			return "", fmt.Errorf("%s is larger than any address", quote(m))
-		}
-		rest = strings.TrimSpace(rest[len(op[0]):])
-	}
-	if body == "" {
-		return "", fmt.Errorf("%s names no column; write {{}} for braces", quote(m))
-	}
-	return fmt.Sprint(sum), nil
-}
-
-func (v *vars) lookup(m, name string) (string, error) {
-	text, known := v.texts[name]
-	if !known {
-		return "", fmt.Errorf("nothing is called %s; known are %s%s", quote(m), strings.Join(v.names, " "), didYouMean(name, v.names))
-	}
-	v.used[name] = true
-	if text == "" {
-		return "", fmt.Errorf("%s is empty; fill the column in", quote(m))
-	}
-	return text, nil
-}
-
-// number returns a term of a sum.
-func (v *vars) number(m, term string) (int64, error) {
-	if term[0] >= '0' && term[0] <= '9' {
-		if n, err := parseWhole(term); err == nil && n <= math.MaxInt32 {
-			return n, nil
-		}
-		return 0, fmt.Errorf("%s in %s is no whole number", quote(term), quote(m))
-	}
-	text, err := v.lookup(m, term)
-	if err != nil {
-		return 0, err
-	}
-	n, err := parseWhole(text)
-	if err != nil || n > math.MaxInt32 || n < math.MinInt32 {
-		return 0, fmt.Errorf("%s in %s is %s and no whole number", quote(term), quote(m), quote(text))
-	}
-	return n, nil
 }
