@@ -106,6 +106,11 @@ func TestDoctorConcludesNoMoreThanTheValuesBear(t *testing.T) {
 		{"two rivals", func(m map[int]uint16) { putFloat(m, 100, 21.53, "BADC") }, holding("r", 100, "float32", "ABCD"), "equally plausible: nothing is concluded"},
 		{"an integer without limits", func(m map[int]uint16) { put(m, 100, 21, "CDAB") }, holding("i", 100, "int32", "ABCD"), "decides nothing"},
 		{"an integer with limits", func(m map[int]uint16) { put(m, 100, 21, "CDAB") }, limits(holding("i", 100, "int32", "ABCD"), 0, 100), "probably CDAB"},
+		{"a float next to zero is not within its limits", func(m map[int]uint16) { putFloat(m, 100, 21.5, "CDAB") },
+			limits(holding("f", 100, "float32", "ABCD"), 0, 100), "CDAB gives 21.5: probably CDAB"},
+		{"a float over its range", func(m map[int]uint16) { putFloat(m, 100, 101.7, "ABCD") }, limits(holding("f", 100, "float32", "ABCD"), 0, 100), "may be over-range"},
+		{"a register over its range", func(m map[int]uint16) { m[100] = 30_000 }, limits(holding("w", 100, "uint16", "ABCD"), 0, 27_648), "may be over-range"},
+		{"an integer far outside", func(m map[int]uint16) { put(m, 100, 5, "CDAB") }, limits(holding("i", 100, "uint32", "ABCD"), 0, 10), "probably CDAB"},
 		{"no BCD", func(m map[int]uint16) { put(m, 100, 0x1234ABCD, "ABCD") }, holding("b", 100, "bcd32", "ABCD"), "makes sense"},
 		{"off by one or swapped", func(m map[int]uint16) { m[100] = 1; m[101] = 0x41AC; m[102] = 0x3D71 }, holding("o", 100, "float32", "ABCD"),
 			"CDAB gives 21.5, but off by one holding:101 ABCD gives 21.53"},
@@ -271,7 +276,8 @@ func TestDoctorIsCutShort(t *testing.T) {
 func TestDoctorJudgesTexts(t *testing.T) {
 	cases := []struct{ text, want string }{
 		{"Filler 2", "plausible as configured"},
-		{"iFllre 2", "probably BADC"},
+		{"iFllre 2", "would make more sense: nothing is concluded"},
+		{"pH value", "nothing is concluded"},
 		{"", "decides nothing"},
 		{"\x01\x02\x1b[31m", "no order"},
 	}

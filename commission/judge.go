@@ -113,10 +113,9 @@ func pick(t *plc.TagSpec, data []byte) []byte {
 
 func judge(t *plc.TagSpec, s edgeagent.Sample) (Plausibility, string) {
 	f, numeric := s.Value.Float64()
+	outside := s.Reason.Is(edgeagent.ReasonOutOfRange)
 	switch {
-	case s.Reason.Is(edgeagent.ReasonOutOfRange):
-		return Implausible, s.Reason.String()
-	case s.Quality != edgeagent.QualityGood:
+	case s.Quality != edgeagent.QualityGood && !outside:
 		return Implausible, s.Reason.String()
 	case s.Value.Kind() == edgeagent.KindString:
 		return judgeText(s.Value.String())
@@ -124,10 +123,14 @@ func judge(t *plc.TagSpec, s edgeagent.Sample) (Plausibility, string) {
 		return Open, "a bit is always 0 or 1"
 	case f == 0:
 		return Open, "a zero is a zero in every order"
+	case outside && near(t, f):
+		return Open, s.Reason.String() + ", but not far: it may be over-range"
+	case outside:
+		return Implausible, s.Reason.String()
+	case isFloat(t):
+		return judgeFloat(t, f)
 	case t.Min != nil && t.Max != nil:
 		return Plausible, "within min and max"
-	case strings.HasPrefix(string(t.Type), "float"):
-		return judgeFloat(f)
 	case strings.HasPrefix(string(t.Type), "bcd"):
 		return Plausible, "every digit is decimal"
 	default:
@@ -135,10 +138,31 @@ func judge(t *plc.TagSpec, s edgeagent.Sample) (Plausibility, string) {
 	}
 }
 
-func judgeFloat(f float64) (Plausibility, string) {
+func isFloat(t *plc.TagSpec) bool { return strings.HasPrefix(string(t.Type), "float") }
+
+// near reports whether a value outside min and max is of their size: a sensor
+// over its range must not speak for another order. In 16 bits every value is.
+func near(t *plc.TagSpec, f float64) bool {
+	if span(t) == 1 {
+		return true
+	}
+	if t.Min == nil || t.Max == nil {
+		return false
+	}
+	width := *t.Max - *t.Min
+	return width > 0 && f >= *t.Min-width && f <= *t.Max+width && (!isFloat(t) || math.Abs(f) >= smallest)
+}
+
+// judgeFloat weighs the size before min and max, because what two words in the
+// wrong order give is often next to zero, and that is within most limits.
+func judgeFloat(t *plc.TagSpec, f float64) (Plausibility, string) {
+	limited := t.Min != nil && t.Max != nil
+	tiny := limited && max(math.Abs(*t.Min), math.Abs(*t.Max)) < 1000*smallest
 	switch m := math.Abs(f); {
-	case m < smallest:
+	case m < smallest && !tiny:
 		return Implausible, fmt.Sprintf("smaller than any measurement (%g)", smallest)
+	case limited:
+		return Plausible, "within min and max"
 	case m > largest:
 		return Implausible, fmt.Sprintf("larger than any measurement (%g)", largest)
 	default:
@@ -192,7 +216,7 @@ func judgeChange(t *plc.TagSpec, a, b edgeagent.Sample) (Plausibility, string) {
 		return Implausible, fmt.Sprintf("the second read is no good value: %v", b.Reason)
 	}
 	step := math.Abs(is - was)
-	if strings.HasPrefix(string(t.Type), "float") {
+	if isFloat(t) {
 		if step > max(math.Abs(was), math.Abs(is)) {
 			return Open, fmt.Sprintf("but it leapt to %v", b.Value)
 		}

@@ -84,7 +84,7 @@ func (x *examination) refused(t *plc.TagSpec, heard heardOf, out *TagReport) str
 }
 
 // verdict says what the readings of a tag prove. Another order is suggested
-// only when it alone is plausible and the configured one is not; another
+// only when it alone is plausible and the configured one is implausible; another
 // address never, for a neighbour holds a value of its own.
 func verdict(t *plc.TagSpec, out *TagReport) (string, edgeagent.ByteOrder) {
 	if len(out.Readings) == 0 {
@@ -112,6 +112,8 @@ func verdict(t *plc.TagSpec, out *TagReport) (string, edgeagent.ByteOrder) {
 		return fmt.Sprintf("plausible as configured: %s; but so is %s: this value does not tell them apart", here, list(rivals)), ""
 	case configured.Plausibility == Open && len(rivals) == 0:
 		return here + ": this value decides nothing; look again when the machine runs", ""
+	case configured.Plausibility == Open:
+		return fmt.Sprintf("%s; %s would make more sense: nothing is concluded from this tag alone", here, list(rivals)), ""
 	case len(rivals) == 1 && !asConfigured(t, neighbours):
 		return fmt.Sprintf("%s, %s: probably %s", here, list(rivals), rivals[0].Order), rivals[0].Order
 	case len(rivals) == 1:

@@ -63,6 +63,11 @@ type Result struct {
 // a file that is something else, one beyond [MaxSize], or one with several
 // devices of which Options names none.
 func Read(format, name string, r io.Reader, o Options) (*Result, error) {
+	return readWithin(MaxSize, format, name, r, o)
+}
+
+// readWithin is Read with another bound, for tests of the bound.
+func readWithin(limit int64, format, name string, r io.Reader, o Options) (*Result, error) {
 	read, known := readers[format]
 	if !known {
 		return nil, fmt.Errorf("unknown format %q; want one of %s", format, strings.Join(Formats, ", "))
@@ -73,19 +78,19 @@ func Read(format, name string, r io.Reader, o Options) (*Result, error) {
 	if o.Node != "" && !strings.Contains(o.Node, "{tag}") {
 		return nil, fmt.Errorf("node template %q has no {tag}: every tag would be the same node", o.Node)
 	}
-	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", name, err)
-	case len(data) > MaxSize:
-		return nil, fmt.Errorf("%s is longer than %d MiB; export fewer tags at a time", name, MaxSize>>20)
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s is longer than %d MiB; export fewer tags at a time", name, limit>>20)
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, fmt.Errorf("%s is empty", name)
 	}
 	if o.Language == "" {
 		o.Language = "en"
 	}
-	in := &reading{data: data, options: o, names: namer{}, noted: map[string]bool{}, result: &Result{Texts: map[string][]Text{}}}
+	in := &reading{limit: limit, data: data, options: o, names: namer{}, noted: map[string]bool{}, result: &Result{Texts: map[string][]Text{}}}
 	if err := read(in); err != nil {
 		return nil, fmt.Errorf("read %s as %s: %w", name, format, err)
 	}
@@ -95,6 +100,7 @@ func Read(format, name string, r io.Reader, o Options) (*Result, error) {
 
 // reading is one call of Read.
 type reading struct {
+	limit   int64 // bytes that an archive may unpack to
 	data    []byte
 	options Options
 	names   namer

@@ -143,16 +143,16 @@ func sound(t *testing.T, r *Result) {
 }
 
 func TestReadRefuses(t *testing.T) {
-	long := strings.Repeat("x", MaxSize+1)
+	long := strings.Repeat("x", 1<<20+1)
 	cases := []struct{ name, format, text, want string }{
 		{"an unknown format", "excel", "x", "unknown format"},
 		{"nothing", "kepware", "\n \n", "is empty"},
-		{"too much", "kepware", long, "longer than 64 MiB"},
+		{"too much", "kepware", long, "longer than 1 MiB"},
 		{"another file", "kepware", "Name,Path\na,b\n", `"tag name"`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Read(c.format, "f.csv", strings.NewReader(c.text), Options{})
+			_, err := readWithin(1<<20, c.format, "f.csv", strings.NewReader(c.text), Options{})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}

@@ -21,8 +21,9 @@ var logixTypes = map[string]edgeagent.DataType{
 	"REAL": edgeagent.TypeFloat32, "LREAL": edgeagent.TypeFloat64, "STRING": edgeagent.TypeString,
 }
 
-// words are the integers whose bits may be alarms, and how many they have.
-var words = map[string]int{"SINT": 8, "INT": 16, "DINT": 32, "USINT": 8, "UINT": 16, "UDINT": 32}
+// words are the integers whose bits may be alarms, and how many they have. A
+// SINT is none: widened to 16 bits, its sign would set eight bits that are not there.
+var words = map[string]int{"INT": 16, "DINT": 32, "USINT": 8, "UINT": 16, "UDINT": 32}
 
 // l5xTag is what is read of a tag. The rest of a project, its logic above all,
 // is passed over.

@@ -19,7 +19,8 @@ func isWorkbook(data []byte) bool { return bytes.HasPrefix(data, []byte("PK\x03\
 // of cells, by sheet. What the archive unpacks to is bounded in all.
 type workbook struct {
 	files  map[string]*zip.File
-	budget int64
+	limit  int64
+	budget int64    // of limit, what is left
 	texts  []string // shared by the sheets
 }
 
@@ -31,7 +32,7 @@ func (in *reading) readSheet(required ...string) (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unpack the workbook: %w", err)
 	}
-	w := &workbook{files: map[string]*zip.File{}, budget: MaxSize}
+	w := &workbook{files: map[string]*zip.File{}, budget: in.limit, limit: in.limit}
 	for _, f := range archive.File {
 		w.files[strings.TrimPrefix(path.Clean("/"+strings.ReplaceAll(f.Name, `\`, "/")), "/")] = f
 	}
@@ -57,20 +58,18 @@ func (in *reading) readSheet(required ...string) (*table, error) {
 		quoted(required), headerWithin, quoted(names))
 }
 
-var errBudget = fmt.Errorf("it unpacks to more than %d MiB; export fewer rows at a time", MaxSize>>20)
-
-// bounded reads from the archive until the budget is used up.
+// bounded reads from the archive until the workbook's budget is used up.
 type bounded struct {
-	r      io.Reader
-	budget *int64
+	r io.Reader
+	w *workbook
 }
 
 func (b bounded) Read(p []byte) (int, error) {
-	if *b.budget <= 0 {
-		return 0, errBudget
+	if b.w.budget <= 0 {
+		return 0, fmt.Errorf("it unpacks to more than %d MiB; export fewer rows at a time", b.w.limit>>20)
 	}
-	n, err := b.r.Read(p[:min(int64(len(p)), *b.budget)])
-	*b.budget -= int64(n)
+	n, err := b.r.Read(p[:min(int64(len(p)), b.w.budget)])
+	b.w.budget -= int64(n)
 	return n, err
 }
 
@@ -86,7 +85,7 @@ func (w *workbook) walk(name string, visit func(d *xml.Decoder, e xml.StartEleme
 		return fmt.Errorf("unpack %s: %w", name, err)
 	}
 	defer func() { _ = r.Close() }()
-	d := xml.NewDecoder(bounded{r, &w.budget})
+	d := xml.NewDecoder(bounded{r, w})
 	for {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) {
