@@ -118,12 +118,12 @@ func TestDeviceWithoutTagsMayBeAskedAndIsHungUpOn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if f.closes != 0 {
-			t.Errorf("hung up %d times between questions", f.closes)
+		if f.closed() != 0 {
+			t.Errorf("hung up %d times between questions", f.closed())
 		}
 		r.until(time.Minute)
-		if f.closes != 1 {
-			t.Errorf("hung up %d times, want once when the questions were over", f.closes)
+		if f.closed() != 1 {
+			t.Errorf("hung up %d times, want once when the questions were over", f.closed())
 		}
 	})
 }
@@ -150,14 +150,14 @@ func TestConnectionSlotIsGivenBackAfterEveryTurn(t *testing.T) {
 		r := run(t, f, nil, a, b)
 		r.until(10*time.Second + 500*time.Millisecond)
 		// Both units are due at the same slots: one connection for the two of them.
-		if n := len(f.takeCalls()); n != 22 || f.closes != 11 {
-			t.Errorf("%d requests over %d connections, want 22 over 11", n, f.closes)
+		if n := len(f.takeCalls()); n != 22 || f.closed() != 11 {
+			t.Errorf("%d requests over %d connections, want 22 over 11", n, f.closed())
 		}
-		if _, err := r.conn.(*Connection).Ask(t.Context(), "filler", 1, holding(0, 1)); err != nil || f.closes != 12 {
-			t.Errorf("%v, closed %d times; want the slot given back after a question, too", err, f.closes)
+		if _, err := r.conn.(*Connection).Ask(t.Context(), "filler", 1, holding(0, 1)); err != nil || f.closed() != 12 {
+			t.Errorf("%v, closed %d times; want the slot given back after a question, too", err, f.closed())
 		}
-		if _, err := r.conn.Probe(t.Context(), "filler"); err != nil || f.closes != 13 {
-			t.Errorf("%v, closed %d times; want the slot given back after a probe, too", err, f.closes)
+		if _, err := r.conn.Probe(t.Context(), "filler"); err != nil || f.closed() != 13 {
+			t.Errorf("%v, closed %d times; want the slot given back after a probe, too", err, f.closed())
 		}
 	})
 }

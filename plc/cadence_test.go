@@ -107,7 +107,7 @@ func TestRunEndsInTheMiddleOfARequestAndTellsNothing(t *testing.T) {
 		if scans := r.takeScans(); len(scans) != 0 {
 			t.Errorf("delivered %+v: the end of the agent is no failure of the device", scans)
 		}
-		if r.driver.closes == 0 {
+		if r.driver.closed() == 0 {
 			t.Error("the connection was left open")
 		}
 	})

@@ -87,6 +87,13 @@ func (f *fakeDriver) Close() error {
 	return nil
 }
 
+// closed returns how often the connection was closed.
+func (f *fakeDriver) closed() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closes
+}
+
 func (f *fakeDriver) set(answer func(unit uint8, r Request) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

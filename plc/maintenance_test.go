@@ -185,15 +185,15 @@ func TestMaintenanceOfOneUnitLeavesItsNeighbourAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.until(60*time.Second + 500*time.Millisecond)
-		if n := len(r.seconds(1)); n != 61 || f.closes != 0 {
-			t.Errorf("the neighbour was read %d times, its connection closed %d times; want 61 and 0", n, f.closes)
+		if n := len(r.seconds(1)); n != 61 || f.closed() != 0 {
+			t.Errorf("the neighbour was read %d times, its connection closed %d times; want 61 and 0", n, f.closed())
 		}
 		if err := r.conn.Maintain("filler", "ann", "", time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		r.until(61 * time.Second)
-		if f.closes != 1 {
-			t.Errorf("closed %d times, want once: nobody is read any more", f.closes)
+		if f.closed() != 1 {
+			t.Errorf("closed %d times, want once: nobody is read any more", f.closed())
 		}
 	})
 }

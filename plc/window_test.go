@@ -30,7 +30,7 @@ func TestDeadDeviceIsAskedAfter2_4_8_16_30SecondsThenStops(t *testing.T) {
 		if level.Quality != edgeagent.QualityBad || !level.Reason.Is(edgeagent.ReasonDeviceStopped) {
 			t.Errorf("level = %+v, want bad: device stopped", level)
 		}
-		if r.driver.closes == 0 {
+		if r.driver.closed() == 0 {
 			t.Error("the connection of a stopped device was left open: its keep-alives are packets, too")
 		}
 	})
