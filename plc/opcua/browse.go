@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gopcua/opcua/id"
@@ -85,9 +86,9 @@ func (w *walk) from(ctx context.Context, start *ua.NodeID) error {
 		if err := w.variables(ctx, children); err != nil {
 			return err
 		}
-		for i := len(children) - 1; i >= 0; i-- {
-			if children[i].level < maxLevels {
-				stack = append(stack, children[i].place)
+		for _, child := range slices.Backward(children) {
+			if child.level < maxLevels {
+				stack = append(stack, child.place)
 			}
 		}
 	}

@@ -21,9 +21,9 @@ func allowed(req ua.Request) bool {
 	switch r := req.(type) {
 	case *ua.GetEndpointsRequest, *ua.OpenSecureChannelRequest, *ua.CloseSecureChannelRequest,
 		*ua.CreateSessionRequest, *ua.ActivateSessionRequest, *ua.CloseSessionRequest,
-		*ua.ReadRequest, *ua.BrowseRequest, *ua.BrowseNextRequest, *ua.TranslateBrowsePathsToNodeIDsRequest,
+		*ua.ReadRequest, *ua.BrowseRequest, *ua.BrowseNextRequest,
 		*ua.CreateSubscriptionRequest, *ua.DeleteSubscriptionsRequest, *ua.CreateMonitoredItemsRequest,
-		*ua.PublishRequest, *ua.RepublishRequest:
+		*ua.PublishRequest:
 		return true
 	case *ua.CallRequest:
 		return !slices.ContainsFunc(r.MethodsToCall, func(m *ua.CallMethodRequest) bool { return !isConditionRefresh(m) })
@@ -158,17 +158,6 @@ func (c *client) browseNext(ctx context.Context, point []byte, release bool) (*u
 	return res.Results[0], nil
 }
 
-// translate finds the nodes at the ends of browse paths.
-func (c *client) translate(ctx context.Context, paths []*ua.BrowsePath) ([]*ua.BrowsePathResult, error) {
-	return inBatches(paths, c.caps.translate, func(batch []*ua.BrowsePath) ([]*ua.BrowsePathResult, error) {
-		res, err := call[*ua.TranslateBrowsePathsToNodeIDsResponse](ctx, c, &ua.TranslateBrowsePathsToNodeIDsRequest{BrowsePaths: batch})
-		if err != nil {
-			return nil, err
-		}
-		return res.Results, nil
-	})
-}
-
 // createSubscription makes a subscription; its notifications come by publish.
 func (c *client) createSubscription(ctx context.Context, req *ua.CreateSubscriptionRequest) (*ua.CreateSubscriptionResponse, error) {
 	res, err := call[*ua.CreateSubscriptionResponse](ctx, c, req)
@@ -209,15 +198,6 @@ func (c *client) publish(ctx context.Context, acks []*ua.SubscriptionAcknowledge
 		acks = []*ua.SubscriptionAcknowledgement{}
 	}
 	return answer[*ua.PublishResponse](ctx, c, &ua.PublishRequest{SubscriptionAcknowledgements: acks})
-}
-
-// republish asks for a notification again that did not arrive.
-func (c *client) republish(ctx context.Context, subscription, sequence uint32) (*ua.NotificationMessage, error) {
-	res, err := call[*ua.RepublishResponse](ctx, c, &ua.RepublishRequest{SubscriptionID: subscription, RetransmitSequenceNumber: sequence})
-	if err != nil {
-		return nil, err
-	}
-	return res.NotificationMessage, nil
 }
 
 // conditionRefresh makes the server tell all retained conditions again, between

@@ -22,8 +22,7 @@ import (
 func TestOnlyReadsAreSent(t *testing.T) {
 	want := []string{
 		"ActivateSession", "Browse", "BrowseNext", "CloseSecureChannel", "CloseSession", "CreateMonitoredItems", "CreateSession",
-		"CreateSubscription", "DeleteSubscriptions", "GetEndpoints", "OpenSecureChannel", "Publish", "Read", "Republish",
-		"TranslateBrowsePathsToNodeIDs",
+		"CreateSubscription", "DeleteSubscriptions", "GetEndpoints", "OpenSecureChannel", "Publish", "Read",
 	}
 	ch := &channel{}
 	var got []string

@@ -131,7 +131,6 @@ var operationLimits = []uint32{
 	id.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
 	id.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
 	id.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
-	id.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIDs,
 }
 
 // learn reads the namespaces and the limits. Limits come one by one: that of
@@ -145,7 +144,7 @@ func (c *client) learn(ctx context.Context) error {
 		return err
 	}
 	c.caps.read = len(operationLimits)
-	for i, to := range []*int{&c.caps.read, &c.caps.browse, &c.caps.monitor, &c.caps.translate} {
+	for i, to := range []*int{&c.caps.read, &c.caps.browse, &c.caps.monitor} {
 		own := *to
 		if i == 0 {
 			own = ownLimits.read

@@ -85,7 +85,7 @@ func body(v any) []byte {
 }
 
 // openFrame is the answer to an OPN without security, under any name.
-func openFrame(in []byte, policy string, cert []byte, sequence uint32) []byte {
+func openFrame(_ []byte, policy string, cert []byte, sequence uint32) []byte {
 	buf := ua.NewBuffer([]byte("OPNF\x00\x00\x00\x00"))
 	buf.WriteUint32(7)
 	buf.WriteString(policy)
@@ -355,14 +355,14 @@ func TestBrowsingEnds(t *testing.T) {
 		refs func(*ua.BrowseDescription) ([]*ua.ReferenceDescription, []byte)
 		err  error
 	}{
-		"a cycle": {func(d *ua.BrowseDescription) ([]*ua.ReferenceDescription, []byte) {
+		"a cycle": {func(*ua.BrowseDescription) ([]*ua.ReferenceDescription, []byte) {
 			return []*ua.ReferenceDescription{reference(ua.NewTwoByteNodeID(85), "up"), reference(ua.NewStringNodeID(1, "a"), "a"), reference(ua.NewStringNodeID(1, "b"), "b")}, nil
 		}, nil},
-		"endlessly deep": {func(d *ua.BrowseDescription) ([]*ua.ReferenceDescription, []byte) {
+		"endlessly deep": {func(*ua.BrowseDescription) ([]*ua.ReferenceDescription, []byte) {
 			next++
 			return []*ua.ReferenceDescription{reference(ua.NewNumericNodeID(1, next), "down")}, nil
 		}, nil},
-		"continuation without end": {func(d *ua.BrowseDescription) ([]*ua.ReferenceDescription, []byte) {
+		"continuation without end": {func(*ua.BrowseDescription) ([]*ua.ReferenceDescription, []byte) {
 			rounds++
 			return nil, []byte("again")
 		}, errEnough},

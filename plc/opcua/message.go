@@ -15,22 +15,20 @@ import (
 // responses are the answers that are understood: those to the allowed requests.
 // Another is not decoded.
 var responses = map[uint32]reflect.Type{
-	id.ServiceFault_Encoding_DefaultBinary:                          reflect.TypeFor[ua.ServiceFault](),
-	id.GetEndpointsResponse_Encoding_DefaultBinary:                  reflect.TypeFor[ua.GetEndpointsResponse](),
-	id.OpenSecureChannelResponse_Encoding_DefaultBinary:             reflect.TypeFor[ua.OpenSecureChannelResponse](),
-	id.CreateSessionResponse_Encoding_DefaultBinary:                 reflect.TypeFor[ua.CreateSessionResponse](),
-	id.ActivateSessionResponse_Encoding_DefaultBinary:               reflect.TypeFor[ua.ActivateSessionResponse](),
-	id.CloseSessionResponse_Encoding_DefaultBinary:                  reflect.TypeFor[ua.CloseSessionResponse](),
-	id.ReadResponse_Encoding_DefaultBinary:                          reflect.TypeFor[ua.ReadResponse](),
-	id.BrowseResponse_Encoding_DefaultBinary:                        reflect.TypeFor[ua.BrowseResponse](),
-	id.BrowseNextResponse_Encoding_DefaultBinary:                    reflect.TypeFor[ua.BrowseNextResponse](),
-	id.TranslateBrowsePathsToNodeIDsResponse_Encoding_DefaultBinary: reflect.TypeFor[ua.TranslateBrowsePathsToNodeIDsResponse](),
-	id.CreateSubscriptionResponse_Encoding_DefaultBinary:            reflect.TypeFor[ua.CreateSubscriptionResponse](),
-	id.DeleteSubscriptionsResponse_Encoding_DefaultBinary:           reflect.TypeFor[ua.DeleteSubscriptionsResponse](),
-	id.CreateMonitoredItemsResponse_Encoding_DefaultBinary:          reflect.TypeFor[ua.CreateMonitoredItemsResponse](),
-	id.PublishResponse_Encoding_DefaultBinary:                       reflect.TypeFor[ua.PublishResponse](),
-	id.RepublishResponse_Encoding_DefaultBinary:                     reflect.TypeFor[ua.RepublishResponse](),
-	id.CallResponse_Encoding_DefaultBinary:                          reflect.TypeFor[ua.CallResponse](),
+	id.ServiceFault_Encoding_DefaultBinary:                 reflect.TypeFor[ua.ServiceFault](),
+	id.GetEndpointsResponse_Encoding_DefaultBinary:         reflect.TypeFor[ua.GetEndpointsResponse](),
+	id.OpenSecureChannelResponse_Encoding_DefaultBinary:    reflect.TypeFor[ua.OpenSecureChannelResponse](),
+	id.CreateSessionResponse_Encoding_DefaultBinary:        reflect.TypeFor[ua.CreateSessionResponse](),
+	id.ActivateSessionResponse_Encoding_DefaultBinary:      reflect.TypeFor[ua.ActivateSessionResponse](),
+	id.CloseSessionResponse_Encoding_DefaultBinary:         reflect.TypeFor[ua.CloseSessionResponse](),
+	id.ReadResponse_Encoding_DefaultBinary:                 reflect.TypeFor[ua.ReadResponse](),
+	id.BrowseResponse_Encoding_DefaultBinary:               reflect.TypeFor[ua.BrowseResponse](),
+	id.BrowseNextResponse_Encoding_DefaultBinary:           reflect.TypeFor[ua.BrowseNextResponse](),
+	id.CreateSubscriptionResponse_Encoding_DefaultBinary:   reflect.TypeFor[ua.CreateSubscriptionResponse](),
+	id.DeleteSubscriptionsResponse_Encoding_DefaultBinary:  reflect.TypeFor[ua.DeleteSubscriptionsResponse](),
+	id.CreateMonitoredItemsResponse_Encoding_DefaultBinary: reflect.TypeFor[ua.CreateMonitoredItemsResponse](),
+	id.PublishResponse_Encoding_DefaultBinary:              reflect.TypeFor[ua.PublishResponse](),
+	id.CallResponse_Encoding_DefaultBinary:                 reflect.TypeFor[ua.CallResponse](),
 }
 
 // encode writes a request with its header. A limit is told to the server, so
