@@ -38,8 +38,9 @@ func keyOf(a edgeagent.Alarm) key {
 
 // activation is one open alarm.
 type activation struct {
-	alarm edgeagent.Alarm
-	rule  *rule // nil for those of the agent and from outside
+	alarm  edgeagent.Alarm
+	rule   *rule     // nil for those of the agent, of servers and from outside
+	toldAt time.Time // when a server's condition was last said to be so, by the server's clock
 }
 
 // shelf outlives the activation: who shelves a chattering alarm wants quiet

@@ -55,7 +55,7 @@ func (p *pass) conditions(scan edgeagent.Scan) {
 	if s == nil {
 		return
 	}
-	if scan.Err != nil && len(scan.Conditions) == 0 && s.open > 0 && s.lostAt.IsZero() && !goodSince(scan, time.Time{}) {
+	if s.open > 0 && s.lostAt.IsZero() && unanswered(scan) {
 		s.lostAt = p.now.Add(settling)
 	}
 	if p.engine.maintained[scan.Device] {
@@ -69,6 +69,14 @@ func (p *pass) conditions(scan edgeagent.Scan) {
 			p.complete(s, set)
 		}
 	}
+}
+
+// unanswered reports whether a scan says that the server did not answer.
+func unanswered(scan edgeagent.Scan) bool {
+	if len(scan.Conditions) > 0 || goodSince(scan, time.Time{}) {
+		return false
+	}
+	return scan.Err != nil || slices.ContainsFunc(scan.Samples, func(s edgeagent.Sample) bool { return s.Reason.Is(edgeagent.ReasonNoAnswer) })
 }
 
 // condition follows one state of one condition. Refreshed is one that is told
@@ -85,10 +93,15 @@ func (p *pass) condition(s *server, c edgeagent.Condition, refreshed bool) {
 		p.replace(act)
 		act = nil
 	}
+	if act != nil && c.At.After(act.toldAt) {
+		act.toldAt = c.At
+	}
 	switch {
 	case act == nil && c.Active && !c.Gone:
 		p.begins(s, c, refreshed)
 	case act == nil:
+	case c.Gone && c.Acked && act.alarm.State == edgeagent.AlarmClearedUnacked:
+		p.acknowledged(act, c)
 	case c.Gone:
 		p.ends(act, vanish, refreshed)
 	case !c.Active:
@@ -99,8 +112,9 @@ func (p *pass) condition(s *server, c edgeagent.Condition, refreshed bool) {
 }
 
 // renewed reports whether an active condition is another activation than the
-// open one: after one that ended, or one that began in a gap. While somebody
-// listens, active after active is the same one: it only grew worse.
+// open one: after one that ended, or one that began in a gap, later than all
+// that was told of the open one. While somebody listens, active after active is
+// the same one: it only grew worse.
 func renewed(act *activation, c edgeagent.Condition, refreshed bool) bool {
 	if !c.Active || c.Gone {
 		return false
@@ -109,7 +123,7 @@ func renewed(act *activation, c edgeagent.Condition, refreshed bool) bool {
 	if !act.alarm.State.Active() {
 		return at == nil || c.ActiveSince.IsZero() || !c.ActiveSince.Equal(*at)
 	}
-	return refreshed && at != nil && c.ActiveSince.After(*at)
+	return refreshed && at != nil && c.ActiveSince.After(*at) && c.ActiveSince.After(act.toldAt)
 }
 
 // replace closes an activation whose end nobody saw.
@@ -145,6 +159,7 @@ func (p *pass) begins(s *server, c edgeagent.Condition, refreshed bool) {
 		a.Observed = edgeagent.ObservedAtStart
 	}
 	act, t := p.engine.begin(a, nil, p.now)
+	act.toldAt = c.At
 	t.Evidence = p.view.Evidence(s.Device, s.Context, p.now)
 	p.out = append(p.out, t)
 	p.acknowledged(act, c)

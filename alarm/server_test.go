@@ -106,6 +106,8 @@ func TestConditionSteps(t *testing.T) {
 		{"over and wants to be seen again", []edgeagent.Condition{acked(hi), over(hi)}, "raised filler/Hi, acked filler/Hi, marked filler/Hi, cleared filler/Hi", "cleared_unacked"},
 		{"retained no more, unseen", []edgeagent.Condition{hi, gone(over(hi))}, "raised filler/Hi, cleared filler/Hi", ""},
 		{"retained no more after it was over", []edgeagent.Condition{hi, over(hi), gone(over(hi))}, "raised filler/Hi, cleared filler/Hi, marked filler/Hi", ""},
+		{"seen and then retained no more", []edgeagent.Condition{hi, over(hi), gone(acked(over(hi)))}, "raised filler/Hi, cleared filler/Hi, acked filler/Hi", ""},
+		{"over and retained no more, and nobody could see it", []edgeagent.Condition{hi, gone(acked(over(hi)))}, "raised filler/Hi, cleared filler/Hi", ""},
 		{"never active", []edgeagent.Condition{over(hi), gone(hi)}, "", ""},
 		{"again before it was seen", []edgeagent.Condition{hi, over(hi), again}, "raised filler/Hi, cleared filler/Hi, marked filler/Hi, raised filler/Hi", "unacked"},
 		{"again after it was seen", []edgeagent.Condition{acked(hi), over(acked(hi)), again}, "raised filler/Hi, acked filler/Hi, cleared filler/Hi, raised filler/Hi", "unacked"},
@@ -151,6 +153,16 @@ func TestConditionGrowsWorse(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	since := began.Add(-time.Minute)
+	t.Run("of one that grew worse, without a transition time", func(t *testing.T) {
+		p := served(t)
+		worse := with(cond("Hi", since), func(c *edgeagent.Condition) { c.At = since.Add(30 * time.Second) })
+		p.tells(cond("Hi", since), worse)
+		// A fresh connection knows the time of the last event alone.
+		again := with(worse, func(c *edgeagent.Condition) { c.ActiveSince = worse.At })
+		p.expect(p.refresh(again), "marked filler/Hi")
+		p.expect(p.refresh(again), "")
+		p.expect(p.refresh(cond("Hi", began)), "cleared filler/Hi after_gap, raised filler/Hi")
+	})
 	t.Run("the first tells what is there", func(t *testing.T) {
 		p := served(t)
 		p.expect(p.tells(cond("Live", since)), "raised filler/Live")
@@ -238,7 +250,8 @@ func TestServerIsLost(t *testing.T) {
 		}
 		p.expect(fail(), "")
 		p.expect(p.wait(5*time.Second), "")
-		p.expect(fail(), "")
+		p.expect(p.apply(edgeagent.Scan{Device: "filler", Samples: []edgeagent.Sample{{Tag: "level", At: p.now, Value: edgeagent.Float(1),
+			Quality: edgeagent.QualityUncertain, Reason: edgeagent.NewNote(edgeagent.ReasonNoAnswer, "")}}}), "")
 		p.expect(p.refresh(c), "")
 		p.expect(p.wait(time.Hour), "")
 		fail()

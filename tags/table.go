@@ -159,7 +159,9 @@ func (t *Table) event(d *deviceTags, ev edgeagent.DeviceEvent, now time.Time) {
 		d.outReason = edgeagent.NewNote(edgeagent.ReasonDeviceStopped, d.name+" is not being read")
 	case edgeagent.DeviceEventMaintenance:
 		d.outAt = t.trusted(ev.At, now)
-		d.outReason = edgeagent.NewNote(edgeagent.ReasonMaintenance, d.name+" is out of service for maintenance")
+		if d.outReason = ev.Reason; !d.outReason.Is(edgeagent.ReasonMaintenance) {
+			d.outReason = edgeagent.NewNote(edgeagent.ReasonMaintenance, d.name+" is out of service for maintenance")
+		}
 	case edgeagent.DeviceEventResumed:
 		d.outAt, d.outReason = time.Time{}, nil
 	case edgeagent.DeviceEventGap:
