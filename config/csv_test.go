@@ -27,10 +27,10 @@ func TestHostilePlants(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"a million columns": {map[string]string{"config.toml": device, "t.csv": strings.Repeat("name,", 700_000)}, "columns; is it the right file?"},
-		"a million rows":    {map[string]string{"config.toml": device, "t.csv": "name,address,a,b,c,d,e,f\n" + strings.Repeat("x,y\n", 900_000)}, "shorten the list"},
+		"a hundred thousand columns": {map[string]string{"config.toml": device, "t.csv": strings.Repeat("name,", 100_000)}, "columns; is it the right file?"},
+		"rows without end":           {map[string]string{"config.toml": device, "t.csv": "name,address,a,b,c,d,e,f\n" + strings.Repeat("x,y\n", 300_000)}, "shorten the list"},
 		"rows of rows": {
-			map[string]string{"config.toml": list, "l.csv": "name\n" + strings.Repeat("x\n", 100_000), "t.csv": "name,address\n" + strings.Repeat("x,y\n", 10_000)},
+			map[string]string{"config.toml": list, "l.csv": "name\n" + strings.Repeat("x\n", 200), "t.csv": "name,address\n" + strings.Repeat("x,y\n", 10_000)},
 			"shorten the list",
 		},
 		"a large template": {
@@ -43,7 +43,7 @@ func TestHostilePlants(t *testing.T) {
 		"forged messages": {map[string]string{"config.toml": device, "t.csv": "name,address\n\"x\nconfig.toml:1:1: all is well\x1b[2J\",y\n"}, "all is well"},
 		"a cell of a meg": {map[string]string{"config.toml": device, "t.csv": "name,address\n" + strings.Repeat("x", 1<<20) + ",y\n"}, "is not allowed"},
 		"nested braces":   {map[string]string{"config.toml": list + "[[template.alarm]]\ncode = \"" + strings.Repeat("{", 1<<16+1) + "\"\n", "l.csv": "name\nx\n", "t.csv": "name,address\n"}, "a lone {"},
-		"a sum of a meg":  {map[string]string{"config.toml": list + "[[template.alarm]]\ncode = \"{1" + strings.Repeat("+1", 1<<16) + "}\"\n", "l.csv": "name\nx\n", "t.csv": "name,address\n"}, "[[template.alarm]] needs"},
+		"a long sum":      {map[string]string{"config.toml": list + "[[template.alarm]]\ncode = \"{1" + strings.Repeat("+1", 1<<14) + "}\"\n", "l.csv": "name\nx\n", "t.csv": "name,address\n"}, "[[template.alarm]] needs"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
