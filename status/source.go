@@ -90,11 +90,13 @@ type Question struct {
 	Quantity int    `json:"quantity"`
 }
 
-// Reply is the answer: the payload in hex as the device sent it, or the
-// exception with which it refused.
+// Reply is what came of a question: the payload in hex as the device sent it,
+// the exception with which it refused, or why nothing came.
 type Reply struct {
 	Data      string `json:"data,omitempty"`
 	Exception int    `json:"exception,omitempty"`
+	Failure   string `json:"failure,omitempty"` // unreachable, silent or quarantined
+	Error     string `json:"error,omitempty"`   // of the failure, in words
 }
 
 // Actions is what people may do. Every method answers after the commit. Errors

@@ -122,6 +122,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newRun(o), newReload(o), newCheck(o), newDemo(o), newSim(o),
+		newScan(o), newBrowse(o), newDoctor(o),
 		newStatus(o), newTags(o), newAlarms(o), newJobs(o), newDevices(o),
 		newImport(o), newVersion(o), newDBCheck(),
 	)

@@ -75,11 +75,26 @@ func (x actions) AskDevice(ctx context.Context, name string, q status.Question) 
 	if err != nil {
 		return status.Reply{}, err
 	}
-	payload, err := line.Ask(ctx, name, uint8(q.Unit), r)
+	return replyOf(line.Ask(ctx, name, uint8(q.Unit), r))
+}
+
+// failures are what can come of a question besides an answer; a client of the
+// socket tells them apart by their names.
+var failures = map[string]error{"unreachable": plc.ErrUnreachable, "silent": plc.ErrSilent, "quarantined": plc.ErrQuarantined}
+
+func replyOf(payload []byte, err error) (status.Reply, error) {
+	if err == nil {
+		return status.Reply{Data: hex.EncodeToString(payload)}, nil
+	}
 	if e, refused := errors.AsType[*plc.Exception](err); refused {
 		return status.Reply{Exception: int(e.Code)}, nil
 	}
-	return status.Reply{Data: hex.EncodeToString(payload)}, err
+	for name, failure := range failures {
+		if errors.Is(err, failure) {
+			return status.Reply{Failure: name, Error: err.Error()}, nil
+		}
+	}
+	return status.Reply{}, err
 }
 
 var areasByName = map[string]edgeagent.Area{

@@ -130,11 +130,20 @@ func (p *prober) devices(ctx context.Context) {
 // connection reads every enabled device behind one endpoint, then hangs up.
 func (p *prober) connection(ctx context.Context, conn connection) {
 	defer hangUp(ctx, conn)
-	for _, d := range conn.Status() {
-		if d.State != edgeagent.DeviceDisabled {
-			p.begin("device", d.Name)
-			p.tell(readOnce(ctx, conn, d.Name))
+	var heard error // another master on the line
+	for i, d := range conn.Status() {
+		if d.State == edgeagent.DeviceDisabled {
+			continue
 		}
+		p.begin("device", d.Name)
+		if first, err := deviceNamed(p.cfg, d.Name); i == 0 && err == nil {
+			heard = quiet(ctx, first, io.Discard)
+		}
+		if heard != nil {
+			p.tell(result("device", d.Name, time.Now(), heard))
+			continue
+		}
+		p.tell(readOnce(ctx, conn, d.Name))
 	}
 }
 

@@ -46,7 +46,14 @@ type simulation struct {
 
 type simServer struct {
 	name   string
-	server *sim.Server
+	server listener
+}
+
+// listener is one simulated PLC or server on the network.
+type listener interface {
+	Addr() string
+	Run(ctx context.Context) error
+	Close() error
 }
 
 // newSimulation listens for every device that has sim = true. With move, a
@@ -78,11 +85,10 @@ func newSimulation(cfg *config.Config, move bool) (*simulation, error) {
 }
 
 func (s *simulation) serve(d *config.Device, move bool) error {
-	units := map[uint8]*sim.Device{uint8(d.Unit): s.plant.Device(d.Name)}
-	server, err := sim.Listen(d.Host, units)
+	server, err := s.listen(d, d.Host)
 	if move && errors.Is(err, syscall.EADDRINUSE) {
 		host, _, _ := net.SplitHostPort(d.Host)
-		if server, err = sim.Listen(net.JoinHostPort(host, "0"), units); err == nil {
+		if server, err = s.listen(d, net.JoinHostPort(host, "0")); err == nil {
 			d.URL = strings.Replace(d.URL, d.Host, server.Addr(), 1)
 			d.Host = server.Addr()
 		}
@@ -92,6 +98,22 @@ func (s *simulation) serve(d *config.Device, move bool) error {
 	}
 	s.servers = append(s.servers, simServer{d.Name, server})
 	return nil
+}
+
+// listen opens what the device's protocol needs. A serial line and TLS have
+// another end that only a person can provide: a cable, a certificate.
+func (s *simulation) listen(d *config.Device, addr string) (listener, error) {
+	units := map[uint8]*sim.Device{uint8(d.Unit): s.plant.Device(d.Name)}
+	switch d.Protocol {
+	case config.ModbusTCP:
+		return sim.Listen(addr, units)
+	case config.ModbusRTUTCP:
+		return sim.ListenRTU(addr, units)
+	case config.OPCUAProtocol:
+		return sim.ListenOPCUA(addr, s.plant)
+	default:
+		return nil, fmt.Errorf("%s is not simulated; use modbus-tcp, modbus-rtu-tcp or opc.tcp", d.Protocol)
+	}
 }
 
 func (s *simulation) close() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -11,7 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgeagent"
+	"edgeagent/config"
 	"edgeagent/internal/retry"
+	"edgeagent/plc"
+	"edgeagent/tags"
 )
 
 type tagsAnswer struct {
@@ -24,7 +28,7 @@ func newTags(o *options) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return tagsOnce(c, o, "", "") },
 	}, o)
 	read := jsonFlag(&cobra.Command{
-		Use: "read DEVICE [TAG]", Short: "the tags of one device, as the running agent last read them",
+		Use: "read DEVICE [TAG]", Short: "the tags of one device, as the running agent last read them; without an agent, read now",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 && len(args) != 2 {
 				return usagef("%s takes a device and at most one tag", c.CommandPath())
@@ -48,6 +52,9 @@ func tagsOnce(c *cobra.Command, o *options, device, tag string) error {
 		return err
 	}
 	readings, err := fetchTags(c.Context(), cl, device)
+	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitUnreachable && device != "" {
+		readings, err = readNow(c, o, device)
+	}
 	if err != nil {
 		return err
 	}
@@ -60,6 +67,33 @@ func tagsOnce(c *cobra.Command, o *options, device, tag string) error {
 		return printJSON(c.OutOrStdout(), tagsAnswer{readings})
 	}
 	return printTags(c.OutOrStdout(), readings)
+}
+
+// readNow reads a device over a connection of our own: no agent runs that has one.
+func readNow(c *cobra.Command, o *options, device string) ([]edgeagent.Reading, error) {
+	cfg, err := config.Load(config.DefaultPath(o.configPath), checks())
+	if err != nil {
+		return nil, err
+	}
+	d, err := deviceNamed(cfg, device)
+	if err != nil {
+		return nil, err
+	}
+	c.PrintErrln("edgeagent: no agent runs here: reading over a connection of our own")
+	if err := quiet(c.Context(), d, c.ErrOrStderr()); err != nil {
+		return nil, err
+	}
+	alone := *cfg
+	alone.Devices = []config.Device{d}
+	conn := connections(&alone, plc.Options{})[0]
+	defer hangUp(c.Context(), conn)
+	table := tags.New(plainTags(&alone))
+	scan, err := conn.Probe(c.Context(), d.Name)
+	if err != nil {
+		return nil, err
+	}
+	table.Put(scan)
+	return table.Readings(d.Name), nil
 }
 
 func fetchTags(ctx context.Context, cl *client, device string) ([]edgeagent.Reading, error) {

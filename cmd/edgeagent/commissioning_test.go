@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"edgeagent"
+	"edgeagent/commission"
+	"edgeagent/plc/sim"
+)
+
+// startLine is a simulated PLC whose float is sent least significant register
+// first, though the configuration says otherwise.
+func startLine(t *testing.T) (panel, string) {
+	t.Helper()
+	p := startPanel(t)
+	p.Allow(edgeagent.AreaHolding, 0, 49)
+	p.SetFloat32(10, 21.5, edgeagent.OrderCDAB)
+	return p, strings.Replace(p.device("filler"), "[[device.alarm]]", `[[device.tag]]
+  name = "temperature"
+  address = "holding:10"
+  type = "float32"
+  min = 0.0
+  max = 100.0
+
+  [[device.alarm]]`, 1)
+}
+
+// The doctor finds the byte order, through the agent where one runs and on its
+// own where none does; the agent's connection stays the only one.
+func TestDoctor(t *testing.T) {
+	p, device := startLine(t)
+	r := newRig(t, device)
+	alone, errOut, code := r.run("doctor", "filler", "--json")
+	wantOrder(t, alone, errOut, code)
+	r.start()
+	before := p.server.Accepted()
+	through, errOut, code := r.run("doctor", "filler", "--json")
+	wantOrder(t, through, errOut, code)
+	if !strings.Contains(errOut, "through the running agent") {
+		t.Errorf("standard error: %s", errOut)
+	}
+	if n := p.server.Accepted() - before; n != 0 {
+		t.Errorf("%d connections beside the agent's", n)
+	}
+	if n := p.server.Writes(); n != 0 {
+		t.Errorf("%d writes", n)
+	}
+}
+
+func wantOrder(t *testing.T, out, errOut string, code int) {
+	t.Helper()
+	var report commission.Report
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitOK {
+		t.Fatalf("exit %d: %v\n%s\n%s", code, err, out, errOut)
+	}
+	if said := strings.Join(report.Conclusions, "; "); !strings.Contains(said, "order CDAB at the configured addresses") {
+		t.Errorf("concluded: %s", said)
+	}
+}
+
+func TestDoctorOfNobody(t *testing.T) {
+	_, device := startLine(t)
+	if _, errOut, code := newRig(t, device).run("doctor", "nobody"); code != exitFailed || !strings.Contains(errOut, "edgeagent devices list") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+}
+
+// A scan finds units and ranges, and asks through the agent that reads there.
+func TestScan(t *testing.T) {
+	p, device := startLine(t)
+	r := newRig(t, device)
+	args := []string{"scan", "modbus-tcp://" + p.server.Addr(), "--to-unit", "2", "--to", "99", "--json"}
+	for _, running := range []bool{false, true} {
+		if running {
+			r.start()
+		}
+		before := p.server.Accepted()
+		out, errOut, code := r.run(args...)
+		var answer struct{ Findings []commission.Finding }
+		if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitOK {
+			t.Fatalf("exit %d: %v\n%s\n%s", code, err, out, errOut)
+		}
+		found := false
+		for _, f := range answer.Findings {
+			found = found || f.Unit == 1 && f.Area == "holding" && f.From == 0 && f.To == 49
+		}
+		if !found {
+			t.Errorf("holding:0-49 of unit 1 not found: %s", out)
+		}
+		if n := p.server.Accepted() - before; running && n != 0 {
+			t.Errorf("%d connections beside the agent's", n)
+		}
+	}
+	for _, bad := range [][]string{{"scan", "modbus-tcp://"}, {"scan", "opc.tcp://127.0.0.1"}, {"scan", "modbus-tcp://x", "--to", "70000"}} {
+		if _, errOut, code := runCommand(t, bad...); code != exitUsage {
+			t.Errorf("%v: exit %d: %s", bad, code, errOut)
+		}
+	}
+}
+
+// A line on which somebody else asks is left alone.
+func TestForeignTrafficIsLeftAlone(t *testing.T) {
+	server, path, err := sim.ServePTY(map[uint8]*sim.Device{1: sim.NewDevice()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Run(context.Background()) })
+	t.Cleanup(func() { _ = server.Close(); serving.Wait() })
+	master, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	serving.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = master.Write([]byte{1, 3, 0, 0, 0, 1, 0x84, 0x0a})
+			wait, done := context.WithTimeout(ctx, 50*time.Millisecond)
+			<-wait.Done()
+			done()
+		}
+		_ = master.Close()
+	})
+	_, errOut, code := runCommand(t, "scan", "modbus-rtu://"+path+"?baud=115200&parity=none&stop=1", "--to-unit", "1")
+	cancel()
+	if code != exitFailed || !strings.Contains(errOut, "another master") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+}
+
+// Without an agent tags read asks the PLC itself, and says so.
+func TestTagsReadWithoutAgent(t *testing.T) {
+	p, device := startLine(t)
+	p.SetHolding(0, 42)
+	out, errOut, code := newRig(t, device).run("tags", "read", "filler", "level")
+	if code != exitOK || !strings.Contains(out, "42") || !strings.Contains(out, "good") || !strings.Contains(errOut, "no agent runs") {
+		t.Errorf("exit %d:\n%s\n%s", code, out, errOut)
+	}
+}
+
+// A device is left alone for a while, over a restart, and resumed by a person.
+func TestMaintenance(t *testing.T) {
+	p := startPanel(t)
+	r := newRig(t, p.device("filler"))
+	r.start()
+	if _, errOut, code := r.run("devices", "maintenance", "filler", "--for", "1h"); code != exitUsage {
+		t.Errorf("without a reason: exit %d: %s", code, errOut)
+	}
+	out, errOut, code := r.run("devices", "maintenance", "filler", "--for", "1h", "--reason", "new belt")
+	if code != exitOK || !strings.Contains(out, "left alone until") {
+		t.Fatalf("exit %d: %s%s", code, out, errOut)
+	}
+	state := func() edgeagent.DeviceState { return r.device("filler").State }
+	eventually(t, "nothing is asked", func() bool { return state() == edgeagent.DeviceMaintenance })
+	if _, _, code := r.run("doctor", "filler"); code != exitFailed {
+		t.Errorf("doctor on a device in maintenance: exit %d", code)
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	if got := state(); got != edgeagent.DeviceMaintenance {
+		t.Errorf("after a restart it is %s", got)
+	}
+	if _, errOut, code := r.run("devices", "resume", "filler"); code != exitOK {
+		t.Errorf("resume: exit %d: %s", code, errOut)
+	}
+	eventually(t, "it is read again", func() bool { return state() == edgeagent.DevicePolling })
+}
+
+// Browsing shows the ways in, takes what can be read and keeps the certificate.
+func TestBrowse(t *testing.T) {
+	out, errOut, code := runCommand(t, "browse", "opc.tcp://"+closedPort(t))
+	if code != exitFailed || !strings.Contains(errOut, "connection refused") {
+		t.Errorf("exit %d:\n%s\n%s", code, out, errOut)
+	}
+	plant, err := sim.NewPlant("filler")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := sim.ListenOPCUA("127.0.0.1:0", plant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	serving.Go(func() { _ = server.Run(ctx) })
+	t.Cleanup(func() { cancel(); serving.Wait() })
+	url := "opc.tcp://" + server.Addr()
+	if out, errOut, code = runCommand(t, "browse", url); code != exitOK || !strings.Contains(out, "None") {
+		t.Errorf("endpoints: exit %d:\n%s\n%s", code, out, errOut)
+	}
+	out, errOut, code = runCommand(t, "browse", url, "--security", "None", "--mode", "None", "--csv")
+	if code != exitOK || !strings.HasPrefix(out, "name,address,type") || !strings.Contains(out, "nsu=urn:edgeagent:sim") {
+		t.Fatalf("nodes: exit %d:\n%s\n%s", code, out, errOut)
+	}
+	r := newRig(t, "\n[[device]]\nname = \"found\"\nurl = \""+url+"\"\ntags_file = \"found.csv\"\n"+
+		"  [device.opcua]\n  security = \"None\"\n  mode = \"None\"\n")
+	r.file("found.csv", out)
+	r.start()
+	eventually(t, "what was browsed is read", func() bool {
+		d := r.device("found")
+		return d.State == edgeagent.DevicePolling && d.Tags.Good > 3 && d.Tags.Bad == 0
+	})
+	if _, errOut, code := runCommand(t, "browse", url, "--save-cert", filepath.Join(t.TempDir(), "s.der")); code == exitOK && errOut != "" {
+		t.Errorf("save: %s", errOut)
+	}
+}
