@@ -46,6 +46,8 @@ type device struct {
 	saved    edgeagent.DeviceMemory
 	logged   edgeagent.DeviceState
 
+	loggedFrost bool
+
 	suspects    int // scans in a row in which the device doubted itself
 	unconfirmed int // scans in a row that found the line out of step
 

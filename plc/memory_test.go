@@ -104,6 +104,37 @@ func TestHealthyScanningSavesNothing(t *testing.T) {
 	})
 }
 
+func TestHealthyListeningSavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		r := listen(t, &fakeServer{}, memory, server())
+		r.until(50 * time.Minute)
+		r.stop()
+		if got := memory.saved(); len(got) != 0 {
+			t.Errorf("%d saves in a healthy hour, want none: %+v", len(got), got)
+		}
+	})
+}
+
+func TestFreezeAndThawAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		spec, f, running := beating()
+		running.Store(false)
+		r := &rig{t: t, driver: f, start: time.Now()}
+		r.conn = NewConnection(f, []DeviceSpec{spec}, Options{Log: slog.New(slog.NewTextHandler(&said, nil))})
+		r.begin()
+		r.until(time.Minute)
+		running.Store(true)
+		r.until(2 * time.Minute)
+		r.stop()
+		log := said.String()
+		if strings.Count(log, "its heartbeat stands still") != 1 || strings.Count(log, "not frozen any more") != 1 {
+			t.Errorf("log = %s, want one freeze and one thaw", log)
+		}
+	})
+}
+
 func TestStalledDiskDoesNotDelayScans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := newFakeMemory()

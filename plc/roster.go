@@ -154,6 +154,7 @@ func (r *roster) expire(now time.Time) {
 // conclude saves and logs what changed in a device.
 func (r *roster) conclude(d *device) {
 	r.save(d)
+	r.logFrost(d)
 	state, was := d.state, d.logged
 	if d.logged = state; state == was {
 		return
@@ -168,6 +169,19 @@ func (r *roster) conclude(d *device) {
 	case edgeagent.DeviceMaintenance:
 		r.o.Log.Info("device is out of service", "device", d.spec.Name, "until", d.until)
 	default: // nothing that anybody has to read
+	}
+}
+
+func (r *roster) logFrost(d *device) {
+	frozen := d.frost != nil
+	if frozen == d.loggedFrost {
+		return
+	}
+	d.loggedFrost = frozen
+	if frozen {
+		r.o.Log.Warn("device answers, but its heartbeat stands still", "device", d.spec.Name, "reason", d.frost)
+	} else {
+		r.o.Log.Info("device is not frozen any more", "device", d.spec.Name)
 	}
 }
 
