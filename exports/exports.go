@@ -90,6 +90,9 @@ func readWithin(limit int64, format, name string, r io.Reader, o Options) (*Resu
 	if o.Language == "" {
 		o.Language = "en"
 	}
+	if len(o.Language) != 2 || strings.Trim(o.Language, "abcdefghijklmnopqrstuvwxyz") != "" {
+		return nil, fmt.Errorf("language %q is not known; want two small letters, such as \"en\"", o.Language)
+	}
 	in := &reading{limit: limit, data: data, options: o, names: namer{}, noted: map[string]bool{}, result: &Result{Texts: map[string][]Text{}}}
 	if err := read(in); err != nil {
 		return nil, fmt.Errorf("read %s as %s: %w", name, format, err)

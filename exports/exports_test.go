@@ -142,6 +142,14 @@ func sound(t *testing.T, r *Result) {
 	}
 }
 
+func TestReadRefusesALanguageThatNoColumnCanHave(t *testing.T) {
+	for _, language := range []string{"english", "EN", "e", "e1", "de-DE"} {
+		if _, err := Read("kepware", "f", strings.NewReader(kepware("a,400001,Word,RO")), Options{Language: language}); err == nil {
+			t.Errorf("language %q was taken", language)
+		}
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	long := strings.Repeat("x", 1<<20+1)
 	cases := []struct{ name, format, text, want string }{

@@ -32,6 +32,9 @@ func TestIgnitionAddresses(t *testing.T) {
 		{"[D]HR0", "Int2", "holding:0", "int16"}, // there is no address 0 unless addresses begin with it
 		{"[D]IRD65534", "Float8", "", ""},
 		{"[D]HR4.16", "Boolean", "", ""},
+		{"[D]HRF4.3", "Boolean", "", ""},
+		{"[D]HRBCD4.3", "Boolean", "", ""},
+		{"[D]C4.3", "Boolean", "", ""},
 		{"[D]HR4", "String", "", ""},
 		{"[D]HRS10:4", "Int2", "", ""},
 		{"[D]HRS10:3", "String", "", ""},

@@ -29,51 +29,66 @@ var designators = map[string]edgeagent.DataType{
 	"BCD": edgeagent.TypeBCD16, "BCD_32": edgeagent.TypeBCD32, "S": edgeagent.TypeString,
 }
 
+// bitsOf are the types whose bits have addresses, and how many each has.
+var bitsOf = map[edgeagent.DataType]int{
+	edgeagent.TypeInt16: 16, edgeagent.TypeUint16: 16, edgeagent.TypeInt32: 32, edgeagent.TypeUint32: 32,
+}
+
 // split64 tells HRI_6410 apart: the digits of the designator are not the
 // address's.
 var split64 = regexp.MustCompile(`^((?:\d{1,3}\.)?[HI]R(?:UI_64|I_64|BCD_32))(\d.*)$`)
 
 func parseIgnition(s string) (ignitionAddress, bool) {
-	s = strings.ToUpper(strings.TrimSpace(s))
-	a := ignitionAddress{bit: -1}
-	var designator, digits string
-	m := ignitionModbus.FindStringSubmatch(s)
-	if wide := split64.FindStringSubmatch(s); wide != nil {
-		unit, name, found := strings.Cut(wide[1], ".")
-		if !found {
-			unit, name = "", wide[1]
-		}
-		if tail := ignitionModbus.FindStringSubmatch(name[:2] + wide[2]); tail != nil {
-			m = []string{s, unit, name[:2], name[2:], tail[4], tail[5], tail[6]}
-		}
-	}
+	m := ignitionParts(strings.ToUpper(strings.TrimSpace(s)))
 	if m == nil {
-		return a, false
+		return ignitionAddress{}, false
 	}
-	a.unit, designator, digits = m[1], m[3], m[4]
-	a.number, _ = strconv.Atoi(digits)
+	a := ignitionAddress{unit: m[1], bit: -1}
+	a.number, _ = strconv.Atoi(m[4])
 	switch m[2] {
-	case "C", "DI":
+	case "C":
 		a.area, a.typ = edgeagent.AreaCoil, edgeagent.TypeBool
-		if m[2] == "DI" {
-			a.area = edgeagent.AreaDiscrete
-		}
-		return a, designator == "" && m[5] == "" && m[6] == ""
+	case "DI":
+		a.area, a.typ = edgeagent.AreaDiscrete, edgeagent.TypeBool
 	case "HR":
 		a.area = edgeagent.AreaHolding
 	default:
 		a.area = edgeagent.AreaInput
 	}
+	if a.area.Bits() {
+		return a, m[3]+m[5]+m[6] == ""
+	}
+	return a.register(m[3], m[5], m[6])
+}
+
+// ignitionParts cuts an address into unit, area, designator, number, bit and
+// length; nil if it is none.
+func ignitionParts(s string) []string {
+	wide := split64.FindStringSubmatch(s)
+	if wide == nil {
+		return ignitionModbus.FindStringSubmatch(s)
+	}
+	unit, name, found := strings.Cut(wide[1], ".")
+	if !found {
+		unit, name = "", wide[1]
+	}
+	m := ignitionModbus.FindStringSubmatch(name[:2] + wide[2])
+	if m != nil {
+		m[1], m[3] = unit, name[2:]
+	}
+	return m
+}
+
+// register fills in what a designator, a bit and a length say of a register.
+func (a ignitionAddress) register(designator, bit, length string) (ignitionAddress, bool) {
 	typ, known := designators[designator]
 	a.typ = typ
-	if m[5] != "" {
-		a.bit, _ = strconv.Atoi(m[5])
+	if bit != "" {
+		a.bit, _ = strconv.Atoi(bit)
 		a.typ = edgeagent.TypeBool
-		known = known && a.bit < 8*2*typ.Registers() && typ.Registers() <= 2
+		known = known && a.bit < bitsOf[typ]
 	}
-	if m[6] != "" {
-		a.length, _ = strconv.Atoi(m[6])
-	}
+	a.length, _ = strconv.Atoi(length)
 	return a, known && (typ == edgeagent.TypeString) == (a.length > 0)
 }
 
