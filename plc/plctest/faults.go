@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ type FaultOptions struct {
 	Units    uint8         // units 1 to this one are read in turn; 0: one
 	Quantity uint16        // registers of every request; 0: any number, and bits
 	Timeout  time.Duration // the driver's
+	Pairs    bool          // now and then a fault has another before it
+	Alone    []string      // kinds that are never one of a pair
 }
 
 const (
@@ -87,6 +90,8 @@ type hunt struct {
 	count  FaultCount
 	kind   *KindCount // that is played now
 	unit   uint8
+
+	playing string // in words
 }
 
 // run plays every kind once at least.
@@ -99,7 +104,7 @@ func (h *hunt) run(ctx context.Context) error {
 				return nil
 			}
 			if err := h.play(ctx, kind); err != nil {
-				return fmt.Errorf("fault %s: %w", kind, err)
+				return fmt.Errorf("fault %s: %w", h.playing, err)
 			}
 		}
 	}
@@ -115,6 +120,11 @@ func (h *hunt) play(ctx context.Context, kind string) error {
 	}
 	for range slowPlays {
 		h.kind.Plays++
+		h.playing = kind
+		if other, paired := h.other(kind); paired { // troubles seldom come alone
+			h.playing = other + ", then " + kind
+			h.peer.Play(other)
+		}
 		h.peer.Play(kind)
 		for range readsUnderFault {
 			if err := h.read(ctx); fatal(ctx, err) {
@@ -128,6 +138,14 @@ func (h *hunt) play(ctx context.Context, kind string) error {
 		}
 	}
 	return fmt.Errorf("not over within %d reads and %d timeouts of its end, %d times in a row", slowReads, slowTimeouts, slowPlays)
+}
+
+// other picks a fault to be played before kind, now and then.
+func (h *hunt) other(kind string) (string, bool) {
+	kinds := h.peer.Kinds()
+	other := kinds[h.rand.IntN(len(kinds))]
+	alone := slices.Contains(h.o.Alone, kind) || slices.Contains(h.o.Alone, other)
+	return other, h.o.Pairs && h.rand.IntN(3) == 0 && !alone
 }
 
 // recover reads until the driver delivers, and on for a while.

@@ -1,6 +1,9 @@
 // Package plctest is what every driver of PLCs has to hold, whatever protocol
 // it speaks: it tells values as the device sent them, tells its failures
 // apart, never takes one answer for another, and comes back.
+//
+// [Run] is the suite. [Faults] is the oracle beside it: every value tells where
+// it is from, and is read while all that can go wrong with a peer goes wrong.
 package plctest
 
 import (

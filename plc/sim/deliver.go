@@ -60,6 +60,10 @@ var deliveries = map[FaultKind]func(l *link, f Fault, req frame, pdu []byte) err
 		raw := l.server.framing.answer(req, pdu)
 		return l.write(raw[:(len(raw)+1)/2])
 	},
+	CutAndAgain: func(l *link, _ Fault, req frame, pdu []byte) error {
+		raw := l.server.framing.answer(req, pdu)
+		return l.write(append(raw[:(len(raw)+1)/2:(len(raw)+1)/2], raw...))
+	},
 	HalfOpen:         func(l *link, _ Fault, _ frame, _ []byte) error { return l.waitEnd() },
 	Silent:           func(*link, Fault, frame, []byte) error { return nil },
 	Freeze:           sendAfterThaw,

@@ -215,6 +215,7 @@ func TestRTUFaults(t *testing.T) {
 		{"010300ff" + good + "00ff55", Fault{Kind: Noise}},
 		{others + good, Fault{Kind: OtherUnitTraffic}},
 		{framed(t, "0103000a0002") + good, Fault{Kind: Echo}},
+		{good[:10] + good, Fault{Kind: CutAndAgain}},
 		{"", Fault{Kind: AlwaysPrevious}},
 		{good, Fault{Kind: StaleThenFresh}}, // there is no answer before the first
 	}
