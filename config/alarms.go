@@ -37,15 +37,15 @@ func (r *reader) deviceAlarms(device *section, d *Device, tags []*section, line 
 		s.references(d.Alarms[i], k)
 		s.expressions(d.Alarms[i], k)
 	}
+	oncePerTag(words, codes)
 	for i, s := range words {
 		s.wordTag(d.Words[i], k)
 		s.contextTags(k)
 	}
-	for _, s := range codes {
-		s.codeTag(k)
+	for i, s := range codes {
+		s.codeTag(d.Codes[i], k)
 		s.contextTags(k)
 	}
-	oncePerTag(words, codes)
 	inhibitionLoops(sections, d.Alarms)
 }
 

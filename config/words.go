@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -85,7 +86,7 @@ func (s *section) alarmTexts(number, tag string, priority int, codes names, line
 		row.Code = t.text("code", "")
 		switch {
 		case row.Code == "":
-			row.Code = fmt.Sprintf("%s.%d", strings.ToUpper(tag), n)
+			row.Code = unlisted(tag, n)
 		case !alarmCode.MatchString(row.Code):
 			t.fail("code", "code %s is not allowed; want 1 to 64 of letters, digits, . _ : + and -", quote(row.Code))
 		}
@@ -99,6 +100,29 @@ func (s *section) alarmTexts(number, tag string, priority int, codes names, line
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// unlisted is the code of a bit or value without a row.
+func unlisted(tag string, number int64) string {
+	return fmt.Sprintf("%s.%d", strings.ToUpper(tag), number)
+}
+
+// unlistedCodes books an alarm whose code is that of a bit or value without a
+// row: the two could not be told apart.
+func (s *section) unlistedCodes(k *scope, rows []AlarmText, possible func(number int64) bool) {
+	name := s.text("tag", "")
+	listed := map[string]bool{}
+	for _, row := range rows {
+		listed[unlisted(name, row.Number)] = true
+	}
+	prefix := strings.ToUpper(name) + "."
+	for _, code := range slices.Sorted(maps.Keys(k.codes)) {
+		number, found := strings.CutPrefix(code, prefix)
+		if n, err := strconv.ParseInt(number, 10, 64); found && err == nil && unlisted(name, n) == code && !listed[code] && possible(n) {
+			s.fail("tag", "%s of tag %s has no row and is called %s, which is an alarm in %s already; give it a row, or that alarm another code",
+				number, quote(name), quote(code), s.where(k.codes[code], s.pos("tag")))
+		}
+	}
 }
 
 // whole returns a whole number that has to be there.
@@ -185,6 +209,7 @@ func (s *section) wordTag(w AlarmWord, k *scope) {
 		s.fail("swap", `swap = "words" needs a word of 32 bits, and tag %s is a %s; use "bytes" or "none"`, quote(w.Tag), t.Type)
 	}
 	first, last := int64(w.FirstBit), int64(w.FirstBit+bits-1)
+	s.unlistedCodes(k, w.Rows, func(n int64) bool { return n >= first && n <= last })
 	for i, item := range s.t.rows {
 		bit := item.table.get("bit")
 		if n := w.Rows[i].Number; bit != nil && bit.value.as(kindInt) != nil && (n < first || n > last) && s.good("first_bit") {
@@ -194,7 +219,11 @@ func (s *section) wordTag(w AlarmWord, k *scope) {
 	}
 }
 
-func (s *section) codeTag(k *scope) { s.integerTag(k, "an alarm_code", codeTypes) }
+func (s *section) codeTag(c AlarmCode, k *scope) {
+	if _, ok := s.integerTag(k, "an alarm_code", codeTypes); ok {
+		s.unlistedCodes(k, c.Rows, func(n int64) bool { return !slices.Contains(c.None, n) })
+	}
+}
 
 // oncePerTag books a tag that is taken apart twice: each of its alarms would
 // be raised twice.
