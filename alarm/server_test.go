@@ -420,7 +420,7 @@ func step1(truth map[string]edgeagent.Condition, r *rand.Rand, now time.Time) ed
 	default:
 		c.Active = false
 	}
-	c.At = now
+	c.At, c.Gone = now, !c.Active && c.Acked
 	truth[id] = c
 	return c
 }

@@ -48,7 +48,10 @@ var shapes = [...]shape{
 
 // whole returns the number that is stored for v, and whether it gives v back.
 func (s *shape) whole(v float64) (int64, bool) {
-	n := math.Round(v * s.divided / s.times)
+	n := v
+	if s.times != 1 || s.divided != 1 {
+		n = math.Round(v * s.divided / s.times)
+	}
 	low, high := 0.0, float64(uint64(1)<<(8*s.width)-1)
 	if s.signed {
 		low, high = -(high+1)/2, (high-1)/2
@@ -56,7 +59,7 @@ func (s *shape) whole(v float64) (int64, bool) {
 	if n < low || n > high {
 		return 0, false
 	}
-	return int64(n), n*s.times/s.divided == v
+	return int64(n), float64(int64(n))*s.times/s.divided == v
 }
 
 // holds reports whether the form, which is not constant, gives v back exactly.

@@ -91,33 +91,34 @@ func (h *history) turn(slot int64) int {
 func (h *history) has(b int) bool { return h.seen[b/64]&(1<<(b%64)) != 0 }
 
 func (h *history) addCoarse(b int, v float64) {
-	low, high := v, v
-	if h.has(b) {
-		low, high, _ = h.bucket(b)
-		low, high = min(low, v), max(high, v)
-	}
+	first := !h.has(b)
 	h.seen[b/64] |= 1 << (b % 64)
-	h.putBucket(b, low, high, v)
+	if h.form == constant {
+		return
+	}
+	low, high, last := h.places(b)
+	if first || v < h.form.get(low) {
+		h.form.put(low, v)
+	}
+	if first || v > h.form.get(high) {
+		h.form.put(high, v)
+	}
+	h.form.put(last, v)
+}
+
+// places returns where the numbers of a bucket stand; not of a constant.
+func (h *history) places(b int) (low, high, last []byte) {
+	w := shapes[h.form].width
+	at := h.coarse[3*w*b : 3*w*(b+1)]
+	return at, at[w:], at[2*w:]
 }
 
 func (h *history) bucket(b int) (low, high, last float64) {
 	if h.form == constant {
 		return h.value, h.value, h.value
 	}
-	w := shapes[h.form].width
-	at := h.coarse[3*w*b:]
-	return h.form.get(at), h.form.get(at[w:]), h.form.get(at[2*w:])
-}
-
-func (h *history) putBucket(b int, low, high, last float64) {
-	if h.form == constant {
-		return
-	}
-	w := shapes[h.form].width
-	at := h.coarse[3*w*b:]
-	h.form.put(at, low)
-	h.form.put(at[w:], high)
-	h.form.put(at[2*w:], last)
+	l, g, e := h.places(b)
+	return h.form.get(l), h.form.get(g), h.form.get(e)
 }
 
 // room is how many points the ring can hold now.
@@ -237,10 +238,14 @@ func (h *history) rewrite(f form, room int) {
 	}
 	h.coarse = make([]byte, buckets*3*shapes[f].width)
 	for b := range buckets {
-		if was.has(b) {
-			low, high, last := was.bucket(b)
-			h.putBucket(b, low, high, last)
+		if !was.has(b) {
+			continue
 		}
+		low, high, last := was.bucket(b)
+		l, g, e := h.places(b)
+		f.put(l, low)
+		f.put(g, high)
+		f.put(e, last)
 	}
 }
 
