@@ -42,7 +42,7 @@ func tagSpecs(tags []config.Tag) []plc.TagSpec {
 func deviceSpec(d config.Device) plc.DeviceSpec {
 	spec := plc.DeviceSpec{
 		Name: d.Name, Line: d.Line, URL: d.URL, Protocol: d.Protocol, Unit: uint8(d.Unit),
-		Scan: d.Scan, Timeout: d.Timeout, Pause: d.Pause, CloseAfterScan: d.CloseAfterScan,
+		Scan: d.Scan, Timeout: d.Timeout, Pause: d.Pause, ConnectDelay: d.ConnectDelay, CloseAfterScan: d.CloseAfterScan,
 		MaxRegisters: d.MaxRegisters, MaxBits: d.MaxBits, MaxGap: d.MaxGap, NeverRead: ranges(d.NeverRead),
 		Retry:       retry.Backoff{First: d.Retry.First, Max: d.Retry.Max},
 		ResumeEvery: d.Resume, Enabled: d.Enabled, Key: connectionKey(d), Tags: tagSpecs(d.Tags),
