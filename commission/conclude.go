@@ -60,7 +60,7 @@ func newHypotheses() []Hypothesis {
 	var out []Hypothesis
 	for _, shift := range []int{0, -1, 1} {
 		for _, order := range orders {
-			out = append(out, Hypothesis{Order: order, Shift: shift})
+			out = append(out, Hypothesis{Order: order, Shift: shift, Against: []string{}})
 		}
 	}
 	return out

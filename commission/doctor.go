@@ -35,7 +35,7 @@ func Doctor(ctx context.Context, ask Ask, d Subject) (*Report, error) {
 	if d.Again == 0 {
 		d.Again = defaultAgain
 	}
-	x := &examination{Subject: d, asker: asker{ask: ask, pause: d.Pause}, report: &Report{Device: d.Device, Unit: d.Unit}}
+	x := &examination{Subject: d, asker: asker{ask: ask, pause: d.Pause}, report: newReport(d)}
 	err := x.run(ctx)
 	for i := range x.heard {
 		x.weigh(i)
@@ -184,7 +184,7 @@ func (x *examination) describe(t *plc.TagSpec) TagReport {
 	if order == "" {
 		order = edgeagent.OrderABCD
 	}
-	out := TagReport{Tag: t.Name, Address: t.Address, Type: t.Type, Order: order}
+	out := TagReport{Tag: t.Name, Address: t.Address, Type: t.Type, Order: order, Exchanges: []Exchange{}, Readings: []Reading{}}
 	if t.Node == "" {
 		out.Notations = t.Addr.Notations()
 	}

@@ -321,7 +321,7 @@ func TestReportIsPrintedAndJSON(t *testing.T) {
 		t.Error("an escape of the device reached the terminal")
 	}
 	data, err := json.Marshal(r)
-	if err != nil || !bytes.Contains(data, []byte(`"suggest":"CDAB"`)) {
+	if err != nil || !bytes.Contains(data, []byte(`"suggest":"CDAB"`)) || bytes.Contains(data, []byte("null,")) || bytes.Contains(data, []byte(":null}")) {
 		t.Errorf("%s, %v", data, err)
 	}
 }

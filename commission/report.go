@@ -17,11 +17,16 @@ type Report struct {
 	Reachable   bool         `json:"reachable"` // something answered at the endpoint, or at least took the connection
 	UnitAnswers bool         `json:"unit_answers"`
 	Reach       string       `json:"reach"`
-	Units       []UnitTry    `json:"units,omitempty"` // others that were tried because the configured one is silent
+	Units       []UnitTry    `json:"units"` // others that were tried because the configured one is silent
 	Tags        []TagReport  `json:"tags"`
 	Ranking     []Hypothesis `json:"ranking"` // what could explain all tags together, the best first
 	Conclusions []string     `json:"conclusions"`
 	Requests    int          `json:"requests"`
+}
+
+// newReport returns one whose lists are empty, in JSON too, and never null.
+func newReport(d Subject) *Report {
+	return &Report{Device: d.Device, Unit: d.Unit, Units: []UnitTry{}, Tags: []TagReport{}, Ranking: []Hypothesis{}, Conclusions: []string{}}
 }
 
 // UnitTry is another unit id that was asked.

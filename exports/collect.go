@@ -4,7 +4,7 @@ package exports
 // as browsing a server: names are derived from Source and made unique, and what
 // cannot be read as it stands is skipped with its reason.
 func Collect(found []Tag) *Result {
-	in := &reading{names: namer{}, noted: map[string]bool{}, result: &Result{Texts: map[string][]Text{}}}
+	in := &reading{names: namer{}, noted: map[string]bool{}, result: newResult()}
 	for i, t := range found {
 		t.Line = i + 1
 		in.take(t)

@@ -58,6 +58,11 @@ type Result struct {
 	Notes   []string          `json:"notes"` // what a person has to know or check
 }
 
+// newResult returns one whose lists are empty, in JSON too, and never null.
+func newResult() *Result {
+	return &Result{Tags: []Tag{}, Texts: map[string][]Text{}, Alarms: []Alarm{}, Skipped: []Skip{}, Notes: []string{}}
+}
+
 // Read understands one export and says what it could not take. The name is for
 // errors. An error means that nothing could be read at all: an unknown format,
 // a file that is something else, one beyond [MaxSize], or one with several
@@ -93,7 +98,7 @@ func readWithin(limit int64, format, name string, r io.Reader, o Options) (*Resu
 	if len(o.Language) != 2 || strings.Trim(o.Language, "abcdefghijklmnopqrstuvwxyz") != "" {
 		return nil, fmt.Errorf("language %q is not known; want two small letters, such as \"en\"", o.Language)
 	}
-	in := &reading{limit: limit, data: data, options: o, names: namer{}, noted: map[string]bool{}, result: &Result{Texts: map[string][]Text{}}}
+	in := &reading{limit: limit, data: data, options: o, names: namer{}, noted: map[string]bool{}, result: newResult()}
 	if err := read(in); err != nil {
 		return nil, fmt.Errorf("read %s as %s: %w", name, format, err)
 	}

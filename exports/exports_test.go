@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/csv"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -217,6 +218,14 @@ func TestQuotesThatDoNotMatchCostTheirLinesOnly(t *testing.T) {
 	}
 	if len(r.Skipped) != 2 || r.Skipped[0].Line != 3 || r.Skipped[1].Line != 5 || !strings.Contains(r.Skipped[1].What, "lines 5 to") {
 		t.Errorf("skipped %+v", r.Skipped)
+	}
+}
+
+// Whoever reads our JSON finds lists, never null.
+func TestEmptyLists(t *testing.T) {
+	data, err := json.Marshal(read(t, "kepware", kepware("a,400001,Word,RO"), Options{}))
+	if err != nil || bytes.Contains(data, []byte("null")) {
+		t.Errorf("%s, %v", data, err)
 	}
 }
 
