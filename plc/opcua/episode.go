@@ -77,11 +77,11 @@ func (c *Client) Fetch(ctx context.Context) ([]edgeagent.Sample, error) {
 		conn = own
 	}
 	items, unresolved := itemsOf(c.o.Tags, conn.resolve)
-	samples, err := readItems(ctx, conn, items)
+	values, err := readItems(ctx, conn, items)
 	if err != nil {
 		return nil, broken("read all tags", err)
 	}
-	return append(unresolved, samples...), nil
+	return append(samplesOf(items, values, time.Now()), unresolved...), nil
 }
 
 func (c *Client) setLive(conn *client) {
@@ -116,18 +116,18 @@ type episode struct {
 	items      []*item // by client handle
 	unresolved []edgeagent.Sample
 
-	mu       sync.Mutex // guards the subscriptions' times, lapsed and conditions
+	mu       sync.Mutex // guards what the workers share
 	subs     []*subscription
 	events   *subscription // the one that tells conditions; nil: none
-	lapsed   []*item       // refused while they were told of
 	refresh  chan struct{} // asks for a ConditionRefresh
+	doubt    chan struct{} // asks to read what is told: something was lost
 	watchdog time.Duration
 }
 
 func newEpisode(c *Client, conn *client) *episode {
 	e := &episode{
 		c: c, conn: conn, box: newMailbox(), sent: &counter{caller: conn.ch},
-		refresh: make(chan struct{}, 1), watchdog: c.watchdog(),
+		refresh: make(chan struct{}, 1), doubt: make(chan struct{}, 1), watchdog: c.watchdog(),
 	}
 	conn.ch = e.sent
 	return e
@@ -163,10 +163,11 @@ func (e *episode) begin(ctx context.Context) ([]edgeagent.Sample, error) {
 		return nil, broken("ask the server for its state", err)
 	}
 	e.items, e.unresolved = itemsOf(e.c.o.Tags, e.conn.resolve)
-	first, err := readItems(ctx, e.conn, e.items)
+	values, err := readItems(ctx, e.conn, e.items)
 	if err != nil {
 		return nil, broken("read all tags", err)
 	}
+	first := samplesOf(e.items, values, time.Now())
 	if err := e.subscribe(ctx); err != nil {
 		return nil, broken("subscribe", err)
 	}

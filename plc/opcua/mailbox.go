@@ -120,7 +120,10 @@ func (m *mailbox) take() []plc.Heard {
 	for _, names := range m.confirmed {
 		message(len(out)).Confirmed = names
 	}
-	m.samples, m.sets, m.open, m.gap = nil, nil, 0, false
+	if len(out) == 0 && !m.at.IsZero() {
+		message(0) // that it was heard at all
+	}
+	m.samples, m.sets, m.open, m.gap, m.at = nil, nil, 0, false, time.Time{}
 	clear(m.waiting)
 	clear(m.confirmed)
 	return out

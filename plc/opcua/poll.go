@@ -10,15 +10,15 @@ import (
 	"github.com/gopcua/opcua/ua"
 
 	"edgeagent"
-	"edgeagent/internal/retry"
 	"edgeagent/plc"
 )
 
 const (
 	// askAgain is how long a node that was refused is left alone.
 	askAgain = 10 * time.Minute
-	// audit is how often what is told is read, too: a server that forgot an item
-	// says nothing, and its last value would look good for ever.
+	// audit is how often what was not told of since the last audit is read: a
+	// server that forgot an item, or its node, says nothing, and its last value
+	// would look good for ever.
 	audit = time.Minute
 )
 
@@ -42,14 +42,35 @@ func (e *episode) polling(ctx context.Context) error {
 	}
 	for {
 		next := slices.MinFunc(rounds, func(a, b *round) int { return int(a.since - b.since) })
-		if err := retry.Sleep(ctx, time.Until(start.Add(next.since))); err != nil {
+		doubted, err := e.pause(ctx, time.Until(start.Add(next.since)))
+		if err != nil {
 			return err
+		}
+		if doubted {
+			if err := e.compare(ctx, func(*item) bool { return true }); err != nil {
+				return broken("read all after a gap", err)
+			}
+			continue
 		}
 		if err := next.do(ctx); err != nil {
 			return broken("poll", err)
 		}
 		late := time.Since(start) - next.since
 		next.since += next.every * (1 + max(late, 0)/next.every)
+	}
+}
+
+// pause waits for the next round, or until what was told is doubted.
+func (e *episode) pause(ctx context.Context, d time.Duration) (doubted bool, err error) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-e.doubt:
+		return true, nil
+	case <-t.C:
+		return false, nil
 	}
 }
 
@@ -64,12 +85,61 @@ func scansOf(items []*item) []time.Duration {
 
 // poll reads the items of one scan that cannot be subscribed to.
 func (e *episode) poll(ctx context.Context, scan time.Duration) error {
-	return e.readAndMail(ctx, e.in(polled, func(i *item) bool { return i.scan == scan }))
+	items := e.in(polled, func(i *item) bool { return i.scan == scan })
+	values, err := readItems(ctx, e.conn, items)
+	if err != nil {
+		return err
+	}
+	refuse(items)
+	return e.mail(letter{at: time.Now(), samples: samplesOf(items, values, time.Now())})
 }
 
-// audit reads what is subscribed to.
+// audit reads what is subscribed to and was not told of since the last audit.
 func (e *episode) audit(ctx context.Context) error {
-	return e.readAndMail(ctx, e.in(subscribed, func(*item) bool { return true }))
+	return e.compare(ctx, func(i *item) bool { return i.audited == i.told })
+}
+
+// compare reads items that are subscribed to. What is told meanwhile is newer
+// than what was read, which is then dropped.
+func (e *episode) compare(ctx context.Context, which func(*item) bool) error {
+	subscribed := e.in(subscribed, func(*item) bool { return true })
+	e.mu.Lock()
+	items := slices.DeleteFunc(slices.Clone(subscribed), func(i *item) bool { return !which(i) })
+	for _, i := range subscribed {
+		i.audited = i.told
+	}
+	e.mu.Unlock()
+	values, err := readItems(ctx, e.conn, items)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	l := letter{at: now}
+	for n, i := range items {
+		if i.told != i.audited {
+			i.status = ua.StatusGood // told of just now: the node is there
+			continue
+		}
+		l.samples = i.samples(l.samples, values[n], now)
+	}
+	for _, s := range l.samples {
+		for _, sub := range e.subs {
+			sub.roster.correct(s)
+		}
+	}
+	refuse(items)
+	return e.mail(l)
+}
+
+// refuse leaves those alone that turned out not to be there.
+func refuse(items []*item) {
+	for _, i := range items {
+		if unknownNode(i.status) {
+			i.state = refusedItem
+		}
+	}
 }
 
 func (e *episode) in(s itemState, also func(*item) bool) []*item {
@@ -82,39 +152,14 @@ func (e *episode) in(s itemState, also func(*item) bool) []*item {
 	return out
 }
 
-func (e *episode) readAndMail(ctx context.Context, items []*item) error {
-	e.collectLapsed()
-	samples, err := readItems(ctx, e.conn, items)
-	if err != nil {
-		return err
-	}
-	for _, i := range items {
-		if unknownNode(i.status) {
-			i.state = refusedItem
-		}
-	}
-	return e.mail(letter{at: time.Now(), samples: samples})
-}
-
-// collectLapsed takes over the items that were refused while they were told of.
-func (e *episode) collectLapsed() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, i := range e.lapsed {
-		i.state = refusedItem
-	}
-	e.lapsed = nil
-}
-
 // askAgain reads what was refused, and subscribes to what is there again.
 func (e *episode) askAgain(ctx context.Context) error {
-	e.collectLapsed()
 	items := e.in(refusedItem, func(*item) bool { return true })
-	samples, err := readItems(ctx, e.conn, items)
+	values, err := readItems(ctx, e.conn, items)
 	if err != nil {
 		return err
 	}
-	if err := e.mail(letter{at: time.Now(), samples: samples}); err != nil {
+	if err := e.mail(letter{at: time.Now(), samples: samplesOf(items, values, time.Now())}); err != nil {
 		return err
 	}
 	for _, s := range e.subs {
@@ -131,14 +176,23 @@ func (e *episode) askAgain(ctx context.Context) error {
 	return nil
 }
 
-// readItems reads each item once, and returns a sample of each of its tags.
-func readItems(ctx context.Context, conn *client, items []*item) ([]edgeagent.Sample, error) {
+// samplesOf returns a sample of each tag of items that were read.
+func samplesOf(items []*item, values []*ua.DataValue, at time.Time) []edgeagent.Sample {
+	samples := make([]edgeagent.Sample, 0, len(items))
+	for n, i := range items {
+		samples = i.samples(samples, values[n], at)
+	}
+	return samples
+}
+
+// readItems reads each item once.
+func readItems(ctx context.Context, conn *client, items []*item) ([]*ua.DataValue, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
 	nodes := make([]*ua.ReadValueID, len(items))
-	for i, it := range items {
-		nodes[i] = &ua.ReadValueID{NodeID: it.node, AttributeID: ua.AttributeIDValue}
+	for n, i := range items {
+		nodes[n] = &ua.ReadValueID{NodeID: i.node, AttributeID: ua.AttributeIDValue}
 	}
 	values, err := conn.read(ctx, nodes)
 	if status, refused := itemRefusal(err); refused {
@@ -150,29 +204,27 @@ func readItems(ctx context.Context, conn *client, items []*item) ([]edgeagent.Sa
 	if len(values) != len(items) {
 		return nil, fmt.Errorf("%w: %d values for %d nodes", plc.ErrSilent, len(values), len(items))
 	}
-	now := time.Now()
-	var samples []edgeagent.Sample
-	for i, it := range items {
-		it.status = ua.StatusBad
-		if values[i] != nil {
-			it.status = values[i].Status
+	for n, i := range items {
+		i.status = ua.StatusBad
+		if values[n] != nil {
+			i.status = values[n].Status
 		}
-		samples = it.samples(samples, values[i], now)
 	}
-	return samples, nil
+	return values, nil
 }
 
 // readHalves finds what a server refused in one request: an answer too large,
 // or a node it stumbles over. It costs that node, not its neighbours.
-func readHalves(ctx context.Context, conn *client, items []*item, status ua.StatusCode) ([]edgeagent.Sample, error) {
-	if half := len(items) / 2; half > 0 {
-		first, err := readItems(ctx, conn, items[:half])
-		if err != nil {
-			return nil, err
-		}
-		second, err := readItems(ctx, conn, items[half:])
-		return append(first, second...), err
+func readHalves(ctx context.Context, conn *client, items []*item, status ua.StatusCode) ([]*ua.DataValue, error) {
+	half := len(items) / 2
+	if half == 0 {
+		items[0].status = status | ua.StatusBad
+		return []*ua.DataValue{{Status: items[0].status}}, nil
 	}
-	items[0].status = status
-	return items[0].samples(nil, &ua.DataValue{Status: status | ua.StatusBad}, time.Now()), nil
+	first, err := readItems(ctx, conn, items[:half])
+	if err != nil {
+		return nil, err
+	}
+	second, err := readItems(ctx, conn, items[half:])
+	return append(first, second...), err
 }

@@ -59,19 +59,17 @@ func (e *episode) take(res *ua.PublishResponse, now time.Time) ([]*ua.Subscripti
 	}
 	s, message := e.subs[n], res.NotificationMessage
 	keepAlive := len(message.NotificationData) == 0
-	l := letter{at: now, subscription: s.id, gap: s.missed(message.SequenceNumber, keepAlive)}
-	if l.gap && s == e.events {
-		e.eventsLost()
+	missed := s.missed(message.SequenceNumber, keepAlive)
+	if missed {
+		e.doubtAll(s)
 	}
+	l := letter{at: now, subscription: s.id, gap: missed}
 	for _, data := range message.NotificationData {
 		if err := e.open(s, data, &l); err != nil {
 			return nil, err
 		}
 	}
-	e.heardOf(s, now)
-	if !res.MoreNotifications {
-		l.confirmed = s.roster.confirmed(now, s.beat/2)
-	}
+	l.confirmed = e.heardOf(s, now, missed || res.MoreNotifications)
 	if err := e.mail(l); err != nil {
 		return nil, err
 	}
@@ -132,23 +130,39 @@ func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification,
 	before := len(l.samples)
 	l.samples = i.samples(l.samples, change.Value, l.at)
 	l.gap = l.gap || overflowed(change.Value.Status) && !isBad(change.Value.Status)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i.told++
 	for _, sample := range l.samples[before:] {
 		s.roster.told(sample)
 	}
-	if unknownNode(change.Value.Status) {
-		e.mu.Lock()
-		e.lapsed = append(e.lapsed, i)
-		e.mu.Unlock()
+}
+
+// doubtAll tells that notifications of a subscription are lost: the last value
+// told may not be the last there was. All is read, and all conditions are asked
+// for again.
+func (e *episode) doubtAll(s *subscription) {
+	if s == e.events {
+		e.eventsLost()
+	}
+	select {
+	case e.doubt <- struct{}{}:
+	default:
 	}
 }
 
-// heardOf notes that a subscription lives. Once its heart has beaten twice, a
-// message is expected with every beat.
-func (e *episode) heardOf(s *subscription, now time.Time) {
+// heardOf notes that a subscription lives, and returns the tags that its
+// message confirms: none while more is to come, or something is missing. Once
+// its heart has beaten twice, a message is expected with every beat.
+func (e *episode) heardOf(s *subscription, now time.Time, more bool) []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.heard = now
 	if s.beats > 1 {
 		s.pause = min(s.pause, s.beat)
 	}
+	if more {
+		return nil
+	}
+	return s.roster.confirmed(now, s.beat/2)
 }

@@ -3,6 +3,7 @@ package opcua
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gopcua/opcua/ua"
@@ -163,8 +164,8 @@ func (e *episode) refreshNow(ctx context.Context) error {
 	e.c.conditions.begin(time.Now())
 	e.mu.Unlock()
 	err := e.conn.conditionRefresh(ctx, e.events.id)
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, context.DeadlineExceeded) {
+		return nil // a server may take its time; whether it lives is not judged here
 	}
 	status, refused := itemRefusal(err)
 	if !refused {

@@ -39,6 +39,13 @@ func (r *roster) told(s edgeagent.Sample) {
 	delete(r.at, s.Tag)
 }
 
+// correct takes a tag off that turned out bad, though nothing was told of it.
+func (r *roster) correct(s edgeagent.Sample) {
+	if _, in := r.at[s.Tag]; in && s.Quality == edgeagent.QualityBad {
+		r.told(s)
+	}
+}
+
 // own copies the names before they change, if somebody reads them.
 func (r *roster) own() {
 	if r.lent {

@@ -54,6 +54,8 @@ type item struct {
 	status   ua.StatusCode // of the last read
 	state    itemState
 	sub      *subscription
+
+	told, audited uint64 // notifications, now and at the last audit; guarded by episode.mu
 }
 
 // samples appends one sample of each of the item's tags.
@@ -174,11 +176,12 @@ type subscription struct {
 	heard time.Time     // the last one; guarded by episode.mu
 	beat  time.Duration // between two heartbeats, if they come
 
+	roster roster // guarded by episode.mu
+
 	// Of the publishing goroutine:
 	next       uint32 // sequence number
 	unnumbered bool   // its numbers mean nothing
 	beats      int
-	roster     roster
 }
 
 // subscribe makes a subscription for each scan and adds what can be had. What
