@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -416,5 +417,31 @@ type = "int16"
 	}})
 	if want := []string{"a.x a.x bool", "a.x b.y int16"}; err != nil || !reflect.DeepEqual(seen, want) {
 		t.Errorf("seen %q, %v; want %q", seen, err, want)
+	}
+}
+
+// What a server tells of a value that stands still are keep-alives alone: three
+// fast scans without a change do not make it stale.
+func TestSubscribedValuesAreFreshBetweenKeepAlives(t *testing.T) {
+	for _, c := range []struct {
+		url, keys string
+		want      time.Duration
+	}{
+		{"modbus-tcp://127.0.0.1", "", 600 * time.Millisecond},
+		{"opc.tcp://127.0.0.1", "opcua = { security = \"None\", watchdog = \"2s\" }\n", 6 * time.Second},
+		{"opc.tcp://127.0.0.1", "stale_after = \"1s\"\nopcua = { security = \"None\" }\n", time.Second},
+	} {
+		address, kind := "holding:1", "uint16"
+		if c.keys != "" {
+			address, kind = "ns=1;s=x", "float64"
+		}
+		cfg, err := Parse("config.toml", fmt.Appendf(nil, "[agent]\nid = \"a\"\nsite = \"s\"\n[[device]]\nname = \"d\"\nurl = %q\nscan = \"200ms\"\n%s"+
+			"[[device.tag]]\nname = \"x\"\naddress = %q\ntype = %q\n", c.url, c.keys, address, kind), Checks{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cfg.Devices[0].Tags[0].StaleAfter; got != c.want {
+			t.Errorf("%s %s: stale after %v, want %v", c.url, c.keys, got, c.want)
+		}
 	}
 }

@@ -115,9 +115,13 @@ func (s *section) index(key string) *int {
 }
 
 // staleAfter is the device's when it is configured there, else follows the
-// tag's own scan.
+// tag's own scan. A subscribed value that does not change is told by nothing
+// but keep-alives, which come as often as the watchdog asks.
 func (s *section) staleAfter(device *section, d Device, t Tag) time.Duration {
 	if !device.set("stale_after") {
+		if d.OPCUA != nil {
+			return staleScans * max(t.Scan, d.OPCUA.Watchdog)
+		}
 		return staleScans * t.Scan
 	}
 	if s.set("scan") && s.good("scan") && device.good("stale_after") && t.Scan > d.StaleAfter {
