@@ -115,7 +115,7 @@ func TestAnyHistoryKeepsThePromises(t *testing.T) {
 	moded.Code, moded.ActiveIn, moded.Settle = "MODE", []string{"run"}, time.Second
 	modes := map[string][]Mode{"L1": {{Name: "cip", When: "filler.state == 30"}, {Name: "run", When: "filler.state == 6"}}}
 	raises := 0
-	for seed := range uint64(250) {
+	for seed := range uint64(120) {
 		p := startWith(t, Options{Modes: modes}, high(), slow, moded)
 		w := &witness{t: t, seed: seed, last: map[edgeagent.ID]edgeagent.Alarm{}, open: map[string]edgeagent.ID{}}
 		r := rand.New(rand.NewPCG(seed, 7))

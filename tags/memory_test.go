@@ -54,7 +54,7 @@ func fill(t *Table, n int, d time.Duration) {
 // TestMemoryPerTag holds what ten minutes of a plant take, its tags' definitions
 // included: 10,000 of them fit beside the agent in 64 MB.
 func TestMemoryPerTag(t *testing.T) {
-	const n, most = 2000, 2200
+	const n, most = 300, 2200
 	synctest.Test(t, func(t *testing.T) {
 		all := mixed(n)
 		used := heap(func() *Table {
