@@ -411,6 +411,8 @@ func TestSilentSlipDoesNotLast(t *testing.T) {
 		var before []byte
 		l, end := onPipe(func(n int, request []byte, to io.Writer) {
 			answer := rtuTruth(request)
+			binary.BigEndian.PutUint16(answer[3:], uint16(n)) // the first register moves: no two answers are alike
+			answer = rtu(answer[:len(answer)-checksumSize]...)
 			if n >= 50 {
 				answer, before = before, answer
 			} else {
@@ -426,12 +428,12 @@ func TestSilentSlipDoesNotLast(t *testing.T) {
 			switch {
 			case err != nil:
 				refused++
-			case binary.BigEndian.Uint16(got) != oracle(int(r.Offset)):
+			case binary.BigEndian.Uint16(got[2:]) != oracle(int(r.Offset)+1):
 				wrong++
 			}
 		}
-		if wrong > alikeAtMost || refused < 100 {
-			t.Errorf("%d wrong values and %d errors: a slip must be found within %d requests, and stay found", wrong, refused, alikeAtMost)
+		if wrong == 0 || wrong > 16 || refused < 100 {
+			t.Errorf("%d wrong values and %d errors: a slip must be found within 16 requests, and stay found", wrong, refused)
 		}
 	})
 }

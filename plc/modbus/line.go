@@ -53,6 +53,31 @@ func (l *Link) readLine(ctx context.Context, id uint8, r plc.Request) ([]byte, e
 	if !u.trusted { // what was drained just now was nobody's
 		return nil, fmt.Errorf("%w: unit %d of %s answers what nobody asked", plc.ErrQuarantined, id, l.o.Addr)
 	}
+	fresh := u.fresh
+	payload, err := l.exchange(ctx, id, u, r)
+	if err == nil && !fresh && u.seen.elsewhere(r, payload) {
+		payload, err = l.again(ctx, id, u, r)
+	}
+	if u.fresh = false; err == nil {
+		u.seen.note(r, payload)
+	}
+	return payload, err
+}
+
+// again asks once more for what came with the bytes of another answer. Where
+// the unit cannot be confirmed by what is read anyway, the second answer may
+// still be that to the first request: of the same addresses.
+func (l *Link) again(ctx context.Context, id uint8, u *unit, r plc.Request) ([]byte, error) {
+	l.stale.Add(1)
+	if len(smaller(r)) > 0 {
+		u.doubt(expected(r), time.Now(), 0)
+		if err := l.confirm(ctx, id, u, r); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.clear(ctx); err != nil {
+		return nil, err
+	}
 	return l.exchange(ctx, id, u, r)
 }
 

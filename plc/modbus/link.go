@@ -306,14 +306,32 @@ func (l *Link) receiveNumbered() ([]byte, error) {
 			return nil, err
 		}
 		age := int(l.packager.transaction - h.transaction)
-		if age == 0 {
-			return frame, nil
-		}
 		if age >= l.issued {
 			return nil, frameErrorf("answer to transaction %d, which was never sent", h.transaction)
 		}
+		if age == 0 {
+			return frame, l.framed()
+		}
 		l.stale.Add(1)
 	}
+}
+
+// framed reports whether what came with an answer are answers, too. Anything
+// else is the rest of one that was cut by another, and so was this one: nothing
+// in a frame of TCP tells.
+func (l *Link) framed() error {
+	for b := l.buf[:l.filled]; len(b) > 0; {
+		if len(b) < headerSize {
+			return frameErrorf("%d bytes behind the answer", len(b))
+		}
+		h, err := parseHeader(b)
+		size := headerSize - 1 + h.size
+		if err != nil || size > len(b) || int(l.packager.transaction-h.transaction) >= l.issued {
+			return frameErrorf("%d bytes behind the answer that are none", len(b))
+		}
+		b = b[size:]
+	}
+	return nil
 }
 
 // receive reads one whole frame with a header, mostly with a single read.

@@ -209,6 +209,8 @@ func TestLyingPeer(t *testing.T) {
 		"half a frame":                     {altered(func(_, truth []byte) []byte { return truth[:len(truth)-1] }), plc.ErrSilent},
 		"half a header":                    {altered(func(_, truth []byte) []byte { return truth[:5] }), plc.ErrSilent},
 		"half a frame, then hangs up":      {func(c net.Conn, _, truth []byte) bool { send(c, truth[:9]); return false }, nil},
+		"half a frame, then another":       {altered(func(_, truth []byte) []byte { return append(truth[:11:11], truth...) }), plc.ErrSilent},
+		"a frame, then noise":              {altered(func(_, truth []byte) []byte { return append(truth, 1, 2, 3) }), plc.ErrSilent},
 		"hangs up":                         {hangUp, nil},
 		"says nothing":                     {silent, plc.ErrSilent},
 	} {

@@ -38,6 +38,11 @@ package modbus
 // silence that ends a frame: when an old answer and the right one come
 // together, neither is.
 //
+// An answer that comes twice has the same bytes twice. If those of another
+// request come, the request is asked again, after a confirmation where one can
+// be had from the same addresses (seen.go). So a duplicate is found as well
+// when it comes at the worst moment: while a request waits that is not answered.
+//
 // A gateway that asks the device twice on its own can slip by one answer without
 // a sign: from then on each request is given the answer to the one before. The
 // next request of another size finds it. Where many in a row are of one size
@@ -45,10 +50,10 @@ package modbus
 // such a slip cannot last.
 //
 // What is assumed: answers stay in order; an answer that overtakes one that was
-// asked for before it is not older than forgetAfter; and nobody replays an
-// answer, of the right unit, function and size, after the request and before
-// its answer, when nothing was wrong with the line before. Against the last, no
-// master can do anything that has no number to send.
+// asked for before it is not older than forgetAfter; and nobody gives, with
+// nothing wrong on the line before, another request's answer of the right unit,
+// function and size that was not seen yet. Against the last, no master can do
+// anything that has no number to send.
 
 import (
 	"context"
@@ -82,7 +87,15 @@ type unit struct {
 	owed    []debt    // oldest first
 	refuses bool      // confirmations of the function asked: others are tried first
 	before  plc.Request
-	alike   int // requests since one of another size was answered
+	alike   int     // requests since one of another size was answered
+	fresh   bool    // nothing was asked since it was confirmed
+	seen    answers // known again when they come twice
+}
+
+// confirmed makes the unit trusted: nothing that was asked for before can come.
+func (u *unit) confirmed(refused bool) {
+	u.trusted, u.fresh, u.quiet, u.owed, u.alike = true, true, time.Time{}, nil, 0
+	u.refuses = u.refuses || refused
 }
 
 // follow puts the unit in doubt when too many requests could have been given
@@ -185,7 +198,7 @@ func (l *Link) confirm(ctx context.Context, id uint8, u *unit, r plc.Request) er
 		began := time.Now()
 		_, err := l.exchange(ctx, id, u, c)
 		if _, refused := errors.AsType[*plc.Exception](err); err == nil || refused {
-			*u = unit{trusted: true, refuses: u.refuses || refused, before: r}
+			u.confirmed(refused)
 			return l.timeFor(ctx, id, r, time.Since(began))
 		}
 		if !errors.Is(err, errAmbiguous) {
