@@ -22,7 +22,8 @@ const (
 	sequenceHeader  = 8
 	symmetricHeader = secureHeader + 4 // and token
 	channelLifetime = time.Hour
-	renewAfter      = 0.75 // of the lifetime, as Part 4 asks for
+	minLifetime     = 2 * time.Second // or a server could have a new token asked for with every request
+	renewAfter      = 0.75            // of the lifetime, as Part 4 asks for
 )
 
 var (
@@ -43,9 +44,11 @@ type channel struct {
 	server *certificate // the pinned one, nil for None
 	asym   *uapolicy.EncryptionAlgorithm
 
-	sendMu   sync.Mutex // held while one message is written
+	// sending holds one element while a message is written, and while a token is
+	// renewed: servers differ in whether they take the old one meanwhile. It
+	// guards sequence.
+	sending  chan struct{}
 	sequence uint32
-	renewMu  sync.Mutex
 
 	mu       sync.Mutex
 	id       uint32
@@ -99,7 +102,7 @@ func openChannel(ctx context.Context, o *Options, policy string, mode ua.Message
 	}
 	ch := &channel{
 		conn: conn, timeout: o.timeout(), policy: policy, mode: mode, own: own, server: server, asym: asym,
-		waiting: make(map[uint32]*exchange), dead: make(chan struct{}),
+		sending: make(chan struct{}, 1), waiting: make(map[uint32]*exchange), dead: make(chan struct{}),
 	}
 	if err := ch.start(ctx, o.Endpoint); err != nil {
 		ch.fail(err)
@@ -125,8 +128,29 @@ func (ch *channel) start(ctx context.Context, endpoint string) (err error) {
 	return ch.open(ctx, ua.SecurityTokenRequestTypeIssue)
 }
 
-// open asks for a token and waits until it is there. One at a time.
+// turn waits until this caller may write.
+func (ch *channel) turn(ctx context.Context) error {
+	select {
+	case ch.sending <- struct{}{}:
+		return nil
+	case <-ch.dead:
+		return ch.err()
+	case <-ctx.Done():
+		return late(ctx)
+	}
+}
+
+func (ch *channel) next() { <-ch.sending }
+
+// open asks for a token and waits until it is there.
 func (ch *channel) open(ctx context.Context, kind ua.SecurityTokenRequestType) error {
+	if err := ch.turn(ctx); err != nil {
+		return err
+	}
+	defer ch.next()
+	if kind == ua.SecurityTokenRequestTypeRenew && !ch.due() {
+		return nil // somebody else has, while this one waited
+	}
 	var nonce []byte
 	if ch.asym != nil {
 		nonce = make([]byte, ch.asym.NonceLength())
@@ -167,8 +191,6 @@ func (ch *channel) sendOpen(number uint32, body []byte) error {
 		buf.WriteByteString(thumb[:])
 	}
 	head := buf.Len()
-	ch.sendMu.Lock()
-	defer ch.sendMu.Unlock()
 	ch.sequence++
 	buf.WriteUint32(ch.sequence)
 	buf.WriteUint32(number)
@@ -195,7 +217,7 @@ func (ch *channel) call(ctx context.Context, req ua.Request, session *ua.NodeID)
 	if err != nil {
 		return nil, err
 	}
-	if err := ch.send("MSG", number, body); err != nil {
+	if err := ch.send(ctx, "MSG", number, body); err != nil {
 		return nil, err
 	}
 	answer, err := ch.await(ctx, ex)
@@ -213,26 +235,33 @@ func (ch *channel) await(ctx context.Context, ex *exchange) ([]byte, error) {
 	case <-ch.dead:
 		return nil, ch.err()
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, fmt.Errorf("%w in time: %w", plc.ErrSilent, ctx.Err())
-		}
-		return nil, ctx.Err()
+		return nil, late(ctx)
 	}
 }
 
-// renew asks for a new token when it is time. The old one holds for a while
-// longer; who comes meanwhile goes on with it.
+// late says why ctx has ended: the peer was silent, or nobody wants to know.
+func late(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w in time: %w", plc.ErrSilent, ctx.Err())
+	}
+	return ctx.Err()
+}
+
+// renew asks for a new token when it is time. Others wait for it, as long as
+// their own ctx allows.
 func (ch *channel) renew(ctx context.Context) error {
-	ch.mu.Lock()
-	due := !ch.renewAt.IsZero() && time.Now().After(ch.renewAt)
-	ch.mu.Unlock()
-	if !due || !ch.renewMu.TryLock() {
+	if !ch.due() {
 		return nil
 	}
-	defer ch.renewMu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, ch.timeout)
 	defer cancel()
 	return ch.open(ctx, ua.SecurityTokenRequestTypeRenew)
+}
+
+func (ch *channel) due() bool {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return time.Now().After(ch.renewAt)
 }
 
 // register gives a request its number.
@@ -262,7 +291,11 @@ func (ch *channel) forget(number uint32) {
 }
 
 // send writes one message in as many chunks as it needs.
-func (ch *channel) send(kind string, number uint32, body []byte) error {
+func (ch *channel) send(ctx context.Context, kind string, number uint32, body []byte) error {
+	if err := ch.turn(ctx); err != nil {
+		return err
+	}
+	defer ch.next()
 	ch.mu.Lock()
 	id, tok := ch.id, ch.tokens[0]
 	ch.mu.Unlock()
@@ -271,8 +304,6 @@ func (ch *channel) send(kind string, number uint32, body []byte) error {
 	if n := (len(body) + size - 1) / size; ch.peer.chunks > 0 && n > ch.peer.chunks || ch.peer.message > 0 && len(body) > ch.peer.message {
 		return fmt.Errorf("a request of %d bytes is more than the server takes", len(body))
 	}
-	ch.sendMu.Lock()
-	defer ch.sendMu.Unlock()
 	for len(body) > 0 {
 		part, last := body[:min(len(body), size)], byte('C')
 		if body = body[len(part):]; len(body) == 0 {
@@ -331,12 +362,13 @@ func (ch *channel) err() error {
 	return ch.failed
 }
 
-// close tells the server and ends the connection. It does not wait for more
-// than the write.
+// close tells the server and ends the connection, in two seconds at most.
 func (ch *channel) close() {
 	if ch.err() == nil {
 		if body, err := encode(&ua.CloseSecureChannelRequest{}, 0, nil, 0); err == nil {
-			_ = ch.send("CLO", 0, body)
+			ctx, cancel := context.WithTimeout(context.Background(), min(closeTimeout, ch.timeout))
+			_ = ch.send(ctx, "CLO", 0, body)
+			cancel()
 		}
 	}
 	ch.fail(errClosed)

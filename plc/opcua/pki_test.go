@@ -29,8 +29,8 @@ func TestOwnCertificateIsMadeOnceAndKept(t *testing.T) {
 		t.Errorf("names: %v %v %v", c.URIs, c.DNSNames, c.IPAddresses)
 	}
 	usage := x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment | x509.KeyUsageKeyEncipherment | x509.KeyUsageDataEncipherment
-	if c.KeyUsage&usage != usage || len(c.ExtKeyUsage) != 2 || c.IsCA || c.SignatureAlgorithm != x509.SHA256WithRSA || id.certificate.key.N.BitLen() != 2048 {
-		t.Errorf("usage %b %v, %v, %d bits", c.KeyUsage, c.ExtKeyUsage, c.SignatureAlgorithm, id.certificate.key.N.BitLen())
+	if c.KeyUsage&usage != usage || len(c.ExtKeyUsage) != 2 || c.IsCA || c.SignatureAlgorithm != x509.SHA256WithRSA || id.key.N.BitLen() != 2048 {
+		t.Errorf("usage %b %v, %v, %d bits", c.KeyUsage, c.ExtKeyUsage, c.SignatureAlgorithm, id.key.N.BitLen())
 	}
 	if err := c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature); err != nil {
 		t.Error(err)

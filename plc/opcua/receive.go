@@ -67,11 +67,11 @@ func (ch *channel) unsealOpen(frame []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: the opening of the channel is cut", plc.ErrSilent)
 	}
 	if string(policy) != ch.policy {
-		return nil, fmt.Errorf("%w: the server opens the channel with security policy %q, configured is %q: nothing was sent; look who answers at this address",
+		return nil, fmt.Errorf("%w: the server opens the channel with security policy %q, configured is %q: no login was sent under it; look who answers at this address",
 			plc.ErrRefused, policyName(cut(string(policy))), policyName(ch.policy))
 	}
 	if ch.asym != nil && !sameLeaf(chain, ch.server) {
-		return nil, fmt.Errorf("%w: the channel is opened with a certificate that is not the trusted one: nothing was sent; look who answers at this address", plc.ErrRefused)
+		return nil, fmt.Errorf("%w: the channel is opened with a certificate that is not the trusted one: no login was sent under it; look who answers at this address", plc.ErrRefused)
 	}
 	head := len(frame) - buf.Len()
 	plain, err := unseal(frame, head, ch.asym, true)
@@ -99,16 +99,18 @@ func (ch *channel) unsealMessage(frame []byte) ([]byte, error) {
 	if id != known {
 		return nil, fmt.Errorf("%w: a message of channel %d, this is %d", plc.ErrSilent, id, known)
 	}
+	err := fmt.Errorf("a message under token %d, which was never given", number)
 	for _, tok := range tokens {
-		if tok != nil && tok.id == number {
-			plain, err := unseal(frame, symmetricHeader, tok.alg, ch.mode == ua.MessageSecurityModeSignAndEncrypt)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", plc.ErrSilent, err)
-			}
+		if tok == nil || tok.id != number {
+			continue
+		}
+		// Some servers give the new token the number of the old one.
+		var plain []byte
+		if plain, err = unseal(frame, symmetricHeader, tok.alg, ch.mode == ua.MessageSecurityModeSignAndEncrypt); err == nil {
 			return plain, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: a message under token %d, which was never given", plc.ErrSilent, number)
+	return nil, fmt.Errorf("%w: %w", plc.ErrSilent, err)
 }
 
 // assemble adds a chunk to its answer. One that nobody waits for is dropped: a
@@ -173,7 +175,8 @@ func (ch *channel) opened(body []byte) error {
 	}
 	ch.id = open.SecurityToken.ChannelID
 	ch.tokens = [2]*token{tok, ch.tokens[0]}
-	lifetime := min(time.Duration(open.SecurityToken.RevisedLifetime)*time.Millisecond, channelLifetime)
+	lifetime := time.Duration(open.SecurityToken.RevisedLifetime) * time.Millisecond
+	lifetime = min(max(lifetime, minLifetime), channelLifetime)
 	ch.renewAt = time.Now().Add(time.Duration(float64(lifetime) * renewAfter))
 	return nil
 }
