@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -36,7 +35,6 @@ type FaultOptions struct {
 	Quantity uint16        // registers of every request; 0: any number, and bits
 	Timeout  time.Duration // the driver's
 	Pairs    bool          // now and then a fault has another before it
-	Alone    []string      // kinds that are never one of a pair
 }
 
 const (
@@ -144,8 +142,7 @@ func (h *hunt) play(ctx context.Context, kind string) error {
 func (h *hunt) other(kind string) (string, bool) {
 	kinds := h.peer.Kinds()
 	other := kinds[h.rand.IntN(len(kinds))]
-	alone := slices.Contains(h.o.Alone, kind) || slices.Contains(h.o.Alone, other)
-	return other, h.o.Pairs && h.rand.IntN(3) == 0 && !alone
+	return other, h.o.Pairs && other != kind && h.rand.IntN(3) == 0
 }
 
 // recover reads until the driver delivers, and on for a while.

@@ -113,13 +113,27 @@ func sendByGateway(l *link, f Fault, req frame, pdu []byte) error {
 	return nil
 }
 
+// sendAgainLater repeats the answer whatever goes on then. On a line, which does
+// one thing at a time, a repetition that meets a request goes out with its
+// answer: alone it would be, for any master, the answer that it waits for.
 func sendAgainLater(l *link, f Fault, req frame, pdu []byte) error {
+	raw := l.server.framing.answer(req, pdu)
+	if err := l.write(raw); err != nil {
+		return err
+	}
+	repeat := func() { _ = l.write(raw) } // the client may be gone
+	if l.server.transport.Serial() {
+		l.mu.Lock()
+		l.again = raw
+		l.mu.Unlock()
+		repeat = l.repeat
+	}
 	l.server.wg.Go(func() {
 		if l.wait(f.Delay) == nil {
-			_ = l.send(req, pdu) // the client may be gone
+			repeat()
 		}
 	})
-	return l.send(req, pdu)
+	return nil
 }
 
 // sendPrevious is a device whose answers have slipped by one and stay so.

@@ -63,7 +63,7 @@ type FaultInfo struct {
 var FaultTable = []FaultInfo{
 	{Late, everywhere, "answers after Delay, when the client has long given up"},
 	{LateOnNewConn, connected, "a gateway delivers the answer after Delay, on whichever connection there is by then"},
-	{LateDuplicate, everywhere, "answers, and again after Delay, into whatever is going on then"},
+	{LateDuplicate, everywhere, "answers, and again after Delay, into whatever is going on then; on a line with the next answer if that is earlier"},
 	{LateException, everywhere, "refuses with exception Code after Delay"},
 	{Duplicate, everywhere, "answers twice, at once"},
 	{StaleThenFresh, everywhere, "the answer to the request before, and at once the right one"},

@@ -18,8 +18,11 @@ type link struct {
 	ended  chan struct{} // closed by cut
 	once   sync.Once
 
-	mu   sync.Mutex // guards writing: a duplicate may come while another answer goes out
-	last []byte     // the answer before, as it was sent
+	last []byte // the answer before, as it was sent
+
+	mu     sync.Mutex // guards writing and what follows
+	before []byte     // goes out with the next answer
+	again  []byte     // an answer that is to be repeated
 }
 
 func newLink(s *Server, conn io.ReadWriteCloser) *link {
@@ -49,6 +52,7 @@ func (l *link) serve() {
 		if err != nil || l.waitThaw() != nil || l.handOver(true) != nil {
 			return
 		}
+		l.meet()
 		fault := l.server.record(req)
 		pdu := l.server.reply(req)
 		if pdu == nil {
@@ -102,10 +106,35 @@ func (l *link) send(req frame, pdu []byte) error { return l.write(l.server.frami
 func (l *link) write(raw []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.put(raw)
+}
+
+// put writes, with the lock held.
+func (l *link) put(raw []byte) error {
+	raw = append(l.before, raw...)
+	l.before = nil
 	if _, err := l.conn.Write(raw); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
 	return nil
+}
+
+// meet takes note of a request: what is to be repeated waits for its answer.
+func (l *link) meet() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.before, l.again = append(l.before, l.again...), nil
+}
+
+// repeat sends what is to be repeated, unless a request came first.
+func (l *link) repeat() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	raw := l.again
+	l.again = nil
+	if raw != nil {
+		_ = l.put(raw) // the client may be gone
+	}
 }
 
 // wait returns after d, or at once with an error when the link has ended.

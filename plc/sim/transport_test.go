@@ -244,6 +244,18 @@ func TestAnswersSlipByOne(t *testing.T) {
 	exchange(t, conn, framed(t, "0103000a0001"), framed(t, "0103025678")+framed(t, "0103021234"))
 }
 
+// TestRepetitionOnALineGoesOutWithTheNextAnswer: never while that is awaited.
+func TestRepetitionOnALineGoesOutWithTheNextAnswer(t *testing.T) {
+	s, conn := dialRTU(t)
+	s.Fault(Fault{Kind: LateDuplicate, Delay: time.Hour})
+	exchange(t, conn, framed(t, "0103000a0001"), framed(t, "0103021234"))
+	s.Fault(Fault{Kind: Silent})
+	exchange(t, conn, framed(t, "0103000b0001"), "")
+	hush(t, conn)
+	exchange(t, conn, framed(t, "0103000b0001"), framed(t, "0103021234")+framed(t, "0103025678"))
+	hush(t, conn)
+}
+
 func TestLateAnswerGoesToTheNextConnection(t *testing.T) {
 	s, first := dialRTU(t)
 	s.Fault(Fault{Kind: LateOnNewConn, Delay: 50 * time.Millisecond})
