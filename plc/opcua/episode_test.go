@@ -381,6 +381,31 @@ func TestAServerThatIsPolledIsWatchedAllTheSame(t *testing.T) {
 	})
 }
 
+func TestAServerThatAnswersAtOnceWithNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		p.hasty = true
+		p.set("ns=1;s=a", int16(0))
+		r := start(t, p, Options{Tags: []plc.TagSpec{node("a", edgeagent.TypeInt16)}})
+		settle(10 * time.Second)
+		p.set("ns=1;s=a", int16(1))
+		settle(time.Second)
+		if s := r.last("a"); !s.Value.Equal(edgeagent.Int(1)) {
+			t.Errorf("a is %v", s.Value)
+		}
+		asked := 0
+		for _, req := range p.requests {
+			if _, ok := req.(*ua.PublishRequest); ok {
+				asked++
+			}
+		}
+		if asked > 150 {
+			t.Errorf("asked %d times in 11 s", asked)
+		}
+		r.finish(t)
+	})
+}
+
 func TestASlowKeepAliveIsHeardByTheHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newRig()

@@ -27,6 +27,7 @@ type rig struct {
 	frozen bool // nothing is answered
 
 	mute        bool // no notification is sent
+	hasty       bool // keep-alives are sent at once, without end
 	noSubs      bool
 	maxSubs     int
 	keepAlive   uint32                   // revised; 0: as asked
@@ -251,7 +252,7 @@ func (p *rig) due(now time.Time) (*ua.PublishResponse, time.Duration) {
 	}
 	for _, number := range slices.Sorted(maps.Keys(p.subs)) {
 		s := p.subs[number]
-		if left := s.last.Add(s.alive).Sub(now); len(s.pending) == 0 && left > 0 {
+		if left := s.last.Add(s.alive).Sub(now); len(s.pending) == 0 && left > 0 && !p.hasty {
 			wait = min(wait, left)
 			continue
 		}

@@ -22,6 +22,7 @@ func (e *episode) publishing(ctx context.Context) error {
 	}
 	e.restart(time.Now())
 	var acks []*ua.SubscriptionAcknowledgement
+	pace := pace{wait: e.watchdog / 30}
 	for {
 		res, err := e.conn.publish(ctx, acks)
 		switch {
@@ -39,7 +40,32 @@ func (e *episode) publishing(ctx context.Context) error {
 		if acks, err = e.take(res, time.Now()); err != nil {
 			return err
 		}
+		if err := pace.keep(ctx, res); err != nil {
+			return err
+		}
 	}
+}
+
+// pace keeps a server that answers at once, with nothing, from turning the
+// publishing into a loop without end.
+type pace struct {
+	empty int
+	wait  time.Duration
+}
+
+// idle is how many answers without anything may come in a row before the next
+// question waits. Several subscriptions may be silent at the same time.
+const idle = 10
+
+func (p *pace) keep(ctx context.Context, res *ua.PublishResponse) error {
+	if res.NotificationMessage != nil && len(res.NotificationMessage.NotificationData) > 0 {
+		p.empty = 0
+		return nil
+	}
+	if p.empty++; p.empty <= idle {
+		return nil
+	}
+	return retry.Sleep(ctx, p.wait)
 }
 
 // restart forgets the time in which nobody asked.
