@@ -54,6 +54,10 @@ var requests = []string{
 	"SetTriggering", "SetMonitoringMode", "TransferSubscriptions", "RegisterServer", "RegisterService", "CancelRequest",
 }
 
+// served are requests that the simulated plant takes, to refuse them and count
+// them. It may name what it is sent, as a pointer to it, and make none.
+var served = map[string][]string{"plc/sim": {"WriteRequest"}}
+
 // Calling a method can do anything, so it is done in one file and of one method:
 // ConditionRefresh, which makes a server tell its alarms again.
 const (
@@ -88,7 +92,7 @@ func Check(dir string) ([]string, error) {
 	var found []string
 	for folder, files := range folders {
 		room, _ := filepath.Rel(dir, folder)
-		c := checker{fset: fset, room: filepath.ToSlash(room), opcua: importsCodec(files)}
+		c := checker{fset: fset, room: filepath.ToSlash(room), opcua: importsCodec(files), taken: map[token.Pos]bool{}}
 		for _, file := range files {
 			c.file(file)
 		}
@@ -103,6 +107,7 @@ type checker struct {
 	fset  *token.FileSet
 	room  string // the folder, from the root
 	opcua bool   // one of its files imports the codec
+	taken map[token.Pos]bool
 	found []string
 }
 
@@ -119,6 +124,10 @@ func (c *checker) file(file *ast.File) {
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
+		case *ast.StarExpr:
+			if sel, ok := n.X.(*ast.SelectorExpr); ok && slices.Contains(served[c.room], sel.Sel.Name) {
+				c.taken[sel.Sel.Pos()] = true
+			}
 		case *ast.Ident:
 			c.name(n)
 		case *ast.KeyValueExpr:
@@ -134,7 +143,7 @@ func (c *checker) name(id *ast.Ident) {
 	switch {
 	case slices.Contains(never, id.Name):
 		c.say(id.Pos(), id.Name)
-	case !c.opcua:
+	case !c.opcua || c.taken[id.Pos()]:
 	case slices.ContainsFunc(requests, func(r string) bool { return strings.HasPrefix(id.Name, r) }):
 		c.say(id.Pos(), id.Name)
 	case slices.Contains(callNames, id.Name) && !strings.HasSuffix(filepath.ToSlash(c.fset.Position(id.Pos()).Filename), callFile):

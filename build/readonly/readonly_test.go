@@ -72,6 +72,30 @@ func TestReadsAreNoWrites(t *testing.T) {
 	}
 }
 
+// TestSimulatedPlantTakesAndMakesNoWrites: what refuses a write must name it.
+func TestSimulatedPlantTakesAndMakesNoWrites(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "plc", "sim"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for src, want := range map[string]int{
+		"func f(r any) { switch r.(type) { case *ua.WriteRequest: } }": 0,
+		"func f(r *ua.WriteRequest) {}":                                0,
+		"var r = &ua.WriteRequest{}":                                   1,
+		"var r = new(ua.WriteRequest)":                                 1,
+		"var r ua.WriteRequest":                                        1,
+		"func f(r *ua.AddNodesRequest) {}":                             1,
+	} {
+		src = "package sim\nimport \"github.com/gopcua/opcua/ua\"\n" + src
+		if err := os.WriteFile(filepath.Join(dir, "plc", "sim", "x.go"), []byte(src), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := Check(dir); err != nil || len(found) != want {
+			t.Errorf("%s: found %v, %v", src, found, err)
+		}
+	}
+}
+
 // check writes the files into a folder of their own and looks at it.
 func check(t *testing.T, files ...string) []string {
 	t.Helper()
