@@ -1,0 +1,129 @@
+package modbus_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"edgeagent"
+	"edgeagent/internal/retry"
+	"edgeagent/plc"
+	"edgeagent/plc/sim"
+)
+
+// ample is a timeout that a busy machine keeps to, so that every failure is
+// the fault's.
+const ample = 200 * time.Millisecond
+
+// TestScansGetOverEveryFault reads through the whole room above the link, whose
+// deadlines bound quiet time, confirmation and request together.
+func TestScansGetOverEveryFault(t *testing.T) {
+	for _, how := range transports(t) {
+		for _, kind := range sim.FaultKinds(how.name) {
+			t.Run(fmt.Sprintf("%s/%s", how.name, kind), func(t *testing.T) {
+				t.Parallel()
+				scanned(t, how).getOver(t, kind)
+			})
+		}
+	}
+}
+
+// getOver plays a fault to two requests.
+func (s *scans) getOver(t *testing.T, kind sim.FaultKind) {
+	t.Helper()
+	s.healthy(t, "at first")
+	asked, count := s.peer.server.RequestCount(), 2
+	if kind == sim.Freeze {
+		count = 1
+		time.AfterFunc(3*ample, s.peer.server.Resume)
+	}
+	s.peer.server.Fault(sim.Fault{Kind: kind, Delay: ample + 20*time.Millisecond, Count: count})
+	for s.peer.server.RequestCount() < asked+count {
+		s.next(t)
+	}
+	s.peer.server.ClearFaults()
+	s.healthy(t, "in the end")
+	if got := s.conn.Status()[0]; got.State != edgeagent.DevicePolling {
+		t.Errorf("status = %+v, want polling", got)
+	}
+}
+
+// scans are what a connection delivers of two units with 20 tags each.
+type scans struct {
+	peer  *peer
+	inbox *plc.Inbox
+	conn  *plc.Connection
+}
+
+func scanned(t *testing.T, how transport) *scans {
+	t.Helper()
+	s := &scans{peer: start(t, how, sim.OracleUnits(2)), inbox: plc.NewInbox()}
+	var specs []plc.DeviceSpec
+	for unit := range uint8(2) {
+		spec := plc.DeviceSpec{
+			Name: fmt.Sprint("u", unit+1), Unit: unit + 1, Scan: 10 * time.Millisecond, Timeout: ample, Enabled: true, MaxGap: 16,
+			Retry: retry.Backoff{First: 2 * ample, Max: 64 * ample},
+		}
+		for i := range uint16(20) {
+			spec.Tags = append(spec.Tags, plc.TagSpec{
+				Tag:  edgeagent.Tag{Name: fmt.Sprint("t", 1000*i), Type: edgeagent.TypeUint16},
+				Addr: edgeagent.Address{Area: edgeagent.AreaHolding, Offset: 1000 * i, Bit: -1},
+			})
+		}
+		specs = append(specs, spec)
+	}
+	s.conn = plc.NewConnection(s.peer.link(t, ample), specs, plc.Options{Deliver: s.inbox.Put})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.conn.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return s
+}
+
+// next returns the next scan, after it has held every good sample against the
+// oracle.
+func (s *scans) next(t *testing.T) edgeagent.Scan {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	scan, err := s.inbox.Next(ctx)
+	if err != nil {
+		t.Fatalf("no scan: %v: %+v", err, s.conn.Status())
+	}
+	for _, sample := range scan.Samples {
+		var unit uint8
+		var a uint16
+		if _, err := fmt.Sscanf(scan.Device+sample.Tag, "u%dt%d", &unit, &a); err != nil {
+			t.Fatal(err)
+		}
+		want := edgeagent.Uint(uint64(sim.OracleValue(unit, edgeagent.AreaHolding, a)))
+		if sample.Quality == edgeagent.QualityGood && !sample.Value.Equal(want) {
+			t.Fatalf("%s.%s = %v with quality good, want %v", scan.Device, sample.Tag, sample.Value, want)
+		}
+	}
+	return scan
+}
+
+// healthy waits until both units have delivered a scan without an error.
+func (s *scans) healthy(t *testing.T, when string) {
+	t.Helper()
+	well := map[string]bool{}
+	for range 2000 {
+		scan := s.next(t)
+		if scan.Err != nil {
+			clear(well)
+		} else if len(scan.Samples) == 20 {
+			well[scan.Device] = true
+		}
+		if len(well) == 2 {
+			return
+		}
+	}
+	t.Fatalf("%s: not healthy after 2000 scans: %+v", when, s.conn.Status())
+}
