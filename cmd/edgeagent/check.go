@@ -99,18 +99,46 @@ func describe(path string, cfg *config.Config) checkAnswer {
 	for _, d := range cfg.Devices {
 		dc := deviceCheck{Name: d.Name, URL: d.URL, Unit: d.Unit, Enabled: d.Enabled, Scans: scanChecks(d), Alarms: []string{}}
 		for _, t := range d.Tags {
-			order := string(t.Order)
-			if t.Registers() < 2 {
-				order = ""
-			}
-			dc.Tags = append(dc.Tags, tagCheck{t.Name, t.Addr.Notations(), t.Type, order})
+			dc.Tags = append(dc.Tags, tagChecks(t))
 		}
-		for _, a := range d.Alarms {
-			dc.Alarms = append(dc.Alarms, a.Code)
-		}
+		dc.Alarms = append(dc.Alarms, alarmCodesOf(d)...)
 		answer.Devices = append(answer.Devices, dc)
 	}
 	return answer
+}
+
+func tagChecks(t config.Tag) tagCheck {
+	if t.Node != "" {
+		address := t.Node
+		if t.Index != nil {
+			address += fmt.Sprintf(" [%d]", *t.Index)
+		}
+		return tagCheck{t.Name, address, t.Type, ""}
+	}
+	order := string(t.Order)
+	if t.Registers() < 2 {
+		order = ""
+	}
+	return tagCheck{t.Name, t.Addr.Notations(), t.Type, order}
+}
+
+// alarmCodesOf lists what a device can raise; of words and codes what their
+// lists name, besides which every bit and number is an alarm, too.
+func alarmCodesOf(d config.Device) []string {
+	var codes []string
+	for _, a := range d.Alarms {
+		codes = append(codes, a.Code)
+	}
+	for _, w := range d.Words {
+		codes = append(codes, fmt.Sprintf("every bit of %s, %d of them with a text", w.Tag, len(w.Rows)))
+	}
+	for _, c := range d.Codes {
+		codes = append(codes, fmt.Sprintf("every number of %s, %d of them with a text", c.Tag, len(c.Rows)))
+	}
+	if d.Events != nil {
+		codes = append(codes, fmt.Sprintf("the conditions of %s from severity %d", d.Events.Source, d.Events.MinSeverity))
+	}
+	return codes
 }
 
 // scanChecks plans every scan class of a device, in the order of its tags.
@@ -131,6 +159,11 @@ func scanChecks(d config.Device) []scanCheck {
 	var all []scanCheck
 	for _, every := range order {
 		s := scanCheck{Every: every}
+		if d.OPCUA != nil {
+			s.Requests = []string{fmt.Sprintf("subscription to %d nodes", len(byPeriod[every]))}
+			all = append(all, s)
+			continue
+		}
 		for _, r := range plc.Plan(byPeriod[every], spec.MaxRegisters, spec.MaxBits, spec.MaxGap, spec.NeverRead) {
 			s.Requests = append(s.Requests, r.String())
 		}
@@ -146,7 +179,11 @@ func printCheck(w io.Writer, a checkAnswer) {
 		if !d.Enabled {
 			state = ", disabled"
 		}
-		fmt.Fprintf(w, "\n%s  %s  unit %s%s\n", d.Name, d.URL, strconv.Itoa(d.Unit), state)
+		unit := ""
+		if !strings.HasPrefix(d.URL, "opc.tcp") {
+			unit = "  unit " + strconv.Itoa(d.Unit)
+		}
+		fmt.Fprintf(w, "\n%s  %s%s%s\n", d.Name, d.URL, unit, state)
 		for _, s := range d.Scans {
 			fmt.Fprintf(w, "  every %s:\n", s.Every)
 			for _, r := range s.Requests {
