@@ -82,7 +82,7 @@ var FaultTable = []FaultInfo{
 	{Close, everywhere, "hangs up instead of answering; a serial adapter is pulled and plugged in again"},
 	{Flap, everywhere, "answers Run requests, one if zero, and hangs up on as many, in turn"},
 	{HalfFrame, everywhere, "half of the answer, the rest never"},
-	{CutAndAgain, summed, "half of the answer, then the whole of it"},
+	{CutAndAgain, everywhere, "half of the answer, then the whole of it"},
 	{HalfOpen, connected, "never reads or answers on this connection again, and keeps it"},
 	{Silent, everywhere, "takes the request, answers nothing, takes the next"},
 	{Freeze, everywhere, "a stopped process: accepts and never reads again, until Resume"},
