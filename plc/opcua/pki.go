@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -62,20 +63,22 @@ func readCertificate(file string) (*certificate, error) {
 	return c, nil
 }
 
-// parseCertificate parses a chain in DER, leaf first. Some servers append zeros.
+// parseCertificate parses a chain in DER, leaf first. What comes behind the leaf
+// is kept and not looked at: some servers append zeros.
 func parseCertificate(der []byte) (*certificate, error) {
-	certs, err := x509.ParseCertificates(der)
+	var first asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &first); err != nil {
+		return nil, fmt.Errorf("is no certificate in PEM or DER: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(first.FullBytes)
 	if err != nil {
 		return nil, fmt.Errorf("is no certificate in PEM or DER: %w", err)
 	}
-	if len(certs) == 0 {
-		return nil, errors.New("is no certificate in PEM or DER: it is empty")
-	}
-	key, ok := certs[0].PublicKey.(*rsa.PublicKey)
+	key, ok := leaf.PublicKey.(*rsa.PublicKey)
 	if !ok {
-		return nil, fmt.Errorf("the certificate's key is %s, OPC UA needs RSA", certs[0].PublicKeyAlgorithm)
+		return nil, fmt.Errorf("the certificate's key is %s, OPC UA needs RSA", leaf.PublicKeyAlgorithm)
 	}
-	return &certificate{leaf: certs[0], key: key, chain: der}, nil
+	return &certificate{leaf: leaf, key: key, chain: der}, nil
 }
 
 // readIdentity reads a certificate and its key, and checks that they fit.

@@ -115,6 +115,16 @@ func TestHalfAnIdentityIsNotReplaced(t *testing.T) {
 	}
 }
 
+func TestWhatFollowsACertificateIsNotLookedAt(t *testing.T) {
+	p := startPlant(t)
+	for name, tail := range map[string][]byte{"zeros": make([]byte, 9), "a chain": p.der} {
+		c, err := parseCertificate(append(bytes.Clone(p.der), tail...))
+		if err != nil || !sameLeaf(c.chain, c) || sum(c.leaf.Raw) != sum(p.der) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
