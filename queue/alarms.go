@@ -34,7 +34,7 @@ func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagen
 			}
 			out[i] = stored
 		}
-		return nil
+		return failpoint("record")
 	})
 	if err != nil {
 		return nil, err

@@ -188,7 +188,7 @@ func (b *batch) write(tx *bbolt.Tx) error {
 			return fmt.Errorf("write %s/%q: %w", name[:1], name[1:], err)
 		}
 	}
-	return nil
+	return failpoint("commit.write")
 }
 
 func writeOne(bucket *bbolt.Bucket, key, rec []byte) error {

@@ -81,7 +81,7 @@ func cleanMark(path, boot string) (string, error) {
 func writeCleanMark(path, boot string) error {
 	mark, err := cleanMark(path, boot)
 	if err == nil {
-		err = os.WriteFile(path+".clean", []byte(mark), 0o640)
+		err = durable("close.mark", func() error { return os.WriteFile(path+".clean", []byte(mark), 0o640) })
 	}
 	if err != nil {
 		return fmt.Errorf("leave the clean-shutdown mark: %w", err)

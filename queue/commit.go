@@ -104,6 +104,7 @@ func (db *DB) runBatch(ops []op) {
 		}
 		accepted = append(accepted, o)
 	}
+	answerEarly(accepted)
 	err := db.finish(b, len(accepted))
 	if errors.Is(err, edgeagent.ErrFull) && len(accepted) > 1 {
 		for _, o := range accepted { // what is small, or frees space, still fits
@@ -180,7 +181,7 @@ func (db *DB) prepare(b *batch) (saved uint64, err error) {
 func (db *DB) commit(b *batch, ops int) error {
 	start := time.Now()
 	before := db.txid()
-	err := guard(func() error { return errors.Join(db.bolt.Update(b.write), db.measure()) })
+	err := guard(func() error { return errors.Join(db.bolt.Update(b.write), db.measure(), failpoint("commit.answer")) })
 	if err != nil {
 		return db.judge(err, before)
 	}

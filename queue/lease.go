@@ -20,7 +20,7 @@ func (db *DB) Lease(ctx context.Context) (*edgeagent.Lease, error) {
 	var lease *edgeagent.Lease
 	err := db.do(ctx, "lease a job", func(b *batch) (err error) {
 		lease, err = b.leaseFirst()
-		return err
+		return errors.Join(err, failpoint("lease"))
 	})
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (db *DB) Complete(ctx context.Context, l edgeagent.Lease, o edgeagent.Outco
 			return err
 		}
 		// Revision 1: a job has one diagnosis.completed, whatever happened on the way.
-		return b.emitJob(j, edgeagent.EventDiagnosisCompleted, 1, o)
+		return errors.Join(b.emitJob(j, edgeagent.EventDiagnosisCompleted, 1, o), failpoint("complete"))
 	})
 }
 
@@ -146,7 +146,7 @@ func (db *DB) Retry(ctx context.Context, l edgeagent.Lease, o edgeagent.Outcome,
 		}
 		j.Wait = max(0, after)
 		j.NotBefore = b.now.Add(j.Wait)
-		return b.note(&j, "retry", cause)
+		return errors.Join(b.note(&j, "retry", cause), failpoint("retry"))
 	})
 }
 
@@ -165,7 +165,7 @@ func (db *DB) Release(ctx context.Context, l edgeagent.Lease, o edgeagent.Outcom
 			return err
 		}
 		j.NotBefore, j.Wait = b.now, 0
-		return b.note(&j, "released", nil)
+		return errors.Join(b.note(&j, "released", nil), failpoint("release"))
 	})
 }
 
@@ -217,7 +217,8 @@ func (b *batch) interrupt(j job) error {
 		return err
 	}
 	j.NotBefore, j.Wait = b.now, 0
-	return b.note(&j, "interrupted", edgeagent.NewNote("interrupted", "the agent ended while working on this job"))
+	note := edgeagent.NewNote("interrupted", "the agent ended while working on this job")
+	return errors.Join(b.note(&j, "interrupted", note), failpoint("interrupt"))
 }
 
 // emitJob writes the event of a job, whole.

@@ -45,6 +45,7 @@ func openBolt(path string, maxSize int64) (*bbolt.DB, error) {
 		return nil, err
 	}
 	b.AllocSize = allocSize // the default of 16 MiB is much for a small card
+	mutateFile(b)
 	return b, nil
 }
 
@@ -111,7 +112,7 @@ func (db *DB) replace(o Options, damage error) error {
 		word = "newer"
 	}
 	aside := fmt.Sprintf("%s.%s-%s", o.Path, word, time.Now().UTC().Format("20060102T150405.000Z"))
-	if err := os.Rename(o.Path, aside); err != nil {
+	if err := durable("aside.rename", func() error { return os.Rename(o.Path, aside) }); err != nil {
 		return errors.Join(damage, err)
 	}
 	db.salvaged = fmt.Sprintf("the data file was set aside as %s and a new one begun: %v", filepath.Base(aside), damage)
@@ -149,16 +150,17 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(b.Update(initialise), b.Close()); err != nil {
+	fill := func() error { return b.Update(initialise) }
+	if err := errors.Join(durable("create.fill", fill), b.Close()); err != nil {
 		return fmt.Errorf("make %s: %w", fresh, err)
 	}
-	if err := syncPath(fresh); err != nil {
+	if err := durable("create.sync", func() error { return syncPath(fresh) }); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh, path); err != nil {
+	if err := durable("create.rename", func() error { return os.Rename(fresh, path) }); err != nil {
 		return err
 	}
-	return syncPath(filepath.Dir(path))
+	return durable("create.folder", func() error { return syncPath(filepath.Dir(path)) })
 }
 
 // initialise writes what every file has.
@@ -173,6 +175,15 @@ func initialise(tx *bbolt.Tx) error {
 	return errors.Join(
 		meta.Put([]byte(keySchema), encodeRecord(bucketMeta, keySchema, 0, []byte(strconv.Itoa(schemaVersion)))),
 		meta.Put([]byte(keyEpoch), encodeRecord(bucketMeta, keyEpoch, 0, []byte(epoch))))
+}
+
+// durable carries out a step that must be done before the next one begins. Its
+// name is a failpoint: the moment before it is where a process may be killed.
+func durable(name string, step func() error) error {
+	if err := failpoint(name); err != nil {
+		return err
+	}
+	return step()
 }
 
 // syncPath makes a file or a folder durable.

@@ -105,7 +105,7 @@ func (db *DB) Confirm(ctx context.Context, dest string, r edgeagent.Receipt) err
 				return err
 			}
 		}
-		return nil
+		return failpoint("confirm")
 	})
 }
 
