@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -118,25 +117,13 @@ func linkOptions(devices []config.Device, log *slog.Logger) modbus.Options {
 	}
 	switch d.Protocol {
 	case config.ModbusTLS:
-		o.TLS = tlsOf(d)
+		o.TLSFiles = &modbus.TLSFiles{CA: d.CAFile, ClientCert: d.ClientCertFile, ClientKey: d.ClientKeyFile, ServerName: d.ServerName}
 	case config.ModbusRTUTCP:
 		o.Framing = modbus.FramingRTU
 	case config.ModbusRTU:
 		o.Serial = &modbus.Serial{Baud: d.Serial.Baud, Parity: d.Serial.Parity, DataBits: d.Serial.DataBits, Stop: d.Serial.Stop}
 	}
 	return o
-}
-
-// tlsOf returns what secures a connection. Files that cannot be read refuse
-// every server, with their own error on the device's page.
-func tlsOf(d config.Device) *tls.Config {
-	files := modbus.TLSFiles{CA: d.CAFile, ClientCert: d.ClientCertFile, ClientKey: d.ClientKeyFile, ServerName: d.ServerName}
-	conf, err := files.Load()
-	if err == nil {
-		return conf
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: "unread", GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, err },
-		VerifyConnection: func(tls.ConnectionState) error { return err }}
 }
 
 func forbidden(devices []config.Device, unit uint8, area edgeagent.Area, from, to uint16) bool {

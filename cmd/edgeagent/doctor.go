@@ -214,9 +214,14 @@ func scanURL(c *cobra.Command, o *options, raw string, flags scanFlags) error {
 	}
 	var all []commission.Finding
 	err = commission.Scan(c.Context(), w.ask, so, func(f commission.Finding) {
-		if all = append(all, f); !o.json {
+		switch {
+		case f.Kind == commission.FoundProgress:
+			c.PrintErrln(printable(f.Text))
+			return
+		case !o.json:
 			c.Println(printable(f.Text))
 		}
+		all = append(all, f)
 	})
 	if w.fault != nil {
 		return w.fault
