@@ -8,14 +8,19 @@ import (
 	"edgeagent"
 )
 
+// maxLayers bounds the scans of one device that wait apart from each other.
+const maxLayers = 8
+
 // Inbox stands between drivers, which never wait, and the one reader of scans,
 // which may be late. Of a device whose scan was not taken yet, the last sample
-// of each tag wins; its events and conditions are kept, all of them and in order. So a stalled
-// reader costs one scan of memory a device, however long it stalls.
+// of each measurement wins; its events and conditions are kept, all of them and
+// in order. A bit, word or code that changed stays apart, so that a pulse that
+// was told is seen. A stalled reader costs a few scans of memory a device,
+// however long it stalls.
 type Inbox struct {
 	mu      sync.Mutex
-	waiting map[string]*waitingScan
-	order   []string // devices by the arrival of their oldest sample
+	waiting map[string][]*waitingScan // oldest first, never empty
+	order   []string                  // devices by the arrival of their oldest sample
 	merged  uint64
 	wake    chan struct{}
 }
@@ -27,17 +32,20 @@ type waitingScan struct {
 
 // NewInbox returns an empty inbox.
 func NewInbox() *Inbox {
-	return &Inbox{waiting: make(map[string]*waitingScan), wake: make(chan struct{}, 1)}
+	return &Inbox{waiting: make(map[string][]*waitingScan), wake: make(chan struct{}, 1)}
 }
 
 // Put adds a scan and never blocks. The inbox owns its slices from then on.
 func (in *Inbox) Put(s edgeagent.Scan) {
 	in.mu.Lock()
-	if w := in.waiting[s.Device]; w != nil {
-		in.merged += w.merge(s)
-	} else {
-		in.waiting[s.Device] = &waitingScan{scan: s}
+	switch layers := in.waiting[s.Device]; {
+	case len(layers) == 0:
+		in.waiting[s.Device] = []*waitingScan{{scan: s}}
 		in.order = append(in.order, s.Device)
+	case len(layers) < maxLayers && layers[len(layers)-1].flips(s):
+		in.waiting[s.Device] = append(layers, &waitingScan{scan: s})
+	default:
+		in.merged += layers[len(layers)-1].merge(s)
 	}
 	in.mu.Unlock()
 	select {
@@ -67,10 +75,15 @@ func (in *Inbox) take() (edgeagent.Scan, bool) {
 		return edgeagent.Scan{}, false
 	}
 	device := in.order[0]
+	layers := in.waiting[device]
 	in.order = append(in.order[:0], in.order[1:]...)
-	s := in.waiting[device].scan
-	delete(in.waiting, device)
-	return s, true
+	if len(layers) > 1 {
+		in.waiting[device] = layers[1:]
+		in.order = append(in.order, device)
+	} else {
+		delete(in.waiting, device)
+	}
+	return layers[0].scan, true
 }
 
 // Merged returns how many samples were replaced by a later one of their tag
@@ -81,14 +94,35 @@ func (in *Inbox) Merged() uint64 {
 	return in.merged
 }
 
-// merge returns how many samples it replaced.
-func (w *waitingScan) merge(s edgeagent.Scan) uint64 {
-	if w.at == nil {
-		w.at = make(map[string]int, len(w.scan.Samples))
-		for i, sample := range w.scan.Samples {
-			w.at[sample.Tag] = i
+// flips reports whether a value that can be an alarm by itself, a bit or a
+// whole number, is another in s.
+func (w *waitingScan) flips(s edgeagent.Scan) bool {
+	w.learn()
+	for _, sample := range s.Samples {
+		if i, known := w.at[sample.Tag]; known && discrete(sample.Value) && !sample.Value.Equal(w.scan.Samples[i].Value) {
+			return true
 		}
 	}
+	return false
+}
+
+func discrete(v edgeagent.Value) bool {
+	return v.Kind() == edgeagent.KindBool || v.Kind() == edgeagent.KindInt || v.Kind() == edgeagent.KindUint
+}
+
+func (w *waitingScan) learn() {
+	if w.at != nil {
+		return
+	}
+	w.at = make(map[string]int, len(w.scan.Samples))
+	for i, sample := range w.scan.Samples {
+		w.at[sample.Tag] = i
+	}
+}
+
+// merge returns how many samples it replaced.
+func (w *waitingScan) merge(s edgeagent.Scan) uint64 {
+	w.learn()
 	w.confirm(s)
 	var replaced uint64
 	for _, sample := range s.Samples {

@@ -21,13 +21,17 @@ func scanOf(device string, samples ...edgeagent.Sample) edgeagent.Scan {
 	return edgeagent.Scan{Device: device, Samples: samples, Requests: 1}
 }
 
+func measured(tag string, v float64) edgeagent.Sample {
+	return edgeagent.Sample{Tag: tag, Value: edgeagent.Float(v), Quality: edgeagent.QualityGood}
+}
+
 func TestLateScansOfADeviceMerge(t *testing.T) {
 	in := NewInbox()
 	stopped := edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventStopped}
 	resumed := edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventResumed}
-	in.Put(edgeagent.Scan{Device: "a", Samples: []edgeagent.Sample{sample("x", 1), sample("y", 1)}, Events: []edgeagent.DeviceEvent{stopped}, Requests: 2})
-	in.Put(edgeagent.Scan{Device: "a", Samples: []edgeagent.Sample{sample("y", 2)}, Requests: 1, Took: time.Second, Err: errDead})
-	in.Put(edgeagent.Scan{Device: "a", Samples: []edgeagent.Sample{sample("z", 3), sample("y", 3)}, Events: []edgeagent.DeviceEvent{resumed}, Requests: 1})
+	in.Put(edgeagent.Scan{Device: "a", Samples: []edgeagent.Sample{measured("x", 1), measured("y", 1)}, Events: []edgeagent.DeviceEvent{stopped}, Requests: 2})
+	in.Put(edgeagent.Scan{Device: "a", Samples: []edgeagent.Sample{measured("y", 2)}, Requests: 1, Took: time.Second, Err: errDead})
+	in.Put(edgeagent.Scan{Device: "a", Samples: []edgeagent.Sample{measured("z", 3), measured("y", 3)}, Events: []edgeagent.DeviceEvent{resumed}, Requests: 1})
 	s, err := in.Next(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +48,43 @@ func TestLateScansOfADeviceMerge(t *testing.T) {
 	}
 	if s.Requests != 4 || s.Err != nil || in.Merged() != 2 {
 		t.Errorf("requests %d, err %v, merged %d; want 4, the last scan's and 2", s.Requests, s.Err, in.Merged())
+	}
+}
+
+// A bit that came and went while the reader was late is seen, as far as memory
+// is bounded: beyond that the last value wins, and it is counted.
+func TestPulsesStayApart(t *testing.T) {
+	in := NewInbox()
+	for _, v := range []uint64{0, 1, 1, 0} {
+		in.Put(scanOf("a", sample("word", v), measured("level", float64(v))))
+	}
+	var got []string
+	for range 3 {
+		s, err := in.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, s.Samples[0].Value.String())
+	}
+	if !slices.Equal(got, []string{"0", "1", "0"}) || in.Merged() != 2 {
+		t.Errorf("values %v with %d merged, want 0 1 0 with the second 1 merged", got, in.Merged())
+	}
+	for v := range uint64(1000) {
+		in.Put(scanOf("a", sample("counter", v)))
+	}
+	if n := len(in.waiting["a"]); n != maxLayers {
+		t.Errorf("%d scans wait, want %d at most", n, maxLayers)
+	}
+	var last edgeagent.Sample
+	for range maxLayers {
+		s, err := in.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = s.Samples[0]
+	}
+	if !last.Value.Equal(edgeagent.Uint(999)) {
+		t.Errorf("the last value is %v, want 999", last.Value)
 	}
 }
 

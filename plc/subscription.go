@@ -201,8 +201,40 @@ func (s *Subscription) hear(h Heard, life int) {
 		s.answered(now, h.Gap, before)
 	}
 	scan.Events, d.events = d.events, nil
-	s.o.Deliver(scan)
+	s.deliver(scan)
 	s.conclude(d)
+}
+
+// deliver tells a scan in which a server told several values of one tag as so
+// many scans: a bit that came and went is an alarm that was.
+func (s *Subscription) deliver(scan edgeagent.Scan) {
+	whole := scan
+	for rest := scan.Samples; ; {
+		n := untilRepeated(rest)
+		if n == len(rest) {
+			whole.Samples = rest
+			s.o.Deliver(whole)
+			return
+		}
+		s.o.Deliver(edgeagent.Scan{Device: scan.Device, At: scan.At, Samples: rest[:n:n], Events: whole.Events})
+		rest, whole.Events = rest[n:], nil
+	}
+}
+
+// untilRepeated returns how many samples stand before the first of a tag that
+// was among them.
+func untilRepeated(samples []edgeagent.Sample) int {
+	if len(samples) < 2 {
+		return len(samples)
+	}
+	seen := make(map[string]bool, len(samples))
+	for i := range samples {
+		if seen[samples[i].Tag] {
+			return i
+		}
+		seen[samples[i].Tag] = true
+	}
+	return len(samples)
 }
 
 func (s *Subscription) rise(h Heard) {

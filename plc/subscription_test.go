@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -265,6 +267,32 @@ func TestConditionsAndConfirmationsPassThrough(t *testing.T) {
 		scans := r.takeScans()
 		if len(scans) != 1 || len(scans[0].Conditions) != 1 || !slices.Equal(scans[0].Confirmed, []string{"level"}) || scans[0].At.IsZero() {
 			t.Errorf("scans = %+v, want the conditions and confirmations of the only message", scans)
+		}
+	})
+}
+
+// Several values of one tag in one message are so many scans: a bit that came
+// and went is an alarm that was.
+func TestSeveralValuesOfATagInOneMessageAreSeenInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeServer{play: func(ctx context.Context, tell func(Heard)) error {
+			tell(Heard{Up: true, Samples: []edgeagent.Sample{told("count", 0), told("level", 5)}})
+			tell(Heard{Samples: []edgeagent.Sample{told("count", 1), told("level", 6), told("count", 0), told("count", 2)}, Confirmed: []string{"level"}})
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		r := listen(t, f, nil, server())
+		r.until(time.Second)
+		var got []string
+		for _, s := range r.takeScans() {
+			for _, sample := range s.Samples {
+				got = append(got, sample.Tag+"="+sample.Value.String())
+			}
+			got = append(got, strconv.Itoa(len(s.Confirmed)))
+		}
+		want := "count=0 level=5 0 count=1 level=6 0 count=0 0 count=2 1"
+		if strings.Join(got, " ") != want {
+			t.Errorf("told: %s, want %s", strings.Join(got, " "), want)
 		}
 	})
 }
