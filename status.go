@@ -32,6 +32,9 @@ type AgentInfo struct {
 	// configuration runs then.
 	ConfigError string `json:"config_error,omitempty"`
 	ClockSynced bool   `json:"clock_synced"`
+	// SamplesMerged counts values that a later one replaced before the agent had
+	// time to look at them; it begins anew with a reload.
+	SamplesMerged uint64 `json:"samples_merged"`
 }
 
 // AlarmCounts counts open alarms.

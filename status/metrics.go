@@ -150,6 +150,7 @@ func (g *gauges) write(src Source) {
 	g.upstreams(s.Upstreams)
 	g.put("gauge", "db_bytes", float64(s.Storage.FileBytes))
 	g.put("gauge", "transitions_waiting", float64(s.Storage.Waiting))
+	g.put("counter", "samples_merged_total", float64(s.Agent.SamplesMerged))
 	g.put("gauge", "clock_synced", truth(s.Agent.ClockSynced))
 	g.process()
 	g.put("gauge", "build_info", 1, "version", s.Agent.Version)

@@ -29,6 +29,7 @@ func (s source) Status() edgeagent.Status {
 		Storage: edgeagent.StorageStatus{State: edgeagent.StorageChecking, MaxBytes: cfg.Queue.MaxSize},
 	}
 	if s.conns.Load() != nil { // everything is up: the pointers are stored in this order
+		st.Agent.SamplesMerged = s.loop.Load().inbox.Merged()
 		db := s.db.Load()
 		st.Agent.Epoch, st.Alarms, st.Jobs, st.Spend, st.Storage = db.Epoch(), db.AlarmCounts(), db.JobCounts(), db.Spend(), db.Storage()
 		waiting, fault := s.rec.Waiting()
