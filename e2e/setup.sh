@@ -23,4 +23,6 @@ fi
 [ peers/node/node_modules/.package-lock.json -nt peers/node/package-lock.json ] ||
 	npm --prefix peers/node ci --ignore-scripts --no-audit --no-fund --loglevel=error
 mkdir -p out
-gcc -O2 -Wall -I/usr/include/modbus -o out/libmodbus-server peers/libmodbus_server.c -lmodbus
+for peer in server client; do
+	gcc -O2 -Wall -I/usr/include/modbus -o "out/libmodbus-$peer" "peers/libmodbus_$peer.c" -lmodbus
+done
