@@ -197,6 +197,7 @@ type deviceView struct {
 	End                         stamp // of a maintenance
 	WeAre, LinkWord             string
 	Abnormal, Down              bool
+	Told                        bool // the device tells changes by itself: it has no scans
 	Bars                        *bars
 	Scan                        string
 	Log                         []logView
@@ -211,6 +212,7 @@ type logView struct {
 func (l lens) device(d edgeagent.DeviceStatus) deviceView {
 	v := deviceView{DeviceStatus: d, StateSince: l.stampPtr(d.Since), LastOK: l.stampPtr(d.LastOKAt), NextTry: l.due(d.NextTryAt),
 		LinkWord: linkWord(d), Bars: scanBars(d.Recent)}
+	v.Told = d.Protocol == "opcua"
 	v.WeAre, v.End = l.weAre(d), l.due(d.Until)
 	v.Abnormal = d.State == edgeagent.DeviceStopped || d.State == edgeagent.DeviceRetrying
 	v.Down = linkCounts(d) && d.Link != edgeagent.LinkUp

@@ -46,6 +46,9 @@ func deviceSpec(d config.Device) plc.DeviceSpec {
 		Retry:       retry.Backoff{First: d.Retry.First, Max: d.Retry.Max},
 		ResumeEvery: d.Resume, Enabled: d.Enabled, Key: connectionKey(d), Tags: tagSpecs(d.Tags),
 	}
+	if d.Protocol == config.OPCUAProtocol {
+		spec.Unit = 0 // has none
+	}
 	if d.Heartbeat != nil {
 		spec.Heartbeat = &plc.Heartbeat{Tag: d.Heartbeat.Tag, Within: d.Heartbeat.Within}
 	}
