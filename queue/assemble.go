@@ -32,14 +32,17 @@ func (b *batch) assemble(j job) (edgeagent.Job, error) {
 // those that cannot.
 func bodiesOf(tx *bbolt.Tx, id edgeagent.ID) (map[string][]byte, error) {
 	bodies, damage := make(map[string][]byte), error(nil)
-	c := tx.Bucket([]byte{bucketBodies}).Cursor()
-	for k, v := c.Seek([]byte(id)); strings.HasPrefix(string(k), string(id)); k, v = c.Next() {
-		body, _, err := decodeRecord(bucketBodies, string(k), v)
+	r, err := rowsOf(tx, bucketBodies)
+	if err != nil {
+		return bodies, err
+	}
+	for ok := r.seek(string(id)); ok && strings.HasPrefix(r.key, string(id)); ok = r.next() {
+		body, _, err := decodeRecord(bucketBodies, r.key, r.rec)
 		if err != nil {
 			damage = errors.Join(damage, err)
 			continue
 		}
-		bodies[string(k)] = body
+		bodies[r.key] = body
 	}
 	return bodies, damage
 }

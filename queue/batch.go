@@ -83,7 +83,7 @@ func (b *batch) putJSON(bucket byte, key string, revision uint32, v any) error {
 	if err != nil {
 		return fmt.Errorf("write %c/%q as JSON: %w", bucket, key, err)
 	}
-	return b.put(bucket, key, revision, body)
+	return b.put(bucket, key, revision, pack(body))
 }
 
 // drop deletes a record.
@@ -176,26 +176,14 @@ func (b *batch) closeReader() {
 	}
 }
 
-// write puts the records into the file, in the order of their keys.
+// write puts the records into the file.
 func (b *batch) write(tx *bbolt.Tx) error {
 	for _, name := range sortedKeys(b.puts) {
-		bucket := tx.Bucket([]byte(name[:1]))
-		if bucket == nil {
-			return fmt.Errorf("bucket %s is missing: %w", name[:1], errDamaged)
-		}
-		bucket.FillPercent = 0.9 // keys rise with time: pages are split at their end
-		if err := writeOne(bucket, []byte(name[1:]), b.puts[name]); err != nil {
-			return fmt.Errorf("write %s/%q: %w", name[:1], name[1:], err)
+		if err := writeRecord(tx, name[0], name[1:], b.puts[name]); err != nil {
+			return fmt.Errorf("write %c/%q: %w", name[0], name[1:], err)
 		}
 	}
 	return failpoint("commit.write")
-}
-
-func writeOne(bucket *bbolt.Bucket, key, rec []byte) error {
-	if rec == nil {
-		return bucket.Delete(key)
-	}
-	return bucket.Put(key, rec)
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -215,36 +203,12 @@ func decodeFound(bucket byte, key string, rec []byte) ([]byte, uint32, error) {
 	return decodeRecord(bucket, key, rec)
 }
 
-// readRecord returns one record of the file; its body lives as long as tx.
-func readRecord(tx *bbolt.Tx, bucket byte, key string) ([]byte, uint32, error) {
-	b := tx.Bucket([]byte{bucket})
-	if b == nil {
-		return nil, 0, fmt.Errorf("bucket %c is missing: %w", bucket, errDamaged)
-	}
-	return decodeFound(bucket, key, b.Get([]byte(key)))
-}
-
-// scanRecords visits the records of the file with the prefix, in key order.
-func scanRecords(tx *bbolt.Tx, bucket byte, prefix string, visit func(key string, body []byte, revision uint32) error) error {
-	b := tx.Bucket([]byte{bucket})
-	if b == nil {
-		return fmt.Errorf("bucket %c is missing: %w", bucket, errDamaged)
-	}
-	c := b.Cursor()
-	for k, v := c.Seek([]byte(prefix)); k != nil && len(k) >= len(prefix) && string(k[:len(prefix)]) == prefix; k, v = c.Next() {
-		body, revision, err := decodeRecord(bucket, string(k), v)
-		if err != nil {
-			return err
-		}
-		if err := visit(string(k), body, revision); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func unmarshal(bucket byte, key string, body []byte, v any) error {
-	if err := json.Unmarshal(body, v); err != nil {
+	text, err := unpack(body)
+	if err == nil {
+		err = json.Unmarshal(text, v)
+	}
+	if err != nil {
 		return fmt.Errorf("read %c/%q: %w: %w", bucket, key, errDamaged, err)
 	}
 	return nil

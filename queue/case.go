@@ -3,7 +3,6 @@ package queue
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -107,7 +106,7 @@ func (b *batch) related(line string, own []edgeagent.ID) ([]edgeagent.Alarm, err
 			found[a.ID] = a
 		}
 	}
-	if err := b.recentAlarms(line, take); err != nil {
+	if err := b.recentAlarms(take); err != nil {
 		return nil, err
 	}
 	for _, a := range b.w.alarms { // newer than the file, and those raised in this batch
@@ -121,34 +120,25 @@ func (b *batch) related(line string, own []edgeagent.ID) ([]edgeagent.Alarm, err
 	return out[max(0, len(out)-maxRelated):], nil
 }
 
-// recentAlarms visits the newest alarms of a line in the file. Their ids tell
-// their age. In a storm there are hundreds, most of other lines: what does not
-// even name the line is not decoded, for every writer waits meanwhile.
-func (b *batch) recentAlarms(line string, visit func(edgeagent.Alarm)) error {
-	name, err := json.Marshal(line)
-	if err != nil {
-		return fmt.Errorf("look for alarms of line %q: %w", line, err)
-	}
+// recentAlarms visits the newest alarms in the file. Their ids tell their age.
+func (b *batch) recentAlarms(visit func(edgeagent.Alarm)) error {
 	tx, err := b.reader()
 	if err != nil {
 		return err
 	}
-	c := tx.Bucket([]byte{bucketAlarms}).Cursor()
-	k, v := c.Last()
-	for n := 0; k != nil && n < maxSearched; n++ {
-		if b.now.Sub(edgeagent.ID(k).Time()) > 2*relatedWindow {
+	r, err := rowsOf(tx, bucketAlarms)
+	if err != nil {
+		return err
+	}
+	for n, ok := 0, r.last(); ok && n < maxSearched; n, ok = n+1, r.prev() {
+		if b.now.Sub(edgeagent.ID(r.key).Time()) > 2*relatedWindow {
 			return nil
 		}
-		if !bytes.Contains(v, name) {
-			k, v = c.Prev()
-			continue
-		}
 		var a edgeagent.Alarm
-		body, _, err := decodeRecord(bucketAlarms, string(k), bytes.Clone(v))
-		if err == nil && unmarshal(bucketAlarms, string(k), body, &a) == nil {
+		body, _, err := decodeRecord(bucketAlarms, r.key, bytes.Clone(r.rec))
+		if err == nil && unmarshal(bucketAlarms, r.key, body, &a) == nil {
 			visit(a) // one that cannot be read is only related: left out
 		}
-		k, v = c.Prev()
 	}
 	return nil
 }

@@ -44,17 +44,49 @@ func walkFile(path string) error {
 }
 
 func walk(tx *bbolt.Tx) error {
-	if err := checkSchema(tx); err != nil {
+	v, err := checkSchema(tx)
+	if err != nil {
 		return err
 	}
 	budget := tx.Size() // a cycle of pages would be read for ever
+	visit := func(kind byte, rec []byte) error {
+		if budget -= int64(len(rec)); budget < 0 {
+			return fmt.Errorf("kind %c holds more than the file: %w", kind, errDamaged)
+		}
+		return nil
+	}
+	if v == schemaApart {
+		return walkApart(tx, visit)
+	}
+	return walkTogether(tx, visit)
+}
+
+// walkTogether visits every record once, in the order in which they lie.
+func walkTogether(tx *bbolt.Tx, visit func(kind byte, rec []byte) error) error {
 	for _, name := range buckets {
-		if err := scanRecords(tx, name, "", func(key string, body []byte, _ uint32) error {
-			if budget -= int64(recordHead + len(key) + len(body)); budget < 0 {
-				return fmt.Errorf("bucket %c holds more than the file: %w", name, errDamaged)
+		b, err := bucketOf(tx, name)
+		if err != nil {
+			return err
+		}
+		if err := b.ForEach(func(k, rec []byte) error {
+			kind, key := byte(bucketMeta), string(k)
+			if name != bucketMeta {
+				kind, key = placed(k)
 			}
-			return nil
+			if _, _, err := decodeRecord(kind, key, rec); err != nil {
+				return err
+			}
+			return visit(kind, rec)
 		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func walkApart(tx *bbolt.Tx, visit func(kind byte, rec []byte) error) error {
+	for _, kind := range kinds {
+		if err := scanApart(tx, kind, func(_ string, rec []byte) error { return visit(kind, rec) }); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ func FutureSchema(tx *bbolt.Tx) error {
 	if err := initialise(tx); err != nil {
 		return err
 	}
-	rec := encodeRecord(bucketMeta, keySchema, 0, []byte("2"))
+	rec := encodeRecord(bucketMeta, keySchema, 0, []byte("3"))
 	return tx.Bucket([]byte{bucketMeta}).Put([]byte(keySchema), rec)
 }
 
@@ -66,16 +66,18 @@ func (db *DB) DamageEvent(ctx context.Context, s edgeagent.Stream, seq uint64) e
 func (db *DB) flip(ctx context.Context, bucket byte, prefix string) error {
 	return db.do(ctx, "damage", func(b *batch) error {
 		return b.db.bolt.Update(func(tx *bbolt.Tx) error {
-			bucket := tx.Bucket([]byte{bucket})
-			c := bucket.Cursor()
-			var keys, values [][]byte
-			for k, v := c.Seek([]byte(prefix)); strings.HasPrefix(string(k), prefix); k, v = c.Next() {
-				v = bytes.Clone(v)
-				v[len(v)-1] ^= 1
-				keys, values = append(keys, bytes.Clone(k)), append(values, v)
+			r, err := rowsOf(tx, bucket)
+			if err != nil {
+				return err
 			}
-			for i := range keys {
-				if err := bucket.Put(keys[i], values[i]); err != nil {
+			bad := make(map[string][]byte)
+			for ok := r.seek(prefix); ok && strings.HasPrefix(r.key, prefix); ok = r.next() {
+				rec := bytes.Clone(r.rec)
+				rec[len(rec)-1] ^= 1
+				bad[r.key] = rec
+			}
+			for key, rec := range bad {
+				if err := writeRecord(tx, bucket, key, rec); err != nil {
 					return err
 				}
 			}

@@ -1,9 +1,10 @@
 package queue_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,8 +14,13 @@ import (
 	"edgeagent/queue"
 )
 
-// huge is more than a file at its limit can take in one piece.
-var huge = strings.Repeat("x", 1<<20)
+// huge is more than a file at its limit can take in one piece, and cannot be
+// packed.
+var huge = func() string {
+	text := make([]byte, 3<<18)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(text) // never fails
+	return base64.StdEncoding.EncodeToString(text)
+}()
 
 // atLimit lets the file grow no further.
 func atLimit(t *testing.T, db *queue.DB) {

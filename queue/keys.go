@@ -8,18 +8,18 @@ import (
 	"edgeagent"
 )
 
-// The buckets. Fewer would not write less: a commit rewrites one leaf of each
-// that it touches, and the outbox, jobs and alarms all grow at their own end.
+// The kinds of records. Those of bucketMeta have a bucket of their own, so small
+// that it lies within the root page; all others share a tree, see [place].
 const (
 	bucketMeta   = 'm' // schema, epoch, spend, devices, cursors, parked
 	bucketJobs   = 'j' // job id → header: all that a lease rewrites
-	bucketBodies = 'b' // object id + part → immutable JSON
+	bucketBodies = 'b' // object id + part → immutable body
 	bucketAlarms = 'a' // alarm id → alarm
 	bucketKeys   = 'k' // hash of an idempotency key → alarm
 	bucketOutbox = 'o' // epoch + stream + sequence → frozen event
 )
 
-var buckets = []byte{bucketMeta, bucketJobs, bucketBodies, bucketAlarms, bucketKeys, bucketOutbox}
+var kinds = []byte{bucketMeta, bucketJobs, bucketBodies, bucketAlarms, bucketKeys, bucketOutbox}
 
 // The keys of bucket m.
 const (
@@ -32,12 +32,13 @@ const (
 	prefixPark = "p/" // parked: destination, epoch, stream, sequence
 )
 
-// The parts of an object in bucket b.
+// The parts of an object in bucket b. None may be called like a kind of record
+// that lies under an id too: see [place].
 const (
 	partEvidence  = 'e' // of an alarm
-	partHint      = 'h' // of an alarm
+	partHint      = 'h' // of an alarm, in files of schema 1; now within the alarm
 	partKey       = 'i' // of an alarm from outside: its key in bucket k, to go with it
-	partOpening   = 'o' // of a job: line and group
+	partOpening   = 'o' // of a job, in files of schema 1: its group, now in the header
 	partTimeline  = 't' // of a job, numbered
 	partCase      = 'c'
 	partDiagnosis = 'd'

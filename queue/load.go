@@ -3,8 +3,6 @@ package queue
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +14,7 @@ import (
 // load fills memory from the file. Any damage it meets is the file's.
 func (db *DB) load() error {
 	return db.bolt.View(func(tx *bbolt.Tx) error {
-		if err := checkSchema(tx); err != nil {
+		if _, err := checkSchema(tx); err != nil {
 			return err
 		}
 		w := db.work
@@ -36,15 +34,13 @@ func (db *DB) load() error {
 	})
 }
 
-func checkSchema(tx *bbolt.Tx) error {
-	body, _, err := readRecord(tx, bucketMeta, keySchema)
-	if err != nil {
-		return err
+// checkSchema returns the version of a file, or an error for one that is not ours to read.
+func checkSchema(tx *bbolt.Tx) (int, error) {
+	v, err := schemaOf(tx)
+	if err == nil && v > schemaVersion {
+		err = fmt.Errorf("schema %d: %w", v, errNewer)
 	}
-	if v, err := strconv.Atoi(string(body)); err != nil || v > schemaVersion {
-		return fmt.Errorf("schema %s: %w", body, errNewer)
-	}
-	return nil
+	return v, err
 }
 
 func (w *working) loadMeta(tx *bbolt.Tx) error {
@@ -160,29 +156,25 @@ func (w *working) loadJobs(tx *bbolt.Tx) error {
 // loadOutbox finds both ends of every stream. Keys are sorted by epoch, stream
 // and number, so it steps from end to end instead of reading all of it.
 func (w *working) loadOutbox(tx *bbolt.Tx) error {
-	b := tx.Bucket([]byte{bucketOutbox})
-	if b == nil {
-		return fmt.Errorf("bucket %c is missing: %w", bucketOutbox, errDamaged)
+	r, err := rowsOf(tx, bucketOutbox)
+	if err != nil {
+		return err
 	}
-	c := b.Cursor()
-	k, _ := c.First()
-	for k != nil {
-		s, first, err := parseOutboxKey(string(k))
+	for ok := r.seek(""); ok; ok = r.next() {
+		s, first, err := parseOutboxKey(r.key)
 		if err != nil {
 			return fmt.Errorf("%w: %w", err, errDamaged)
 		}
-		after := slices.Concat([]byte(s.prefix()), []byte{255, 255, 255, 255, 255, 255, 255, 255})
-		if k, _ = c.Seek(after); k == nil {
-			k, _ = c.Last()
+		if after := s.prefix() + "\xff\xff\xff\xff\xff\xff\xff\xff"; r.seek(after) {
+			r.prev()
 		} else {
-			k, _ = c.Prev()
+			r.last()
 		}
-		_, last, err := parseOutboxKey(string(k))
+		_, last, err := parseOutboxKey(r.key)
 		if err != nil {
 			return fmt.Errorf("%w: %w", err, errDamaged)
 		}
 		w.floor[s], w.last[s] = first-1, last
-		k, _ = c.Next()
 	}
 	return nil
 }

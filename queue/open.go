@@ -18,7 +18,7 @@ import (
 )
 
 // schemaVersion is of the buckets and records; a file of a newer one is set aside.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // errNewer is returned for a file that a later version of the agent has written.
 var errNewer = errors.New("written by a newer version of the agent")
@@ -126,7 +126,7 @@ func (db *DB) replace(o Options, damage error) error {
 // attach opens the file in place and fills memory from it.
 func (db *DB) attach(o Options) error {
 	err := guard(func() (err error) {
-		db.bolt, err = openBolt(o.Path, o.MaxSize)
+		db.bolt, err = openCurrent(o.Path, o.MaxSize)
 		return err
 	})
 	if err != nil {

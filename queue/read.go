@@ -116,21 +116,23 @@ func (db *DB) Alarms(f AlarmFilter) (list []edgeagent.Alarm, next edgeagent.ID, 
 // backwards visits ids older than after, newest first, until visit returns
 // false. One record that cannot be read must not hide all others: it is logged
 // and left out.
-func (db *DB) backwards(tx *bbolt.Tx, bucket byte, after edgeagent.ID, visit func(edgeagent.ID) (more bool, err error)) error {
-	c := tx.Bucket([]byte{bucket}).Cursor()
-	k, _ := c.Last()
+func (db *DB) backwards(tx *bbolt.Tx, kind byte, after edgeagent.ID, visit func(edgeagent.ID) (more bool, err error)) error {
+	r, err := rowsOf(tx, kind)
+	if err != nil {
+		return err
+	}
+	ok := r.last()
 	if after != "" {
-		if k, _ = c.Seek([]byte(after)); k == nil {
-			k, _ = c.Last()
+		if !r.seek(string(after)) {
+			r.last()
+		}
+		for ok = r.key != ""; ok && edgeagent.ID(r.key) >= after; ok = r.prev() {
 		}
 	}
-	for ; k != nil; k, _ = c.Prev() {
-		if after != "" && edgeagent.ID(k) >= after {
-			continue
-		}
-		more, err := visit(edgeagent.ID(k))
+	for ; ok; ok = r.prev() {
+		more, err := visit(edgeagent.ID(r.key))
 		if errors.Is(err, errDamaged) {
-			db.options.Load().Log.Error("a record cannot be read and is left out", "id", string(k), "error", err)
+			db.options.Load().Log.Error("a record cannot be read and is left out", "id", r.key, "error", err)
 			continue
 		}
 		if err != nil || !more {

@@ -71,17 +71,20 @@ func (r *room) takes(n int, first bool) bool {
 
 // collect appends the events of one stream after the cursor.
 func (v *view) collect(tx *bbolt.Tx, c cursorKey, room *room, found *picked) error {
-	cur := tx.Bucket([]byte{bucketOutbox}).Cursor()
+	r, err := rowsOf(tx, bucketOutbox)
+	if err != nil {
+		return err
+	}
 	prefix := c.prefix()
-	for k, rec := cur.Seek([]byte(c.streamKey.key(v.position(c) + 1))); strings.HasPrefix(string(k), prefix); k, rec = cur.Next() {
-		_, seq, err := parseOutboxKey(string(k))
+	for ok := r.seek(c.streamKey.key(v.position(c) + 1)); ok && strings.HasPrefix(r.key, prefix); ok = r.next() {
+		_, seq, err := parseOutboxKey(r.key)
 		if err != nil {
 			return err
 		}
 		if seq > v.last[c.streamKey] || v.parked[parkedKey{c, seq}] {
 			continue // newer than what is published, or set aside
 		}
-		e, err := readOutgoing(string(k), rec)
+		e, err := readOutgoing(r.key, r.rec)
 		if err != nil {
 			found.lost = append(found.lost, edgeagent.Outgoing{Epoch: c.epoch, Stream: c.stream, Sequence: seq})
 			continue
@@ -126,10 +129,13 @@ func (db *DB) Range(epoch edgeagent.ID, r edgeagent.Range) ([]edgeagent.Outgoing
 		return nil, nil
 	}
 	err := db.viewing("read the outbox", func(tx *bbolt.Tx) error {
-		cur := tx.Bucket([]byte{bucketOutbox}).Cursor()
+		rows, err := rowsOf(tx, bucketOutbox)
+		if err != nil {
+			return err
+		}
 		last := s.key(r.To)
-		for k, rec := cur.Seek([]byte(s.key(r.From))); k != nil && string(k) <= last && len(out) < maxBatch; k, rec = cur.Next() {
-			if e, err := readOutgoing(string(k), rec); err == nil {
+		for ok := rows.seek(s.key(r.From)); ok && rows.key <= last && len(out) < maxBatch; ok = rows.next() {
+			if e, err := readOutgoing(rows.key, rows.rec); err == nil {
 				out = append(out, e)
 			}
 		}

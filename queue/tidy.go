@@ -223,9 +223,12 @@ func (b *batch) dropBodies(id edgeagent.ID) error {
 	if err != nil {
 		return err
 	}
-	c := tx.Bucket([]byte{bucketBodies}).Cursor()
-	for k, _ := c.Seek([]byte(id)); strings.HasPrefix(string(k), string(id)); k, _ = c.Next() {
-		b.drop(bucketBodies, string(k))
+	keys, err := objectKeys(tx, id)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		b.drop(bucketBodies, key)
 	}
 	for name := range b.puts { // written by this batch
 		if key, ours := strings.CutPrefix(name, string(bucketBodies)); ours && strings.HasPrefix(key, string(id)) {
@@ -263,14 +266,16 @@ func (b *batch) nextIDs(bucket byte, limit int) (ids []edgeagent.ID, more bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	c := tx.Bucket([]byte{bucket}).Cursor()
-	k, _ := c.Seek([]byte(b.w.tidyAt[bucket]))
-	for ; k != nil && b.now.Sub(edgeagent.ID(k).Time()) >= b.o.Retain; k, _ = c.Next() {
+	r, err := rowsOf(tx, bucket)
+	if err != nil {
+		return nil, false, err
+	}
+	for ok := r.seek(string(b.w.tidyAt[bucket])); ok && b.now.Sub(edgeagent.ID(r.key).Time()) >= b.o.Retain; ok = r.next() {
 		if len(ids) == limit {
-			b.w.tidyAt[bucket] = edgeagent.ID(k)
+			b.w.tidyAt[bucket] = edgeagent.ID(r.key)
 			return ids, true, nil
 		}
-		ids = append(ids, edgeagent.ID(k))
+		ids = append(ids, edgeagent.ID(r.key))
 	}
 	delete(b.w.tidyAt, bucket) // from the beginning again
 	return ids, false, nil

@@ -103,7 +103,7 @@ func TestDamageThatOnlyHousekeepingMeetsEndsNothing(t *testing.T) {
 	path := dataFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, options(path))
-		if err := db.Break(t.Context(), 'a'); err != nil {
+		if err := db.Break(t.Context(), 'd'); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)

@@ -1,0 +1,210 @@
+package queue
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+)
+
+// JSON of the plant says the same names again and again, and every byte of it
+// is written to flash more than once: bodies are packed. The packing is that of
+// an LZ4 block, sequences of literals and of copies from at most 64 KiB back,
+// over a dictionary of the words that our records begin with. It is our own
+// hundred lines because the standard library's deflate takes ten times as long
+// and keeps over a megabyte per writer, in a process whose whole index is less.
+//
+//	byte 0 is packed   uvarint: bytes of the text   sequences …
+//
+// A body that does not begin with that byte, as no JSON does, is as it was put.
+const packed = 1
+
+const (
+	packLeast   = 48        // shorter bodies stay as they are
+	packMatch   = 4         // the shortest copy
+	packReach   = 1<<16 - 1 // how far back a copy may begin
+	packHash    = 12        // bits
+	maxUnpacked = 64 << 20  // bytes: nothing that is written comes near it
+	maxRatio    = 300       // an LZ4 block cannot hold more than 255 times its size
+)
+
+// packDictionary belongs to the format: another one is another first byte.
+const packDictionary = `{"prompt":"","raw":"{\"summary\":\"\",\"causes\":[{\"cause\":\"\",\"likelihood\":\"likely\",\"evidence\":[\"` +
+	`{"at":"","window_s":600,"history_since":"","tags":[{"tag":"","value":true,"eng_unit":"","quality":"uncertain","reason":null,"age_s":0,"changes":0,` +
+	`"moved":0}],"moved":[],"omitted":0,"gaps":["` +
+	`"text":"","eng_unit":"°C","eng_unit":"bar","eng_unit":"mm","eng_unit":"%","quality":"bad","quality":"good","age_s":0.,"min":0,"max":0,"mean":0.,"slope_per_min":0,` +
+	`"changes":1,"last_change":"2026-01-01T00:00:00.000Z","moved":0.,"limit_low":0,"limit_high":1},{"tag":"` +
+	`{"job":"","at":"","site":"","line":"","area":"","outside":true,"alarms":[{"alarm":{"id":"` +
+	`"evidence":null}],"related":[],"language":"en"}` +
+	`{"id":"01K","state":"completed","alarms":["01K"],"line":"","priority":2,"attempts":1,"interrupts":0,"max_attempts":8,` +
+	`"next_try_at":null,"last_error":null,"created_at":"2026-","finished_at":"2026-","diagnosis":{"summary":"",` +
+	`"language":"en","causes":[{"cause":"","likelihood":"possible","evidence":[""],"sources":["runbook/"]},{"cause":"","likelihood":"unlikely",` +
+	`"evidence":[],"sources":[]}],"checks":["","` + `"],"urgency":"planned","urgency":"now","urgency":"shift","safety":"","missing":[],` +
+	`"insufficient_evidence":false,"grounded":{"checked":0,"held":0},"filtered":[],"unstructured":"",` +
+	`"by":{"provider":"runbook","kind":"runbook","model":"","prompt_version":"","at":"0001-01-01T00:00:00Z","took_ms":0,` +
+	`"tokens_in":0,"tokens_out":0,"cost_usd":0,"attempts":0,"why_not_first":""}},"reviews":[],"feedback":null,` +
+	`"timeline":[{"at":"2026-","event":"opened","detail":{"code":"alarm","params":{"alarm":"01K"},"text":""}},` +
+	`{"at":"2026-","event":"joined","detail":{"code":"alarm",{"at":"2026-","event":"leased","detail":null},` +
+	`{"at":"2026-","event":"completed","detail":{"code":"answered","params":{"provider":"cloud"},"text":"by cloud"}}],` +
+	`"calls":[{"provider":"cloud","model":"gpt-4o-mini","at":"2026-","took_ms":1,"outcome":"ok","status":200,"tokens_in":1,` +
+	`"tokens_out":1,"cost_usd":0.0,"request_id":"","error":null}],"prompt":"","raw":"{\"summary\":\"` +
+	`{"id":"01K","device":"","line":"","area":"","code":"","text":"","source_text":"","origin":"outside","origin":"server","origin":"agent","origin":"tag","priority":2,` +
+	`"state":"normal","state":"cleared_unacked","state":"acked","state":"unacked","shelved_until":null,"suppressed_by":"","raised_at":"2026-","cleared_at":null,` +
+	`"acked_at":null,"acked_by":"","values":{".":0},"value_lost_since":null,"first_out":true,"observed":"live","diagnose":true,"hint":{"summary":"",` +
+	`"job":"01K","last_time":null,"revision":1}` +
+	`{"specversion":"1.0","id":"","source":"/","type":"edgeagent.device.stopped.v1","type":"edgeagent.job.failed.v1","type":"edgeagent.diagnosis.completed.v1",` +
+	`"type":"edgeagent.alarm.cleared.v1","type":"edgeagent.alarm.acked.v1","type":"edgeagent.alarm.raised.v1","subject":"","time":"2026-",` +
+	`"datacontenttype":"application/json","eaepoch":"01K","eastream":"diagnosis","eastream":"event","eastream":"alarm",` +
+	`"sequence":"00000000000000000001","eaboot":"","eamono":"1000000000","data":{"id":"01K`
+
+// A packer is what packing needs; they are used again, for they are large.
+type packer struct {
+	text  []byte // the dictionary, then what is packed
+	seen  packTable
+	begin packTable // seen, after the dictionary
+}
+
+// A packTable says behind which position four bytes with a hash came last; 0 is nowhere.
+type packTable [1 << packHash]int32
+
+var packers = sync.Pool{New: func() any {
+	p := &packer{text: []byte(packDictionary)}
+	for at := range len(p.text) - packMatch + 1 {
+		p.begin[packSum(p.text[at:])] = int32(at + 1)
+	}
+	return p
+}}
+
+func packSum(four []byte) uint32 {
+	return binary.LittleEndian.Uint32(four) * 2654435761 >> (32 - packHash)
+}
+
+// pack returns a body packed, or as it is when that is shorter.
+func pack(body []byte) []byte {
+	if len(body) < packLeast || len(body) > maxUnpacked {
+		return body
+	}
+	p := packers.Get().(*packer)
+	defer packers.Put(p)
+	if out := p.pack(body); len(out) < len(body) {
+		return out
+	}
+	return body
+}
+
+func (p *packer) pack(body []byte) []byte {
+	p.text = append(p.text[:len(packDictionary)], body...)
+	p.seen = p.begin
+	out := binary.AppendUvarint(append(make([]byte, 0, len(body)/2+32), packed), uint64(len(body)))
+	done, at := len(packDictionary), len(packDictionary)
+	for at <= len(p.text)-packMatch {
+		from, n := p.match(at)
+		if n == 0 {
+			at += 1 + (at-done)>>6 // what has not packed for long is not looked at closely
+			continue
+		}
+		out = appendSequence(out, p.text[done:at], at-from, n)
+		at += n
+		done = at
+	}
+	return appendSequence(out, p.text[done:], 0, packMatch)
+}
+
+// match returns where the bytes at a position were before, and for how long.
+func (p *packer) match(at int) (from, n int) {
+	slot := &p.seen[packSum(p.text[at:])]
+	from, *slot = int(*slot)-1, int32(at+1)
+	if from < 0 || at-from > packReach {
+		return 0, 0
+	}
+	for at+n < len(p.text) && p.text[from+n] == p.text[at+n] {
+		n++
+	}
+	if n < packMatch {
+		return 0, 0
+	}
+	return from, n
+}
+
+// appendSequence writes literals and the copy behind them; a distance of 0 ends the text.
+func appendSequence(out, literals []byte, distance, n int) []byte {
+	n -= packMatch
+	out = append(out, byte(min(len(literals), 15)<<4|min(n, 15)))
+	out = append(appendLength(out, len(literals)), literals...)
+	if distance == 0 {
+		return out
+	}
+	return appendLength(binary.LittleEndian.AppendUint16(out, uint16(distance)), n)
+}
+
+// appendLength writes what of a length did not fit into the four bits before.
+func appendLength(out []byte, n int) []byte {
+	if n -= 15; n < 0 {
+		return out
+	}
+	for ; n >= 255; n -= 255 {
+		out = append(out, 255)
+	}
+	return append(out, byte(n))
+}
+
+// unpack returns what pack was given. Its only error is damage.
+func unpack(body []byte) ([]byte, error) {
+	if len(body) == 0 || body[0] != packed {
+		return body, nil
+	}
+	size, n := binary.Uvarint(body[1:])
+	if n <= 0 || size > maxUnpacked || size > uint64(len(body))*maxRatio {
+		return nil, fmt.Errorf("packed body of %d bytes says it holds %d: %w", len(body), size, errDamaged)
+	}
+	whole := len(packDictionary) + int(size)
+	out := append(make([]byte, 0, whole), packDictionary...)
+	for in := body[1+n:]; len(in) > 0; {
+		var ok bool
+		if out, in, ok = unpackSequence(out, in, whole); !ok {
+			return nil, fmt.Errorf("packed body cannot be unpacked: %w", errDamaged)
+		}
+	}
+	if len(out) != whole {
+		return nil, fmt.Errorf("packed body ends after %d of %d bytes: %w", len(out)-len(packDictionary), size, errDamaged)
+	}
+	return out[len(packDictionary):], nil
+}
+
+// unpackSequence appends one sequence of in to out, which must not outgrow whole.
+func unpackSequence(out, in []byte, whole int) (text, rest []byte, ok bool) {
+	token := in[0]
+	literals, in, ok := cutLength(in[1:], int(token>>4))
+	if !ok || literals > len(in) || len(out)+literals > whole {
+		return out, in, false
+	}
+	out, in = append(out, in[:literals]...), in[literals:]
+	if len(in) == 0 {
+		return out, in, true // the end
+	}
+	if len(in) < 2 {
+		return out, in, false
+	}
+	from := len(out) - int(binary.LittleEndian.Uint16(in))
+	n, in, ok := cutLength(in[2:], int(token&15))
+	n += packMatch
+	if !ok || from < 0 || from >= len(out) || len(out)+n > whole {
+		return out, in, false
+	}
+	for ; n > 0; n-- { // byte by byte: a copy may reach into itself
+		out = append(out, out[from])
+		from++
+	}
+	return out, in, true
+}
+
+func cutLength(in []byte, n int) (length int, rest []byte, ok bool) {
+	if n < 15 {
+		return n, in, true
+	}
+	for i, more := range in {
+		if n += int(more); more != 255 || n > maxUnpacked {
+			return n, in[i+1:], n <= maxUnpacked
+		}
+	}
+	return 0, nil, false
+}
