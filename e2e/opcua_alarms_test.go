@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"testing"
 	"time"
 )
@@ -106,63 +105,3 @@ func stops(jobs []jobDoc) int {
 }
 
 func opcuaKeysTable() string { return "  [device.opcua]\n  security = \"None\"\n  mode = \"None\"\n" }
-
-// Alarm words: every bit goes its own way, over Modbus and over OPC UA.
-func TestAlarmWord(t *testing.T) {
-	const texts = "bit,code,priority,text_en\n0,W0,2,Emergency stop chain open\n31,W31,1,Main drive tripped\n"
-	t.Run("modbus", func(t *testing.T) {
-		p := startLibmodbus(t)
-		device := fmt.Sprintf("\n[[device]]\nname = \"line1\"\nurl = \"modbus-tcp://%s\"\nscan = \"200ms\"\n", p.tap.addr()) +
-			"  [[device.tag]]\n  name = \"word\"\n  address = \"holding:600\"\n  type = \"uint32\"\n"
-		p.set("holding", 600, 0)
-		p.set("holding", 601, 0)
-		bits(t, device, texts, func(value uint32) {
-			p.set("holding", 600, int(value>>16))
-			p.set("holding", 601, int(value&0xffff))
-		})
-	})
-	t.Run("opcua", func(t *testing.T) {
-		p := startOPCUA(t)
-		device := fmt.Sprintf("\n[[device]]\nname = \"line1\"\nurl = \"opc.tcp://%s\"\nscan = \"200ms\"\n", p.chaos.addr()) + opcuaKeysTable() +
-			"  [[device.tag]]\n  name = \"word\"\n  address = \"ns=1;s=Line1.Word\"\n  type = \"uint32\"\n"
-		bits(t, device, texts, func(value uint32) { p.say("set Word %d", value) })
-	})
-}
-
-// bits sets and clears bits of a word and watches its alarms.
-func bits(t *testing.T, device, texts string, set func(uint32)) {
-	t.Helper()
-	a := newAgent(t, "")
-	a.write("word.csv", texts)
-	a.writeConfig(plan{devices: device + "  [[device.alarm_word]]\n  tag = \"word\"\n  texts_file = \"word.csv\"\n"}.toml(t))
-	a.start()
-	a.eventually(20*time.Second, "the word is read", func() bool { return a.tags("line1")["word"].Quality == "good" })
-	active := func(codes ...string) func() bool {
-		return func() bool {
-			all := a.alarms("active")
-			for _, code := range codes {
-				if _, n := alarmOf(a, "active", code); n != 1 {
-					return false
-				}
-			}
-			return len(all) == len(codes)
-		}
-	}
-	for _, step := range []struct {
-		value uint32
-		codes []string
-	}{
-		{1, []string{"W0"}},
-		{0x80000001, []string{"W0", "W31"}},
-		{0x80000080, []string{"W31", "WORD.7"}},
-		{0, nil},
-		{1, []string{"W0"}},
-		{0, nil},
-	} {
-		set(step.value)
-		a.eventually(10*time.Second, fmt.Sprintf("0x%08X is %v", step.value, step.codes), active(step.codes...))
-	}
-	if n := len(a.alarms("history")); n != 4 {
-		t.Errorf("%d activations, want 4: W0 twice, W31, WORD.7", n)
-	}
-}
