@@ -26,8 +26,13 @@ const (
 
 // playRole is what a child does: it works on a data file until it is killed.
 func playRole(role string) int {
-	if role == roleCheck {
+	switch role {
+	case roleCheck:
 		return check(os.Getenv("QUEUE_TEST_FILE"))
+	case roleCut:
+		return cut()
+	case roleJudge:
+		return judge()
 	}
 	o := options(os.Getenv("QUEUE_TEST_FILE"))
 	o.BootID = os.Getenv("QUEUE_TEST_BOOT")
