@@ -25,10 +25,10 @@ func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagen
 	if len(ts) == 0 {
 		return nil, nil
 	}
-	out := make([]edgeagent.Alarm, len(ts))
+	out, frozen := make([]edgeagent.Alarm, len(ts)), db.freezeAll(ts)
 	err := db.do(ctx, "record alarms", func(b *batch) error {
 		for i := range ts {
-			stored, err := b.record(ts[i])
+			stored, err := b.record(ts[i], frozen[i])
 			if err != nil {
 				return fmt.Errorf("alarm %s: %w", ts[i].Alarm.Name(), err)
 			}
@@ -42,8 +42,43 @@ func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagen
 	return out, nil
 }
 
+// A frozenRaise is what a transition stores, encoded by who asks: the committer
+// serves everybody and must not be kept.
+type frozenRaise struct {
+	alarm    frozenAlarm
+	evidence []byte // packed; nil without any
+	err      error
+}
+
+func (db *DB) freezeAll(ts []edgeagent.Transition) []frozenRaise {
+	out := make([]frozenRaise, len(ts))
+	for i, t := range ts {
+		f := &out[i]
+		if f.alarm, f.err = freezeAlarm(t.Alarm); f.err == nil && t.Evidence != nil {
+			f.evidence, f.err = db.freezeEvidence(t.Alarm.ID, *t.Evidence)
+		}
+	}
+	return out
+}
+
+// freezeEvidence encodes what was known at the raise. A number that JSON cannot
+// write must not cost the alarm: it goes on without evidence, and says so.
+func (db *DB) freezeEvidence(id edgeagent.ID, e edgeagent.Evidence) ([]byte, error) {
+	text, err := json.Marshal(e)
+	if _, unwritable := errors.AsType[*json.UnsupportedValueError](err); unwritable {
+		db.options.Load().Log.Error("evidence cannot be written and is left out", "alarm", id, "error", err)
+		text, err = json.Marshal(edgeagent.Evidence{
+			At: e.At, WindowS: e.WindowS, HistorySince: e.HistorySince, Gaps: []string{"evidence could not be written"},
+		})
+	}
+	return pack(text), err
+}
+
 // record stores one transition.
-func (b *batch) record(t edgeagent.Transition) (edgeagent.Alarm, error) {
+func (b *batch) record(t edgeagent.Transition, f frozenRaise) (edgeagent.Alarm, error) {
+	if f.err != nil {
+		return edgeagent.Alarm{}, f.err
+	}
 	if t.Key != "" {
 		if a, seen, err := b.seen(t); err != nil || seen {
 			return a, err
@@ -56,14 +91,21 @@ func (b *batch) record(t edgeagent.Transition) (edgeagent.Alarm, error) {
 	}
 	a := t.Alarm
 	if known {
-		inherit(&a, before)
-	} else if err := b.admit(t, &a); err != nil {
+		err = inherit(&a, before, &f)
+	} else {
+		err = b.admit(t, &a, f)
+	}
+	if err != nil {
 		return edgeagent.Alarm{}, err
 	}
-	if err := b.putAlarm(a); err != nil {
+	stored, err := f.alarm.with(a.Job, a.LastTime)
+	if err != nil {
 		return edgeagent.Alarm{}, err
 	}
-	return a, b.tell(t, a)
+	if err := b.putAlarm(a, stored); err != nil {
+		return edgeagent.Alarm{}, err
+	}
+	return a, b.tell(t, a, stored)
 }
 
 // seen returns the alarm that another transition with the same idempotency key
@@ -102,15 +144,17 @@ type keyed struct {
 
 // inherit keeps what only this room knows: the engine's copy of an alarm never
 // sees its job.
-func inherit(a *edgeagent.Alarm, before edgeagent.Alarm) {
+func inherit(a *edgeagent.Alarm, before edgeagent.Alarm, f *frozenRaise) (err error) {
 	a.Job, a.LastTime = before.Job, before.LastTime
-	if a.Hint == nil {
+	if a.Hint == nil && before.Hint != nil {
 		a.Hint = before.Hint
+		f.alarm, err = freezeAlarm(*a)
 	}
+	return err
 }
 
 // admit takes in an alarm that was not known.
-func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm) error {
+func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm, f frozenRaise) error {
 	if _, err := edgeagent.ParseID(string(a.ID)); err != nil {
 		return err
 	}
@@ -123,13 +167,10 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm) error {
 			return err
 		}
 	}
-	if a.Hint != nil {
-		if err := b.putJSON(bucketBodies, part(a.ID, partHint), 0, a.Hint); err != nil {
+	if f.evidence != nil {
+		if err := b.put(bucketBodies, part(a.ID, partEvidence), 0, f.evidence); err != nil {
 			return err
 		}
-	}
-	if err := b.putEvidence(a.ID, t.Evidence); err != nil {
-		return err
 	}
 	b.remember(*a)
 	if a.Diagnose {
@@ -138,63 +179,60 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm) error {
 	return nil
 }
 
-// putEvidence stores what was known at the raise. A number that JSON cannot
-// write must not cost the alarm: it goes on without evidence, and says so.
-func (b *batch) putEvidence(id edgeagent.ID, e *edgeagent.Evidence) error {
-	if e == nil {
-		return nil
-	}
-	err := b.putJSON(bucketBodies, part(id, partEvidence), 0, e)
-	if _, unwritable := errors.AsType[*json.UnsupportedValueError](err); !unwritable {
-		return err
-	}
-	b.o.Log.Error("evidence cannot be written and is left out", "alarm", id, "error", err)
-	gap := edgeagent.Evidence{At: e.At, WindowS: e.WindowS, HistorySince: e.HistorySince, Gaps: []string{"evidence could not be written"}}
-	return b.putJSON(bucketBodies, part(id, partEvidence), 0, gap)
-}
-
-// remember notes a raise for LastTime and for the flood.
+// remember notes a raise for LastTime, for the flood and for those it may be
+// related to.
 func (b *batch) remember(a edgeagent.Alarm) {
 	key := occasionOf(a)
-	old := b.w.raised[key]
-	if n := len(old); n > 0 && !b.w.alarms[old[n-1]].State.Open() {
-		remove(b, b.w.alarms, old[n-1]) // the shelving of its name is the new one's now
+	if hiding, found := b.w.hiding(key); found {
+		b.forgetAlarm(hiding)
 	}
+	old := b.w.raised[key]
 	b.db.raisedMu.Lock()
 	ids := append(append(make([]edgeagent.ID, 0, len(old)+1), old...), a.ID)
 	set(b, b.w.raised, key, ids[max(0, len(ids)-occurrences):])
 	b.db.raisedMu.Unlock()
 	recent := append(append(make([]time.Time, 0, floodAlarms+2), b.w.recent...), b.now)
 	assign(b, &b.w.recent, recent[max(0, len(recent)-floodAlarms-1):])
+	set(b, b.w.lines, a.Line, sight(b.w.lines[a.Line], a.ID, a.RaisedAt, b.now))
 }
 
-// putAlarm stores an alarm. Its hint never changes and lies beside it.
-func (b *batch) putAlarm(a edgeagent.Alarm) error {
-	lean := a
-	lean.Hint = nil
-	if err := b.putJSON(bucketAlarms, string(a.ID), uint32(a.Revision), lean); err != nil {
+// putAlarm stores an alarm as it was frozen.
+func (b *batch) putAlarm(a edgeagent.Alarm, stored []byte) error {
+	h := headOf(a)
+	if err := b.put(bucketAlarms, string(a.ID), uint32(a.Revision), append(h.encode(), stored...)); err != nil {
 		return err
 	}
-	b.alarmsChanged = true
-	if b.w.atHand(a) {
-		set(b, b.w.alarms, a.ID, a)
-	} else {
-		remove(b, b.w.alarms, a.ID)
+	if !b.w.atHand(a.ID, h) {
+		b.forgetAlarm(a.ID)
+		return nil
 	}
+	b.alarms[a.ID] = struct{}{}
+	set(b, b.w.alarms, a.ID, &a)
 	return nil
+}
+
+// forgetAlarm takes an alarm out of those at hand.
+func (b *batch) forgetAlarm(id edgeagent.ID) {
+	b.alarms[id] = struct{}{}
+	remove(b, b.w.alarms, id)
 }
 
 // alarm returns a stored alarm with its hint.
 func (b *batch) alarm(id edgeagent.ID) (edgeagent.Alarm, error) {
 	if a, open := b.w.alarms[id]; open {
-		return a, nil
+		return *a, nil
 	}
-	var a edgeagent.Alarm
-	if err := b.getJSON(bucketAlarms, string(id), &a); err != nil {
+	return alarmOf(b.getJSON, id)
+}
+
+// alarmOf reads an alarm. In files of schema 1 its hint lies beside it.
+func alarmOf(get func(kind byte, key string, v any) error, id edgeagent.ID) (a edgeagent.Alarm, err error) {
+	if err := get(bucketAlarms, string(id), &a); err != nil {
 		return edgeagent.Alarm{}, err
 	}
-	hint, err := optional[edgeagent.Diagnosis](b.getJSON, bucketBodies, part(id, partHint))
-	a.Hint = hint
+	if a.Hint == nil {
+		a.Hint, err = optional[edgeagent.Diagnosis](get, bucketBodies, part(id, partHint))
+	}
 	return a, err
 }
 
@@ -227,9 +265,9 @@ var deviceEvents = map[edgeagent.DeviceEventKind]edgeagent.EventType{
 }
 
 // tell writes the events of a transition.
-func (b *batch) tell(t edgeagent.Transition, a edgeagent.Alarm) error {
+func (b *batch) tell(t edgeagent.Transition, a edgeagent.Alarm, stored []byte) error {
 	if typ, sent := alarmEvents[t.Kind]; sent {
-		if err := b.emit(outgoing{typ, a.ID, a.Revision, a.Line, t.At, a}); err != nil {
+		if err := b.emitFrozen(outgoing{typ, a.ID, a.Revision, a.Line, t.At, nil}, stored); err != nil {
 			return err
 		}
 	}

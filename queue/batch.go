@@ -24,7 +24,9 @@ type batch struct {
 	undo []func()
 	read *bbolt.Tx // of the file as it was before the batch; opened when needed
 
-	jobsWoken, alarmsChanged, outboxChanged, devicesChanged bool
+	jobsWoken, outboxChanged, devicesChanged bool
+
+	alarms map[edgeagent.ID]struct{} // those at hand that changed
 
 	wantsRoom bool // something was refused for want of space
 }
@@ -204,7 +206,7 @@ func decodeFound(bucket byte, key string, rec []byte) ([]byte, uint32, error) {
 }
 
 func unmarshal(bucket byte, key string, body []byte, v any) error {
-	text, err := unpack(body)
+	text, err := plain(bucket, body)
 	if err == nil {
 		err = json.Unmarshal(text, v)
 	}

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -14,8 +13,8 @@ import (
 
 const (
 	relatedWindow = 10 * time.Minute
-	maxRelated    = 50 // a flood must not fill the prompt
-	maxSearched   = 500
+	maxRelated    = 50   // a flood must not fill the prompt
+	maxSighted    = 1000 // of a line: its own alarms may be hundreds
 )
 
 // freeze returns the case of a job: the stored one, or a new one that is stored
@@ -29,7 +28,8 @@ func (b *batch) freeze(j job) (edgeagent.Case, error) {
 		}
 		if stored != nil {
 			stored.Outside = stored.Outside && b.o.Outside(stored.Line)
-			return *stored, nil
+			err = b.complete(j.id, stored)
+			return *stored, err
 		}
 		b.o.Log.Warn("the stored case cannot be read and is made again", "job", j.id, "error", err)
 	}
@@ -37,7 +37,37 @@ func (b *batch) freeze(j job) (edgeagent.Case, error) {
 	if err != nil {
 		return edgeagent.Case{}, err
 	}
-	return c, b.putJSON(bucketBodies, part(j.id, partCase), 0, c)
+	return c, b.putJSON(bucketBodies, part(j.id, partCase), 0, lean(c))
+}
+
+// lean returns a case without what never changes and is kept anyway: the hints
+// and the evidence of its alarms.
+func lean(c edgeagent.Case) edgeagent.Case {
+	c.Alarms = slices.Clone(c.Alarms)
+	for i := range c.Alarms {
+		c.Alarms[i].Alarm.Hint, c.Alarms[i].Evidence = nil, nil
+	}
+	return c
+}
+
+// complete puts back what lean has left out. A case of schema 1 has it all.
+func (b *batch) complete(job edgeagent.ID, c *edgeagent.Case) error {
+	for i := range c.Alarms {
+		a := &c.Alarms[i]
+		if a.Evidence != nil {
+			continue
+		}
+		now, err := b.caseAlarm(a.Alarm.ID)
+		if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
+			b.o.Log.Error("hint and evidence of an alarm cannot be read and are left out", "job", job, "alarm", a.Alarm.ID, "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		a.Alarm.Hint, a.Evidence = now.Alarm.Hint, now.Evidence
+	}
+	return nil
 }
 
 func (b *batch) buildCase(j job) (edgeagent.Case, error) {
@@ -64,8 +94,8 @@ func (b *batch) buildCase(j job) (edgeagent.Case, error) {
 		return c, fmt.Errorf("none of its alarms can be read: %w", errDamaged)
 	}
 	slices.SortStableFunc(c.Alarms, firstOutFirst)
-	c.Related, err = b.related(j.group.Line, ids)
-	return c, err
+	c.Related = b.related(j.group.Line, ids)
+	return c, nil
 }
 
 // caseAlarm returns an alarm with its evidence. Evidence that cannot be read is
@@ -97,50 +127,29 @@ func oldestFirst(x, y edgeagent.Alarm) int {
 	return cmp.Or(x.RaisedAt.Compare(y.RaisedAt), strings.Compare(string(x.ID), string(y.ID)))
 }
 
-// related returns the other alarms of the line that rose in the last ten minutes.
-func (b *batch) related(line string, own []edgeagent.ID) ([]edgeagent.Alarm, error) {
-	found := make(map[edgeagent.ID]edgeagent.Alarm)
-	take := func(a edgeagent.Alarm) {
-		if a.Line == line && b.now.Sub(a.RaisedAt) <= relatedWindow && !slices.Contains(own, a.ID) {
-			a.Hint = nil
-			found[a.ID] = a
+// related returns the other alarms of the line that rose in the last ten
+// minutes: the newest, when there are many. One that cannot be read is only
+// related, and left out.
+func (b *batch) related(line string, own []edgeagent.ID) []edgeagent.Alarm {
+	mine := make(map[edgeagent.ID]bool, len(own))
+	for _, id := range own {
+		mine[id] = true
+	}
+	out := []edgeagent.Alarm{}
+	for _, s := range slices.Backward(b.w.lines[line]) {
+		if len(out) == maxRelated {
+			break
 		}
-	}
-	if err := b.recentAlarms(take); err != nil {
-		return nil, err
-	}
-	for _, a := range b.w.alarms { // newer than the file, and those raised in this batch
-		take(a)
-	}
-	out := make([]edgeagent.Alarm, 0, len(found))
-	for _, a := range found {
-		out = append(out, a)
+		if mine[s.id] || b.now.Sub(s.at) > relatedWindow {
+			continue
+		}
+		if a, err := b.alarm(s.id); err == nil {
+			a.Hint = nil
+			out = append(out, a)
+		}
 	}
 	slices.SortFunc(out, oldestFirst)
-	return out[max(0, len(out)-maxRelated):], nil
-}
-
-// recentAlarms visits the newest alarms in the file. Their ids tell their age.
-func (b *batch) recentAlarms(visit func(edgeagent.Alarm)) error {
-	tx, err := b.reader()
-	if err != nil {
-		return err
-	}
-	r, err := rowsOf(tx, bucketAlarms)
-	if err != nil {
-		return err
-	}
-	for n, ok := 0, r.last(); ok && n < maxSearched; n, ok = n+1, r.prev() {
-		if b.now.Sub(edgeagent.ID(r.key).Time()) > 2*relatedWindow {
-			return nil
-		}
-		var a edgeagent.Alarm
-		body, _, err := decodeRecord(bucketAlarms, r.key, bytes.Clone(r.rec))
-		if err == nil && unmarshal(bucketAlarms, r.key, body, &a) == nil {
-			visit(a) // one that cannot be read is only related: left out
-		}
-	}
-	return nil
+	return out
 }
 
 // alarmsOf returns the alarms of a job, in the order in which they came.

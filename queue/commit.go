@@ -118,7 +118,7 @@ func (db *DB) runBatch(ops []op) {
 }
 
 func (db *DB) newBatch() *batch {
-	return &batch{db: db, o: *db.options.Load(), w: db.work, now: time.Now(), puts: make(map[string][]byte)}
+	return &batch{db: db, o: *db.options.Load(), w: db.work, now: time.Now(), puts: make(map[string][]byte), alarms: make(map[edgeagent.ID]struct{})}
 }
 
 // applyOne checks and applies one operation; one that fails leaves no trace in

@@ -24,6 +24,7 @@ type DB struct {
 	work     *working // the committer's
 	ledger   ledger
 	view     atomic.Pointer[view]
+	atHand   alarmsAtHand
 	raisedMu sync.RWMutex // of work.raised, which readers look into
 
 	ops      chan op

@@ -88,45 +88,51 @@ func cutLast(s string, n int) (before, last string) {
 	return s[:len(s)-n-1], s[len(s)-n:]
 }
 
+// loadAlarms reads the head of every alarm, and those whole that are at hand or
+// rose a moment ago.
 func (w *working) loadAlarms(tx *bbolt.Tx) error {
 	return scanRecords(tx, bucketAlarms, "", func(key string, body []byte, _ uint32) error {
-		var a edgeagent.Alarm
-		if err := unmarshal(bucketAlarms, key, body, &a); err != nil {
+		id := edgeagent.ID(key)
+		h, err := readHead(key, body)
+		if err != nil {
 			return err
 		}
-		w.remember(a)
-		if !w.atHand(a) {
+		w.remember(id, h)
+		fresh := time.Since(h.raised) < floodWindow
+		if !fresh && !w.atHand(id, h) {
 			return nil
 		}
-		hint, _, err := readRecord(tx, bucketBodies, part(a.ID, partHint))
-		if errors.Is(err, edgeagent.ErrNotFound) {
-			w.alarms[a.ID] = a
-			return nil
+		a, err := alarmOf(getter(tx), id)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			err = unmarshal(bucketBodies, key, hint, &a.Hint)
+		if w.atHand(id, h) {
+			w.alarms[id] = &a
 		}
-		w.alarms[a.ID] = a
-		return err
+		if fresh {
+			w.resight(a)
+		}
+		return nil
 	})
 }
 
 // remember notes an alarm of the file; ids rise, so the newest comes last.
-func (w *working) remember(a edgeagent.Alarm) {
-	key := occasionOf(a)
-	old := w.raised[key]
-	if n := len(old); n > 0 && !w.alarms[old[n-1]].State.Open() {
-		delete(w.alarms, old[n-1])
+func (w *working) remember(id edgeagent.ID, h alarmHead) {
+	if hiding, found := w.hiding(h.name); found {
+		delete(w.alarms, hiding)
 	}
-	ids := append(old, a.ID)
-	w.raised[key] = ids[max(0, len(ids)-occurrences):]
+	ids := append(w.raised[h.name], id)
+	w.raised[h.name] = ids[max(0, len(ids)-occurrences):]
+}
+
+// resight notes an alarm that rose shortly before the start.
+func (w *working) resight(a edgeagent.Alarm) {
+	w.recent = append(w.recent, a.RaisedAt)
+	w.recent = w.recent[max(0, len(w.recent)-floodAlarms-1):]
+	w.lines[a.Line] = sight(w.lines[a.Line], a.ID, a.RaisedAt, time.Now())
 	if a.Diagnose && a.Job != "" {
 		g := groupOf(a)
 		w.flood[g] = w.flood[g].raise(a.RaisedAt).open(a.Job.Time())
-	}
-	if time.Since(a.RaisedAt) < floodWindow {
-		w.recent = append(w.recent, a.RaisedAt)
-		w.recent = w.recent[max(0, len(w.recent)-floodAlarms-1):]
 	}
 }
 

@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"edgeagent"
@@ -27,26 +29,68 @@ func (b *batch) emit(o outgoing) error {
 	if len(b.o.Destinations) == 0 {
 		return nil
 	}
-	s := streamKey{b.w.epoch, o.typ.Stream()}
-	seq := b.w.last[s] + 1
 	data, err := json.Marshal(o.data)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", o.typ, err)
 	}
+	return b.number(o, func(before []byte) []byte { return pack(slices.Concat(before, data, []byte("}"))) })
+}
+
+// emitFrozen does so for an event whose data is an alarm, as it is stored.
+func (b *batch) emitFrozen(o outgoing, alarm []byte) error {
+	if len(b.o.Destinations) == 0 {
+		return nil
+	}
+	return b.number(o, func(before []byte) []byte {
+		before = pack(before)
+		out := binary.AppendUvarint([]byte{frozen}, uint64(len(before)))
+		return slices.Concat(out, before, alarm)
+	})
+}
+
+// number gives an event its number. What comes before the data is JSON up to
+// where the data begins; whole makes of it what is stored.
+func (b *batch) number(o outgoing, whole func(before []byte) []byte) error {
+	s := streamKey{b.w.epoch, o.typ.Stream()}
+	seq := b.w.last[s] + 1
 	boot, mono := b.db.Stamp()
 	e := edgeagent.Event{
 		SpecVersion: "1.0", ID: edgeagent.EventID(b.o.source(), o.typ, o.object, o.revision), Source: b.o.source(),
 		Type: o.typ, Subject: o.line, Time: o.at, DataContentType: "application/json",
 		Epoch: s.epoch, Stream: s.stream, Sequence: edgeagent.FormatSequence(seq),
-		Boot: boot, Mono: mono, Data: data,
+		Boot: boot, Mono: mono, Data: noData,
 	}
-	body, err := json.Marshal(e)
+	text, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", o.typ, err)
 	}
 	set(b, b.w.last, s, seq)
 	b.outboxChanged = true
-	return b.put(bucketOutbox, s.key(seq), 0, encodeOutgoing(e, b.now, body))
+	before := text[:len(text)-len(noData)-1] // the data comes last
+	return b.put(bucketOutbox, s.key(seq), 0, encodeOutgoing(e, b.now, whole(before)))
+}
+
+// noData holds the place of an event's data.
+var noData = json.RawMessage("0")
+
+// eventText returns an event byte for byte, whatever it was put as.
+func eventText(body []byte) ([]byte, error) {
+	if len(body) == 0 || body[0] != frozen {
+		return unpack(body)
+	}
+	length, n := binary.Uvarint(body[1:])
+	if n <= 0 || length > uint64(len(body)-1-n) {
+		return nil, fmt.Errorf("frozen event of %d bytes: %w", len(body), errDamaged)
+	}
+	before, err := unpack(body[1+n:][:length])
+	if err != nil {
+		return nil, err
+	}
+	alarm, err := thaw(body[1+n:][length:])
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(before, alarm, []byte("}")), nil
 }
 
 // encodeOutgoing puts before the event what is asked of it without parsing it.
@@ -70,9 +114,13 @@ func decodeOutgoing(key string, rec []byte) (edgeagent.Outgoing, error) {
 	if len(rec) < 8 || !ok1 || !ok2 {
 		return edgeagent.Outgoing{}, fmt.Errorf("event %d of %s: %w", seq, s.stream, errDamaged)
 	}
+	text, err := eventText(body)
+	if err != nil {
+		return edgeagent.Outgoing{}, fmt.Errorf("event %d of %s: %w", seq, s.stream, err)
+	}
 	return edgeagent.Outgoing{
 		Epoch: s.epoch, Stream: s.stream, Sequence: seq, ID: id, Type: edgeagent.EventType(typ),
-		At: fromNanos(int64(binary.BigEndian.Uint64(rec))), Body: append([]byte(nil), body...),
+		At: fromNanos(int64(binary.BigEndian.Uint64(rec))), Body: bytes.Clone(text),
 	}, nil
 }
 

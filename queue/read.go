@@ -49,12 +49,8 @@ func getter(tx *bbolt.Tx) func(bucket byte, key string, v any) error {
 	}
 }
 
-func readAlarm(tx *bbolt.Tx, id edgeagent.ID) (a edgeagent.Alarm, err error) {
-	if err = getter(tx)(bucketAlarms, string(id), &a); err != nil {
-		return edgeagent.Alarm{}, err
-	}
-	a.Hint, err = optional[edgeagent.Diagnosis](getter(tx), bucketBodies, part(id, partHint))
-	return a, err
+func readAlarm(tx *bbolt.Tx, id edgeagent.ID) (edgeagent.Alarm, error) {
+	return alarmOf(getter(tx), id)
 }
 
 // Alarm returns one alarm, open or not; ErrNotFound without one.
@@ -220,7 +216,7 @@ func (db *DB) ByKey(key string) (alarm edgeagent.ID, bodyHash string, ok bool) {
 // what came of it; nil for the first one.
 func (db *DB) LastTime(device, line, code string, before edgeagent.ID) (o *edgeagent.Occurrence) {
 	db.raisedMu.RLock()
-	ids := db.work.raised[occasion{device, line, code}]
+	ids := db.work.raised[occasionNamed(device, line, code)]
 	db.raisedMu.RUnlock()
 	err := db.viewing("look up the last time", func(tx *bbolt.Tx) error {
 		o = lastTime(getter(tx), ids, before)

@@ -130,12 +130,17 @@ func (b *batch) forgetStream(s streamKey) {
 	}
 }
 
-// tidyFloods forgets the groups that were quiet for so long that they remember
-// nothing: an alarm from outside may name any line.
+// tidyFloods forgets the groups and lines that were quiet for so long that they
+// remember nothing: an alarm from outside may name any line.
 func (b *batch) tidyFloods() {
 	for g, f := range b.w.flood {
 		if last := f.raises[len(f.raises)-1]; b.now.Sub(last) >= max(floodWindow, b.o.FloodWindow) {
 			remove(b, b.w.flood, g)
+		}
+	}
+	for line, seen := range b.w.lines {
+		if b.now.Sub(seen[len(seen)-1].at) > relatedWindow {
+			remove(b, b.w.lines, line)
 		}
 	}
 }
@@ -162,8 +167,7 @@ func (b *batch) tidyJobs() error {
 func (b *batch) tidyAlarms() error {
 	for id, a := range b.w.alarms {
 		if lapsed(a, b.now) {
-			remove(b, b.w.alarms, id)
-			b.alarmsChanged = true
+			b.forgetAlarm(id)
 		}
 	}
 	return b.oldest(bucketAlarms, tidyAlarms, func(id edgeagent.ID) (bool, error) {

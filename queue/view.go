@@ -3,6 +3,8 @@ package queue
 import (
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,7 +22,6 @@ const (
 type view struct {
 	epoch   edgeagent.ID
 	counts  edgeagent.JobCounts
-	open    []edgeagent.Alarm // those at hand, newest first
 	recent  []time.Time
 	next    time.Time
 	waiting bool // next is a time
@@ -40,9 +41,10 @@ func (db *DB) publish(b *batch) {
 	}
 	v.epoch, v.counts, v.recent = w.epoch, w.jobCounts(), w.recent
 	v.next, v.waiting = w.upcoming(b.now)
-	if old == nil || b.alarmsChanged {
-		v.open = openAlarms(w)
+	if old == nil {
+		db.atHand.all = maps.Clone(w.alarms) // nobody reads yet
 	}
+	db.atHand.publish(w, b.alarms)
 	if old == nil || b.devicesChanged {
 		v.devices = maps.Clone(w.devices)
 	}
@@ -59,14 +61,40 @@ func (db *DB) publish(b *batch) {
 	}
 }
 
-// openAlarms returns the alarms in memory, newest first. The ids are sorted,
-// not the alarms: these are large, and this runs after every commit of one.
-func openAlarms(w *working) []edgeagent.Alarm {
-	open := make([]edgeagent.Alarm, 0, len(w.alarms))
-	for _, id := range slices.Backward(slices.Sorted(maps.Keys(w.alarms))) {
-		open = append(open, w.alarms[id])
+// alarmsAtHand is what readers see of the alarms in memory. A commit touches
+// those that it changed alone, however many are open.
+type alarmsAtHand struct {
+	mu  sync.RWMutex
+	all map[edgeagent.ID]*edgeagent.Alarm
+}
+
+func (h *alarmsAtHand) publish(w *working, changed map[edgeagent.ID]struct{}) {
+	if len(changed) == 0 {
+		return
 	}
-	return open
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id := range changed {
+		if a, open := w.alarms[id]; open {
+			h.all[id] = a
+		} else {
+			delete(h.all, id)
+		}
+	}
+}
+
+// list returns them, those that hide nothing any more left out.
+func (h *alarmsAtHand) list() []*edgeagent.Alarm {
+	now := time.Now()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	out := make([]*edgeagent.Alarm, 0, len(h.all))
+	for _, a := range h.all {
+		if !lapsed(a, now) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // NextReady returns when the next job can be leased; a time in the past means
@@ -83,8 +111,13 @@ func (db *DB) JobCounts() edgeagent.JobCounts { return db.view.Load().counts }
 // every open alarm, and of each name that is still shelved the last one, though
 // it is closed.
 func (db *DB) OpenAlarms() []edgeagent.Alarm {
-	now := time.Now()
-	return slices.DeleteFunc(slices.Clone(db.view.Load().open), func(a edgeagent.Alarm) bool { return lapsed(a, now) })
+	list := db.atHand.list()
+	slices.SortFunc(list, func(x, y *edgeagent.Alarm) int { return strings.Compare(string(y.ID), string(x.ID)) })
+	open := make([]edgeagent.Alarm, len(list))
+	for i, a := range list {
+		open[i] = *a
+	}
+	return open
 }
 
 // AlarmCounts counts the alarms of [DB.OpenAlarms]; a shelved one counts as
@@ -92,7 +125,7 @@ func (db *DB) OpenAlarms() []edgeagent.Alarm {
 func (db *DB) AlarmCounts() edgeagent.AlarmCounts {
 	v := db.view.Load()
 	var c edgeagent.AlarmCounts
-	for _, a := range db.OpenAlarms() {
+	for _, a := range db.atHand.list() {
 		switch {
 		case a.ShelvedUntil != nil:
 			c.Shelved++

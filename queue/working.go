@@ -19,9 +19,10 @@ type working struct {
 	ready   readyHeap
 	delayed delayedHeap
 
-	alarms map[edgeagent.ID]edgeagent.Alarm // those at hand, see atHand, with their hints
-	raised map[occasion][]edgeagent.ID      // last activations of every alarm, oldest first
+	alarms map[edgeagent.ID]*edgeagent.Alarm // those at hand, see atHand; never changed, but replaced
+	raised map[occasion][]edgeagent.ID       // last activations of every alarm, oldest first
 	flood  map[group]groupFlood
+	lines  map[string][]sighting // the raises of the last ten minutes, oldest first
 	recent []time.Time           // last raises of all, for the flood
 	tidied time.Time             // when tidy looked last
 	untidy bool                  // and whether it left something
@@ -40,7 +41,8 @@ func newWorking() *working {
 		jobs:    make(map[edgeagent.ID]job),
 		counts:  make(map[edgeagent.JobState]int),
 		groups:  make(map[group]edgeagent.ID),
-		alarms:  make(map[edgeagent.ID]edgeagent.Alarm),
+		alarms:  make(map[edgeagent.ID]*edgeagent.Alarm),
+		lines:   make(map[string][]sighting),
 		flood:   make(map[group]groupFlood),
 		tidyAt:  make(map[byte]edgeagent.ID),
 		raised:  make(map[occasion][]edgeagent.ID),
@@ -69,25 +71,47 @@ type group struct {
 	Agent bool   `json:"agent"`
 }
 
-// An occasion names an alarm definition over all its activations.
-type occasion struct{ device, line, code string }
-
-func occasionOf(a edgeagent.Alarm) occasion { return occasion{a.Device, a.Line, a.Code} }
-
 // atHand reports whether an alarm is kept in memory: it is open, or it was
 // closed while shelved and is the last of its name, whose next activation that
 // shelving hides.
-func (w *working) atHand(a edgeagent.Alarm) bool {
-	if a.State.Open() {
+func (w *working) atHand(id edgeagent.ID, h alarmHead) bool {
+	if h.state.Open() {
 		return true
 	}
-	ids := w.raised[occasionOf(a)]
-	return a.ShelvedUntil != nil && len(ids) > 0 && ids[len(ids)-1] == a.ID
+	ids := w.raised[h.name]
+	return !h.shelved.IsZero() && len(ids) > 0 && ids[len(ids)-1] == id
+}
+
+// hiding returns the alarm of a name that is closed and at hand: the shelving of
+// that name is the next one's.
+func (w *working) hiding(name occasion) (id edgeagent.ID, found bool) {
+	ids := w.raised[name]
+	if len(ids) == 0 {
+		return "", false
+	}
+	last := ids[len(ids)-1]
+	a, found := w.alarms[last]
+	return last, found && !a.State.Open()
 }
 
 // lapsed reports whether a closed alarm that is at hand hides nothing any more.
-func lapsed(a edgeagent.Alarm, now time.Time) bool {
+func lapsed(a *edgeagent.Alarm, now time.Time) bool {
 	return !a.State.Open() && !now.Before(*a.ShelvedUntil)
+}
+
+// A sighting is a raise on a line.
+type sighting struct {
+	id edgeagent.ID
+	at time.Time
+}
+
+// sight adds a raise to those of its line and leaves out what is too old to be
+// related to anything. It never changes what the slice held before.
+func sight(seen []sighting, id edgeagent.ID, at, now time.Time) []sighting {
+	for len(seen) > 0 && (len(seen) >= maxSighted || now.Sub(seen[0].at) > relatedWindow) {
+		seen = seen[1:]
+	}
+	return append(seen, sighting{id, at})
 }
 
 // An entry of a heap is a job as it was at a revision. When the job has moved
