@@ -185,6 +185,9 @@ func (b *batch) write(tx *bbolt.Tx) error {
 			return fmt.Errorf("write %c/%q: %w", name[0], name[1:], err)
 		}
 	}
+	if err := b.count(tx); err != nil {
+		return err
+	}
 	return failpoint("commit.write")
 }
 

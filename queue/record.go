@@ -14,7 +14,10 @@ import (
 // tree leads to it any more.
 //
 //	0  magic "EA"   2  format   3  bucket   4  revision   8  CRC-32C
-//	12 length of the key   14 spare   16 key   … body
+//	12 length of the key   14 length of the body, its lower 16 bits   16 key   … body
+//
+// The length of the body is for who finds a record without its place; records
+// of before it was written have 0 there.
 const (
 	recordFormat = 1
 	recordHead   = 16
@@ -32,6 +35,7 @@ func encodeRecord(bucket byte, key string, revision uint32, body []byte) []byte 
 	rec[0], rec[1], rec[2], rec[3] = 'E', 'A', recordFormat, bucket
 	binary.BigEndian.PutUint32(rec[4:], revision)
 	binary.BigEndian.PutUint16(rec[12:], uint16(len(key)))
+	binary.BigEndian.PutUint16(rec[14:], uint16(len(body)&0xffff))
 	rec = append(append(rec, key...), body...)
 	binary.BigEndian.PutUint32(rec[8:], recordSum(rec))
 	return rec

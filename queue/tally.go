@@ -1,0 +1,66 @@
+package queue
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+)
+
+// bucketTally holds one record, written with every commit: up to where each
+// stream is numbered. It is so small that bbolt keeps it within the root page,
+// which every commit writes anyway. A tree that was put together from damaged
+// pages is measured by it, and so is what was lost: an event that is gone with
+// everything around it leaves no other trace.
+const (
+	bucketTally = 's'
+	keyTally    = "tally"
+)
+
+// A tally is of one commit.
+type tally struct {
+	txid  uint32
+	spans map[streamKey]span
+}
+
+// A span is what was written of a stream: up to floor it was deleted, up to last
+// it was numbered.
+type span struct{ floor, last uint64 }
+
+const spanSize = 26 + 1 + 8 + 8
+
+// count writes the tally of a commit.
+func (b *batch) count(tx *bbolt.Tx) error {
+	bucket, err := tx.CreateBucketIfNotExists([]byte{bucketTally})
+	if err != nil {
+		return fmt.Errorf("write the tally: %w", err)
+	}
+	return bucket.Put([]byte(keyTally), encodeRecord(bucketTally, keyTally, uint32(tx.ID()), b.w.encodeTally()))
+}
+
+func (w *working) encodeTally() []byte {
+	spans := make(map[string]span, len(w.last))
+	for s, last := range w.last {
+		spans[s.key(last)] = span{w.floor[s], last}
+	}
+	var out []byte
+	for _, key := range sortedKeys(spans) {
+		out = binary.BigEndian.AppendUint64(append(out, key...), spans[key].floor)
+	}
+	return out
+}
+
+func decodeTally(txid uint32, body []byte) (*tally, error) {
+	t := &tally{txid: txid, spans: make(map[streamKey]span)}
+	for ; len(body) >= spanSize; body = body[spanSize:] {
+		s, last, err := parseOutboxKey(string(body[:spanSize-8]))
+		if err != nil {
+			return nil, fmt.Errorf("tally: %w: %w", err, errDamaged)
+		}
+		t.spans[s] = span{binary.BigEndian.Uint64(body[spanSize-8:]), last}
+	}
+	if len(body) != 0 {
+		return nil, fmt.Errorf("tally ends within a stream: %w", errDamaged)
+	}
+	return t, nil
+}
