@@ -50,7 +50,6 @@ var owners = map[string][]string{
 	"golang.org/x/sys":             {"plc/modbus", "plc/sim"},
 	"github.com/ollama/ollama":     {"llm/ollama"},
 	"github.com/sony/gobreaker":    {"llm"},
-	"github.com/expr-lang/expr":    {"alarm"},
 	"github.com/pelletier/go-toml": {"config"},
 	"github.com/spf13/cobra":       {"cmd/edgeagent"},
 	"html/template":                {"status"},

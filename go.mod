@@ -3,7 +3,6 @@ module edgeagent
 go 1.26.0
 
 require (
-	github.com/expr-lang/expr v1.17.8
 	github.com/goburrow/modbus v0.1.0
 	github.com/gopcua/opcua v0.9.1
 	github.com/ollama/ollama v0.31.1

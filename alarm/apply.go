@@ -118,7 +118,7 @@ func (p *pass) look(r *rule) {
 		}
 		return
 	}
-	holds, clears, known := r.question.answer(&p.engine.machine)
+	holds, clears, known := r.question.answer()
 	switch {
 	case !known:
 		r.since = time.Time{}

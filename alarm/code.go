@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/expr-lang/expr/vm"
-
 	"edgeagent"
 )
 
@@ -39,7 +37,7 @@ type fault struct {
 	number int64
 }
 
-func (f fault) answer(*vm.VM) (holds, clears, known bool) {
+func (f fault) answer() (holds, clears, known bool) {
 	n, known := f.signal.number()
 	holds = n == f.number && !slices.Contains(f.None, n)
 	return holds, !holds, known
@@ -48,7 +46,7 @@ func (f fault) answer(*vm.VM) (holds, clears, known bool) {
 // stranger asks for numbers without a row.
 type stranger struct{ *code }
 
-func (s stranger) answer(*vm.VM) (holds, clears, known bool) {
+func (s stranger) answer() (holds, clears, known bool) {
 	n, known := s.signal.number()
 	holds = s.isUnlisted(n) && (s.all || n == s.stands)
 	return holds, !holds, known

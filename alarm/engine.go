@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/expr-lang/expr/vm"
-
 	"edgeagent"
 )
 
@@ -74,7 +72,6 @@ type Engine struct {
 	maintained map[string]bool      // devices that a person took out of service
 	rose       map[string]time.Time // line -> last raise
 	closed     []edgeagent.ID
-	machine    vm.VM
 }
 
 // New compiles the rules over the tags of their devices, and what Options adds

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/expr-lang/expr/ast"
-
 	"edgeagent"
 )
 
@@ -13,32 +11,37 @@ import (
 type kind string
 
 const (
-	number kind = "a number"
-	truth  kind = "true or false"
-	text   kind = "a text"
+	number  kind = "a number"
+	truth   kind = "true or false"
+	text    kind = "a text"
+	anyKind kind = ""
 )
 
-// operators says what each binary operator takes and gives. Equality is apart:
-// it takes any two of one kind.
-var operators = map[string]struct{ takes, gives kind }{
-	"+": {number, number}, "-": {number, number}, "*": {number, number}, "/": {number, number},
-	"<": {number, truth}, "<=": {number, truth}, ">": {number, truth}, ">=": {number, truth},
-	"and": {truth, truth}, "&&": {truth, truth}, "or": {truth, truth}, "||": {truth, truth},
+// functions says what each function takes, in words for its error.
+var functions = map[string]string{
+	"abs": "one number", "min": "two numbers or more", "max": "two numbers or more",
+	rateName: "the name of one tag, as in rate(level)",
 }
 
-var unary = map[string]kind{"-": number, "+": number, "not": truth, "!": truth}
+// rateName is the one function that takes a tag, not a number.
+const rateName = "rate"
 
 const allowed = "allowed are comparison, + - * /, and, or, not, parentheses, rate(tag), abs(x), min(…) and max(…)"
 
-// judge walks a tree and refuses what is not in the subset. The language
-// behind it can do much more; what alarms may do is decided here alone.
+// judge gives every part of a tree its kind, and refuses what fits no other.
 type judge struct {
 	tags *scope
 	used names
 }
 
-func (j *judge) whole(n ast.Node) error {
-	k, err := j.kind(n)
+// names are the tags that an expression uses.
+type names struct {
+	tags  []string // in the order of their first use
+	rates []string // those within rate()
+}
+
+func (j *judge) whole(n *node) error {
+	k, err := j.judge(n)
 	switch {
 	case err != nil:
 		return err
@@ -51,38 +54,30 @@ func (j *judge) whole(n ast.Node) error {
 	}
 }
 
-func (j *judge) kind(n ast.Node) (kind, error) {
-	switch n := n.(type) {
-	case *ast.IntegerNode, *ast.FloatNode:
-		return number, nil
-	case *ast.BoolNode:
-		return truth, nil
-	case *ast.StringNode:
-		return text, nil
-	case *ast.IdentifierNode:
-		return j.tag(n)
-	case *ast.UnaryNode:
-		return j.unary(n)
-	case *ast.BinaryNode:
-		return j.binary(n)
-	case *ast.BuiltinNode:
-		return j.function(n, n.Name, n.Arguments)
-	case *ast.CallNode:
-		return j.call(n)
-	case *ast.MemberNode:
-		return "", at(n, "a point or bracket reaches into a value; name a tag of this device alone, without the device")
-	default:
-		return "", at(n, "this is no part of a condition; "+allowed)
+func (j *judge) judge(n *node) (kind, error) {
+	var err error
+	switch n.form {
+	case formTag:
+		n.kind, err = j.tag(n)
+	case formPrefix:
+		n.kind = prefixes[n.name].takes
+		err = j.must(n.args[0], n.kind, n.name)
+	case formInfix:
+		n.kind, err = infixes[n.name].gives, j.infix(n)
+	case formFunction:
+		n.kind, err = number, j.function(n)
+	case formLiteral: // says its kind itself
 	}
+	return n.kind, err
 }
 
-func (j *judge) tag(n *ast.IdentifierNode) (kind, error) {
-	tag, ok := j.tags.find(n.Value)
+func (j *judge) tag(n *node) (kind, error) {
+	tag, ok := j.tags.find(n.name)
 	if !ok {
-		return "", at(n, j.tags.unknown(n.Value))
+		return "", at(n, j.tags.unknown(n.name))
 	}
-	if !slices.Contains(j.used.tags, n.Value) {
-		j.used.tags = append(j.used.tags, n.Value)
+	if !slices.Contains(j.used.tags, n.name) {
+		j.used.tags = append(j.used.tags, n.name)
 	}
 	return kindOf(tag), nil
 }
@@ -98,48 +93,35 @@ func kindOf(t edgeagent.Tag) kind {
 	}
 }
 
-func (j *judge) unary(n *ast.UnaryNode) (kind, error) {
-	k, known := unary[n.Operator]
-	if !known {
-		return "", at(n, fmt.Sprintf("operator %s is not for conditions; %s", n.Operator, allowed))
+func (j *judge) infix(n *node) error {
+	takes := infixes[n.name].takes
+	if takes == anyKind {
+		return j.equality(n)
 	}
-	return k, j.must(n.Node, k, n.Operator)
+	if err := j.must(n.args[0], takes, n.name); err != nil {
+		return err
+	}
+	return j.must(n.args[1], takes, n.name)
 }
 
-func (j *judge) binary(n *ast.BinaryNode) (kind, error) {
-	if n.Operator == "==" || n.Operator == "!=" {
-		return truth, j.equality(n)
-	}
-	op, known := operators[n.Operator]
-	if !known {
-		return "", at(n, fmt.Sprintf("operator %s is not for conditions; %s", n.Operator, allowed))
-	}
-	if err := j.must(n.Left, op.takes, n.Operator); err != nil {
-		return "", err
-	}
-	return op.gives, j.must(n.Right, op.takes, n.Operator)
-}
-
-func (j *judge) equality(n *ast.BinaryNode) error {
-	left, err := j.kind(n.Left)
+func (j *judge) equality(n *node) error {
+	left, err := j.judge(n.args[0])
 	if err != nil {
 		return err
 	}
-	right, err := j.kind(n.Right)
-	if err != nil {
+	right, err := j.judge(n.args[1])
+	switch {
+	case err != nil || left == right:
 		return err
+	case left == truth || right == truth:
+		return at(n, fmt.Sprintf("%s compares %s with %s; a tag that is true or false stands alone: running, not running", n.name, left, right))
+	default:
+		return at(n, fmt.Sprintf("%s compares %s with %s; both sides must be of one kind", n.name, left, right))
 	}
-	if left == right {
-		return nil
-	}
-	if left == truth || right == truth {
-		return at(n, fmt.Sprintf("%s compares %s with %s; a tag that is true or false stands alone: running, not running", n.Operator, left, right))
-	}
-	return at(n, fmt.Sprintf("%s compares %s with %s; both sides must be of one kind", n.Operator, left, right))
 }
 
-func (j *judge) must(n ast.Node, want kind, operator string) error {
-	got, err := j.kind(n)
+func (j *judge) must(n *node, want kind, operator string) error {
+	got, err := j.judge(n)
 	if err != nil {
 		return err
 	}
@@ -149,68 +131,28 @@ func (j *judge) must(n ast.Node, want kind, operator string) error {
 	return nil
 }
 
-func (j *judge) call(n *ast.CallNode) (kind, error) {
-	callee, ok := n.Callee.(*ast.IdentifierNode)
-	if !ok {
-		return "", at(n, "this cannot be called; "+allowed)
+func (j *judge) function(n *node) error {
+	fits := len(n.args) >= 2
+	switch n.name {
+	case "abs":
+		fits = len(n.args) == 1
+	case rateName:
+		fits = len(n.args) == 1 && n.args[0].form == formTag
 	}
-	if callee.Value != "rate" {
-		return j.function(n, callee.Value, n.Arguments)
+	if !fits {
+		return at(n, n.name+" takes "+functions[n.name])
 	}
-	tag, ok := rateOf(n)
-	if !ok {
-		return "", at(n, "rate takes the name of one tag, as in rate(level)")
-	}
-	if err := j.must(n.Arguments[0], number, "rate"); err != nil {
-		return "", err
-	}
-	if !slices.Contains(j.used.rates, tag) {
-		j.used.rates = append(j.used.rates, tag)
-	}
-	return number, nil
-}
-
-func (j *judge) function(n ast.Node, name string, args []ast.Node) (kind, error) {
-	switch {
-	case name != "abs" && name != "min" && name != "max":
-		return "", at(n, fmt.Sprintf("function %s is not for conditions; %s", name, allowed))
-	case name == "abs" && len(args) != 1:
-		return "", at(n, "abs takes one number")
-	case name != "abs" && len(args) < 2:
-		return "", at(n, name+" takes two numbers or more")
-	}
-	for _, a := range args {
-		if err := j.must(a, number, name); err != nil {
-			return "", err
+	for _, a := range n.args {
+		if err := j.must(a, number, n.name); err != nil {
+			return err
 		}
 	}
-	return number, nil
+	if n.name == rateName && !slices.Contains(j.used.rates, n.args[0].name) {
+		j.used.rates = append(j.used.rates, n.args[0].name)
+	}
+	return nil
 }
 
-// environment is what the compiler types the translated names with.
-func (j *judge) environment() map[string]any {
-	env := map[string]any{}
-	for _, name := range j.used.tags {
-		tag, _ := j.tags.find(name)
-		env[valueName+name] = zero(tag)
-	}
-	for _, name := range j.used.rates {
-		env[rateName+name] = 0.0
-	}
-	return env
-}
-
-func zero(t edgeagent.Tag) any {
-	switch kindOf(t) {
-	case truth:
-		return false
-	case text:
-		return ""
-	default:
-		return 0.0
-	}
-}
-
-func at(n ast.Node, message string) error {
-	return fmt.Errorf("column %d: %s", n.Location().From+1, message)
+func at(n *node, message string) error {
+	return fmt.Errorf("column %d: %s", n.column, message)
 }

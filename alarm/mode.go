@@ -70,7 +70,7 @@ func (e *Engine) addModes(line string, modes []Mode, plant *plantTags) error {
 		if w := e.of(s.tag); !slices.Contains(w.lines, m) {
 			w.lines = append(w.lines, m)
 		}
-		if s.rate != "" {
+		if s.rateAsked {
 			e.rated[s.tag.Device] = true
 		}
 	}
@@ -107,8 +107,8 @@ func (p *pass) modeOf(m *lineModes) (name string, sure bool) {
 		if !usable || !mode.when.rated() {
 			return UnknownMode, true
 		}
-		holds, err := mode.when.holds(&p.engine.machine)
-		if err != nil {
+		holds, known := mode.when.holds()
+		if !known {
 			return UnknownMode, true
 		}
 		if holds {

@@ -173,8 +173,8 @@ func TestCheckMode(t *testing.T) {
 		{"filler-2.state", "the expression is a number, not true or false"},
 		{"1 < 2", "the expression uses no tag, so that it never changes; name one of DEVICE.TAG"},
 		{"filler.state.x == 3", "a point or bracket reaches into a value"},
-		{"filler.state >", "column 14: unexpected token EOF"},
-		{"", "unexpected token EOF"},
+		{"filler.state >", "column 15: the expression ends where a value should stand"},
+		{"", "column 1: the expression ends where a value should stand"},
 		{"2-line.run" + strings.Repeat(" or 2-line.run", 100), "at most 1000 can be checked by a person"},
 	}
 	for _, tt := range tests {

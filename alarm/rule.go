@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/expr-lang/expr/vm"
 )
 
 // question is what a rule asks of its signals, once all of them are usable.
 type question interface {
 	// answer is not known where the values do not say it: that decides nothing.
-	answer(m *vm.VM) (holds, clears, known bool)
+	answer() (holds, clears, known bool)
 }
 
 // rule is a Rule at work.
@@ -41,16 +39,16 @@ type comparison struct {
 	when, clear *condition // clear is nil for "not when"
 }
 
-func (c comparison) answer(m *vm.VM) (holds, clears, known bool) {
+func (c comparison) answer() (holds, clears, known bool) {
 	if !c.when.rated() || !c.clear.rated() {
 		return false, false, false
 	}
-	holds, err := c.when.holds(m)
-	if err != nil || c.clear == nil {
-		return holds, !holds, err == nil
+	holds, known = c.when.holds()
+	if !known || c.clear == nil {
+		return holds, !holds, known
 	}
-	clears, err = c.clear.holds(m)
-	return holds, clears && !holds, err == nil // while the condition holds, nothing clears it
+	clears, known = c.clear.holds()
+	return holds, clears && !holds, known // while the condition holds, nothing clears it
 }
 
 func newRule(def Rule, plant *signals) (*rule, error) {

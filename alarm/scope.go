@@ -15,18 +15,17 @@ type scope struct {
 	names   []string       // of the tags, as expressions write them; nil: their own
 	index   map[string]int // of names; nil: a single look goes through them all
 	whose   string         // for errors; empty: tags are named DEVICE.TAG
-	env     map[string]any
 	signals map[string]*signal
 }
 
 // newScope is the scope of one device, for one expression: it is made for every
 // alarm of thousands of tags, and copies none of them.
 func newScope(tags []edgeagent.Tag) *scope {
-	return &scope{tags: tags, whose: "this device", env: map[string]any{}, signals: map[string]*signal{}}
+	return &scope{tags: tags, whose: "this device", signals: map[string]*signal{}}
 }
 
 func emptyScope(whose string) *scope {
-	return &scope{index: map[string]int{}, whose: whose, env: map[string]any{}, signals: map[string]*signal{}}
+	return &scope{index: map[string]int{}, whose: whose, signals: map[string]*signal{}}
 }
 
 func (s *scope) add(name string, t edgeagent.Tag) {
@@ -62,17 +61,18 @@ func (s *scope) known() []string {
 
 // compile binds an expression to the signals of the scope.
 func (s *scope) compile(expression string) (*condition, error) {
-	program, used, err := compile(expression, s)
+	tree, used, err := read(expression, s)
 	if err != nil {
 		return nil, err
 	}
-	c := &condition{program: program, env: s.env}
+	c := &condition{undefined: new(bool)}
+	c.when = binder{s, c.undefined}.truth(tree)
 	for _, name := range used.tags {
 		c.signals = append(c.signals, s.signal(name))
 	}
 	for _, name := range used.rates {
 		x := s.signal(name)
-		x.rate = rateName + name
+		x.rateAsked = true
 		c.rates = append(c.rates, x)
 	}
 	return c, nil
@@ -84,7 +84,7 @@ func (s *scope) signal(name string) *signal {
 		return x
 	}
 	tag, _ := s.find(name)
-	x := &signal{tag: tag, env: s.env, name: valueName + name}
+	x := &signal{tag: tag}
 	s.signals[name] = x
 	return x
 }

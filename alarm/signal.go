@@ -13,9 +13,6 @@ const rateOver = time.Second
 // signal is one tag that conditions rest on, shared by all of them.
 type signal struct {
 	tag    edgeagent.Tag
-	env    map[string]any
-	name   string // in env
-	rate   string // in env; empty if nobody asks for it
 	usable bool
 	held   bool // not usable, but merely unanswered for less than stale_after
 	value  edgeagent.Value
@@ -23,14 +20,20 @@ type signal struct {
 	known  time.Time // of the sample, or of the keep-alive that confirmed it
 	fresh  time.Time // until then, without another of either
 
+	// What expressions read: the one that the tag's kind asks for.
+	float float64
+	truth bool
+	text  string
+
 	from      edgeagent.Value // where the rate is measured from
 	fromAt    time.Time
+	rate      float64 // a second
+	rateAsked bool
 	rateKnown bool
 }
 
 // load takes over what the table knows of the tag, and reports whether a
-// condition may rest on it. The value is boxed only when it changes, so that an
-// evaluation of a quiet plant allocates nothing here.
+// condition may rest on it.
 func (s *signal) load(v View, now time.Time) bool {
 	r, ok := v.Reading(s.tag.Device, s.tag.Name)
 	sampled := now
@@ -51,11 +54,8 @@ func (s *signal) load(v View, now time.Time) bool {
 		s.held = r.Quality == edgeagent.QualityUncertain && r.Reason.Is(edgeagent.ReasonNoAnswer) && now.Before(s.fresh)
 		return false
 	}
-	if _, boxed := s.env[s.name]; !boxed || !r.Value.Equal(s.value) {
-		s.value = r.Value
-		s.env[s.name] = s.box(r.Value)
-	}
-	if s.rate != "" && !known.Equal(s.known) {
+	s.set(r.Value)
+	if s.rateAsked && !known.Equal(s.known) {
 		s.measure(known)
 	}
 	s.at, s.known = sampled, known
@@ -66,17 +66,15 @@ func (s *signal) fits(v edgeagent.Value) bool {
 	return (kindOf(s.tag) == text) == (v.Kind() == edgeagent.KindString)
 }
 
-// box converts to what the expression was compiled for.
-func (s *signal) box(v edgeagent.Value) any {
-	f, _ := v.Float64()
-	switch kindOf(s.tag) {
-	case truth:
-		return f != 0
-	case text:
-		return v.Any()
-	default:
-		return f
+// set converts to what expressions read.
+func (s *signal) set(v edgeagent.Value) {
+	s.value = v
+	if v.Kind() == edgeagent.KindString {
+		s.text = v.String()
+		return
 	}
+	s.float, _ = v.Float64()
+	s.truth = s.float != 0
 }
 
 // measure computes the rate a second from the last point that is at least
@@ -89,7 +87,7 @@ func (s *signal) measure(at time.Time) {
 	if !s.fromAt.IsZero() && d > 0 {
 		x, _ := s.from.Float64()
 		y, _ := s.value.Float64()
-		s.env[s.rate], s.rateKnown = (y-x)/d.Seconds(), true
+		s.rate, s.rateKnown = (y-x)/d.Seconds(), true
 	}
 	s.from, s.fromAt = s.value, at
 }

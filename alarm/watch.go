@@ -36,7 +36,7 @@ func (e *Engine) watchRule(r *rule) {
 	for _, s := range r.signals {
 		w := e.of(s.tag)
 		w.rules = append(w.rules, r)
-		if s.rate != "" {
+		if s.rateAsked {
 			w.rated = append(w.rated, r)
 			e.rated[r.Device] = true
 		}

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/expr-lang/expr/vm"
-
 	"edgeagent"
 )
 
@@ -24,7 +22,7 @@ type bit struct {
 	mask uint32
 }
 
-func (b bit) answer(*vm.VM) (holds, clears, known bool) {
+func (b bit) answer() (holds, clears, known bool) {
 	now, known := b.bits()
 	set := now&b.mask != 0
 	return set, !set, known
