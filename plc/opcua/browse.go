@@ -288,7 +288,7 @@ func Describe(ctx context.Context, o Options) ([]Endpoint, error) {
 	defer cancel()
 	list, err := endpoints(ctx, &o)
 	if err != nil {
-		return nil, fmt.Errorf("describe %s: %w", o.Endpoint, sane(err))
+		return nil, broken("describe "+o.Endpoint, err)
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("describe %s: %w: it has no endpoints", o.Endpoint, plc.ErrSilent)

@@ -61,7 +61,8 @@ type client struct {
 	ns      []string
 	caps    limits
 
-	security string // as negotiated
+	security string        // as negotiated
+	forgets  time.Duration // how long the server keeps a session that asks nothing
 	end      func()
 	dead     <-chan struct{}
 	why      func() error

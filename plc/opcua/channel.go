@@ -24,6 +24,7 @@ const (
 	channelLifetime = time.Hour
 	minLifetime     = 2 * time.Second // or a server could have a new token asked for with every request
 	renewAfter      = 0.75            // of the lifetime, as Part 4 asks for
+	keepFor         = 1.25            // of the lifetime: so long an answer may come under an old token
 )
 
 var (
@@ -63,8 +64,9 @@ type channel struct {
 
 // token is one pair of symmetric keys.
 type token struct {
-	id  uint32
-	alg *uapolicy.EncryptionAlgorithm
+	id    uint32
+	alg   *uapolicy.EncryptionAlgorithm
+	until time.Time // what comes under it later is not believed
 }
 
 // opening is the request for a token that is under way.

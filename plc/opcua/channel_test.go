@@ -2,11 +2,14 @@ package opcua
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"math"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,6 +98,69 @@ func TestBytesChangedOnTheWayAreNoticed(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestASignedAnswerThatIsTakenOutIsNoticed: what was removed leaves no trace but
+// the number that is missing. Of an answer in many chunks it would leave another
+// answer.
+func TestASignedAnswerThatIsTakenOutIsNoticed(t *testing.T) {
+	p := startPlant(t)
+	for _, of := range offered[1:] {
+		t.Run(of.policy+"/"+modeName(of.mode), func(t *testing.T) {
+			var hidden atomic.Bool
+			l := listen(t, func(agent net.Conn) {
+				meddle(agent, p.endpoint, func(f []byte) [][]byte {
+					if hidden.CompareAndSwap(true, false) {
+						return nil
+					}
+					return [][]byte{f}
+				})
+			})
+			c := opened(t, p.options(of.policy, modeName(of.mode)).at(l))
+			hidden.Store(true)
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			one := []*ua.ReadValueID{{NodeID: ua.NewStringNodeID(1, "level"), AttributeID: ua.AttributeIDValue}}
+			if _, err := c.read(ctx, one); err == nil {
+				t.Fatal("an answer that was taken out was read")
+			}
+			_, err := c.read(t.Context(), one)
+			wants(t, err, plc.ErrSilent, "missing")
+		})
+	}
+}
+
+func TestSequenceNumbersOfChunks(t *testing.T) {
+	signed, bare := &channel{asym: &uapolicy.EncryptionAlgorithm{}}, &channel{}
+	const most = math.MaxUint32
+	for _, c := range []struct {
+		last, next   uint32
+		signed, bare bool
+	}{
+		{7, 8, true, true}, {7, 7, false, false}, {7, 6, false, false}, {7, 9, false, true},
+		{most, 0, true, true}, {most - 1024, 1, true, true}, {most - 1025, 1, false, true}, {most, 1024, false, true}, {0, most, false, false},
+	} {
+		if got := signed.follows(c.next, c.last); got != c.signed {
+			t.Errorf("signed: %d after %d: %v", c.next, c.last, got)
+		}
+		if got := bare.follows(c.next, c.last); got != c.bare {
+			t.Errorf("without security: %d after %d: %v", c.next, c.last, got)
+		}
+	}
+}
+
+// TestAnOldTokenEnds: an answer under the token before is believed for a while
+// after a renewal, and no longer.
+func TestAnOldTokenEnds(t *testing.T) {
+	p := startPlant(t)
+	c := opened(t, p.options("Basic256Sha256", "SignAndEncrypt"))
+	ch := c.ch.(*channel)
+	readsAs(t, c, "level", 42.5)
+	ch.mu.Lock()
+	ch.tokens[0].until = time.Unix(1, 0)
+	ch.mu.Unlock()
+	_, err := c.read(t.Context(), []*ua.ReadValueID{{NodeID: ua.NewStringNodeID(1, "level"), AttributeID: ua.AttributeIDValue}})
+	wants(t, err, plc.ErrSilent, "has ended")
 }
 
 // meddle passes frames on and lets the test change the server's messages.

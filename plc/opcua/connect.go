@@ -25,19 +25,9 @@ const (
 func connect(ctx context.Context, o *Options) (*client, error) {
 	c, err := dialSession(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", o.Endpoint, sane(err))
+		return nil, broken("connect to "+o.Endpoint, err)
 	}
 	return c, nil
-}
-
-// sane makes an error of a peer that says nothing sane one of silence.
-func sane(err error) error {
-	switch {
-	case errors.Is(err, plc.ErrRefused), errors.Is(err, plc.ErrUnreachable), errors.Is(err, plc.ErrSilent), errors.Is(err, context.Canceled):
-		return err
-	default:
-		return fmt.Errorf("%w: %w", plc.ErrSilent, err)
-	}
 }
 
 func dialSession(ctx context.Context, o *Options) (*client, error) {
@@ -97,13 +87,13 @@ func endpoints(ctx context.Context, o *Options) ([]*ua.EndpointDescription, erro
 
 // newClient logs in over a channel and learns what the server is like.
 func newClient(ctx context.Context, ch *channel, t *trust, o *Options) (*client, error) {
-	token, err := createSession(ctx, ch, t, o)
+	session, err := createSession(ctx, ch, t, o)
 	if err != nil {
 		return nil, err
 	}
 	c := &client{
-		ch: ch, token: token, timeout: o.timeout(), caps: ownLimits, security: securityName(t.policy, t.mode),
-		dead: ch.dead, why: ch.err,
+		ch: ch, token: session.AuthenticationToken, timeout: o.timeout(), caps: ownLimits, security: securityName(t.policy, t.mode),
+		dead: ch.dead, why: ch.err, forgets: revised(session.RevisedSessionTimeout, sessionTimeout),
 	}
 	c.end = sync.OnceFunc(func() { go c.hangUp(ch) })
 	if err := c.learn(ctx); err != nil {

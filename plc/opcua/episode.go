@@ -129,6 +129,9 @@ func newEpisode(c *Client, conn *client) *episode {
 		c: c, conn: conn, box: newMailbox(), sent: &counter{caller: conn.ch},
 		refresh: make(chan struct{}, 1), doubt: make(chan struct{}, 1), watchdog: c.watchdog(),
 	}
+	if conn.forgets > 0 { // a session that is asked too seldom would end again and again
+		e.watchdog = max(min(e.watchdog, conn.forgets/perSession), 100*time.Millisecond)
+	}
 	conn.ch = e.sent
 	return e
 }

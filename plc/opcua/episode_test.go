@@ -366,6 +366,43 @@ func TestAConnectionThatCannotBeTrustedEndsWithinNineSeconds(t *testing.T) {
 	}
 }
 
+// TestASessionThatIsForgottenSoonIsAskedOften: a server may keep a session that
+// asks nothing for less than the watchdog that was configured.
+func TestASessionThatIsForgottenSoonIsAskedOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		p.noSubs = true
+		c := New(Options{Watchdog: time.Minute, Tags: []plc.TagSpec{node("a", edgeagent.TypeInt16)}})
+		c.connect = func(ctx context.Context, o *Options) (*client, error) {
+			conn, err := p.client(ctx, o)
+			conn.forgets = 9 * time.Second
+			return conn, err
+		}
+		r := startClient(t, c)
+		settle(30 * time.Second)
+		if n := p.timesRead("i=2259"); n < 10 {
+			t.Errorf("asked %d times in 30 s, the server forgets a session after 9", n)
+		}
+		r.finish(t)
+	})
+}
+
+// TestAConfirmationKeepsItsTime: what comes later is no proof that the value
+// still holds.
+func TestAConfirmationKeepsItsTime(t *testing.T) {
+	box, at := newMailbox(), time.Unix(1000, 0)
+	box.put(letter{at: at, subscription: 1, confirmed: []string{"a"}})
+	box.put(letter{at: at.Add(time.Second), subscription: 2, confirmed: []string{"b"}})
+	box.put(letter{at: at.Add(time.Minute), samples: []edgeagent.Sample{{Tag: "c"}}})
+	for _, h := range box.take() {
+		for i, name := range []string{"a", "b"} {
+			if want := at.Add(time.Duration(i) * time.Second); slices.Contains(h.Confirmed, name) && !h.At.Equal(want) {
+				t.Errorf("%s is confirmed at %v, the server did at %v", name, h.At, want)
+			}
+		}
+	}
+}
+
 func TestAServerThatIsPolledIsWatchedAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newRig()

@@ -25,7 +25,7 @@ type mailbox struct {
 	at        time.Time // of the newest
 	samples   []edgeagent.Sample
 	waiting   map[string]seat
-	confirmed map[uint32][]string // by subscription
+	confirmed map[uint32]confirmation // by subscription
 	sets      []edgeagent.ConditionSet
 	open      int // conditions in the sets
 	gap       bool
@@ -33,11 +33,17 @@ type mailbox struct {
 	wake      chan struct{}
 }
 
+// confirmation keeps its own time: of a late reader's, what came since is no proof.
+type confirmation struct {
+	at    time.Time
+	names []string
+}
+
 // seat is where a tag's newest sample waits, and how many of its wait.
 type seat struct{ newest, count int }
 
 func newMailbox() *mailbox {
-	return &mailbox{waiting: make(map[string]seat), confirmed: make(map[uint32][]string), wake: make(chan struct{}, 1)}
+	return &mailbox{waiting: make(map[string]seat), confirmed: make(map[uint32]confirmation), wake: make(chan struct{}, 1)}
 }
 
 // letter is what one answer of the server told.
@@ -70,7 +76,7 @@ func (m *mailbox) put(l letter) bool {
 		m.add(s)
 	}
 	if len(l.confirmed) > 0 {
-		m.confirmed[l.subscription] = l.confirmed
+		m.confirmed[l.subscription] = confirmation{l.at, l.confirmed}
 	}
 	m.sets = append(m.sets, l.sets...)
 	for _, set := range l.sets {
@@ -117,8 +123,8 @@ func (m *mailbox) take() []plc.Heard {
 		message(0).Gap = m.gap
 		message(len(out) - 1).Conditions = m.sets
 	}
-	for _, names := range m.confirmed {
-		message(len(out)).Confirmed = names
+	for _, c := range m.confirmed {
+		out = append(out, plc.Heard{At: c.at, Confirmed: c.names})
 	}
 	if len(out) == 0 && !m.at.IsZero() {
 		message(0) // that it was heard at all

@@ -3,6 +3,7 @@ package opcua
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/gopcua/opcua/ua"
@@ -50,11 +51,23 @@ func (ch *channel) take(frame []byte, last *uint32, started bool) error {
 		return fmt.Errorf("%w: a chunk without its sequence number", plc.ErrSilent)
 	}
 	sequence, number := binary.LittleEndian.Uint32(plain), binary.LittleEndian.Uint32(plain[4:])
-	if started && int32(sequence-*last) <= 0 {
-		return fmt.Errorf("%w: sequence number %d after %d: repeated or out of order", plc.ErrSilent, sequence, *last)
+	if started && !ch.follows(sequence, *last) {
+		return fmt.Errorf("%w: sequence number %d after %d: repeated, missing or out of order", plc.ErrSilent, sequence, *last)
 	}
 	*last = sequence
 	return ch.assemble(string(frame[:3]), frame[3], number, plain[sequenceHeader:])
+}
+
+// follows reports whether a chunk may come after the last one. Under a signature
+// it is the very next one: whoever takes a chunk out of the middle of an answer
+// makes another value of what is left. Without one anybody can number anew, and
+// only what TCP cannot explain is refused.
+func (ch *channel) follows(sequence, last uint32) bool {
+	if ch.asym == nil {
+		return int32(sequence-last) > 0
+	}
+	const wrap = 1024 // numbers begin again in the first and end in the last so many (Part 6, 6.7.2.4)
+	return sequence == last+1 || last >= math.MaxUint32-wrap && sequence < wrap
 }
 
 // unsealOpen believes the opening of a channel only from the pinned
@@ -99,9 +112,9 @@ func (ch *channel) unsealMessage(frame []byte) ([]byte, error) {
 	if id != known {
 		return nil, fmt.Errorf("%w: a message of channel %d, this is %d", plc.ErrSilent, id, known)
 	}
-	err := fmt.Errorf("a message under token %d, which was never given", number)
+	err := fmt.Errorf("a message under token %d, which was never given or has ended", number)
 	for _, tok := range tokens {
-		if tok == nil || tok.id != number {
+		if tok == nil || tok.id != number || time.Now().After(tok.until) {
 			continue
 		}
 		// Some servers give the new token the number of the old one.
@@ -173,11 +186,15 @@ func (ch *channel) opened(body []byte) error {
 			return fmt.Errorf("open secure channel: %w", err)
 		}
 	}
-	ch.id = open.SecurityToken.ChannelID
-	ch.tokens = [2]*token{tok, ch.tokens[0]}
+	if channel := open.SecurityToken.ChannelID; ch.tokens[0] != nil && channel != ch.id {
+		return fmt.Errorf("open secure channel: %w: a token of channel %d, this is %d", plc.ErrSilent, channel, ch.id)
+	}
 	lifetime := time.Duration(open.SecurityToken.RevisedLifetime) * time.Millisecond
 	lifetime = min(max(lifetime, minLifetime), channelLifetime)
-	ch.renewAt = time.Now().Add(time.Duration(float64(lifetime) * renewAfter))
+	now := time.Now()
+	tok.until = now.Add(time.Duration(float64(lifetime) * keepFor))
+	ch.renewAt = now.Add(time.Duration(float64(lifetime) * renewAfter))
+	ch.id, ch.tokens = open.SecurityToken.ChannelID, [2]*token{tok, ch.tokens[0]}
 	return nil
 }
 

@@ -104,21 +104,31 @@ func keyBits(c *x509.Certificate) int {
 // choose picks exactly the configured policy and mode from what the server
 // offers, and makes sure that the certificate there is the pinned one. It never
 // falls back. Host names in the endpoints are the server's opinion and not used.
+// A server may show several certificates: one endpoint with the pinned one is enough.
 func choose(offered []*ua.EndpointDescription, t *trust, o *Options) (*ua.EndpointDescription, error) {
+	var stranger *ua.EndpointDescription
 	for _, e := range offered {
-		if !spoken(e) || e.SecurityPolicyURI != t.policy || e.SecurityMode != t.mode {
-			continue
-		}
-		if t.server != nil && !sameLeaf(e.ServerCertificate, t.server) {
-			return nil, mismatch(e.ServerCertificate, t, o)
-		}
-		if t.server != nil {
+		switch {
+		case !t.wants(e):
+		case t.server == nil:
+			return e, nil
+		case sameLeaf(e.ServerCertificate, t.server):
 			warnAboutURI(e, t, o)
+			return e, nil
+		case stranger == nil:
+			stranger = e
 		}
-		return e, nil
+	}
+	if stranger != nil {
+		return nil, mismatch(stranger.ServerCertificate, t, o)
 	}
 	return nil, forGood(fmt.Errorf("the server does not offer %s, it offers %s: configure one of these, or switch it on in the server",
 		securityName(t.policy, t.mode), offers(offered)))
+}
+
+// wants reports whether an endpoint is of the configured policy and mode.
+func (t *trust) wants(e *ua.EndpointDescription) bool {
+	return spoken(e) && e.SecurityPolicyURI == t.policy && e.SecurityMode == t.mode
 }
 
 func spoken(e *ua.EndpointDescription) bool {

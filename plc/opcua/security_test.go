@@ -269,6 +269,33 @@ func TestUserCertificateLogsIn(t *testing.T) {
 	o.UserCertFile, o.UserKeyFile = cert, p.pem
 	_, err := connect(t.Context(), &o)
 	wants(t, err, plc.ErrRefused, "does not belong to the certificate")
+	o = p.options("None", "None")
+	o.UserCertFile, o.UserKeyFile = cert, key
+	_, err = connect(t.Context(), &o)
+	wants(t, err, plc.ErrRefused, "without security")
+}
+
+// TestOneOfSeveralCertificatesIsEnough: a server may offer an endpoint twice,
+// with another certificate each.
+func TestOneOfSeveralCertificatesIsEnough(t *testing.T) {
+	p := startPlant(t)
+	other, _ := newPair(t, nil, 2048)
+	theirs, err := os.ReadFile(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := p.options("Basic256Sha256", "Sign")
+	tr, err := loadTrust(&o, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := offer(tr.policy, tr.mode, theirs)
+	right := offer(tr.policy, tr.mode, p.der)
+	if got, err := choose([]*ua.EndpointDescription{stranger, right}, tr, &o); err != nil || got != right {
+		t.Errorf("chose %+v, %v", got, err)
+	}
+	_, err = choose([]*ua.EndpointDescription{stranger, stranger}, tr, &o)
+	wants(t, err, plc.ErrRefused, "not the trusted one")
 }
 
 func TestWeakAndEndedCertificatesAreRefused(t *testing.T) {

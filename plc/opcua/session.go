@@ -17,12 +17,13 @@ import (
 )
 
 const (
-	sessionTimeout = time.Minute // on the server, after which it forgets a client that is gone
+	sessionTimeout = time.Minute // on the server, after which it forgets a client that is gone; more for a long watchdog
+	perSession     = 3           // watchdogs: so often at least is something asked before the server forgets the session
 	minNonce       = 32
 )
 
 // createSession makes a session and logs in.
-func createSession(ctx context.Context, ch *channel, t *trust, o *Options) (*ua.NodeID, error) {
+func createSession(ctx context.Context, ch *channel, t *trust, o *Options) (*ua.CreateSessionResponse, error) {
 	nonce := make([]byte, minNonce)
 	_, _ = rand.Read(nonce) // never fails
 	created, err := create(ctx, ch, t, o, nonce)
@@ -43,7 +44,7 @@ func createSession(ctx context.Context, ch *channel, t *trust, o *Options) (*ua.
 	if _, ok := res.(*ua.ActivateSessionResponse); !ok {
 		return nil, fmt.Errorf("log in: %w: answered with %T", plc.ErrSilent, res)
 	}
-	return created.AuthenticationToken, nil
+	return created, nil
 }
 
 func create(ctx context.Context, ch *channel, t *trust, o *Options, nonce []byte) (*ua.CreateSessionResponse, error) {
@@ -53,7 +54,7 @@ func create(ctx context.Context, ch *channel, t *trust, o *Options, nonce []byte
 			ApplicationName: ua.NewLocalizedText(o.name()), ApplicationType: ua.ApplicationTypeClient,
 		},
 		EndpointURL: o.Endpoint, SessionName: o.name(), ClientNonce: nonce,
-		RequestedSessionTimeout: float64(sessionTimeout / time.Millisecond), MaxResponseMessageSize: maxMessage,
+		RequestedSessionTimeout: milliseconds(max(sessionTimeout, perSession*o.Watchdog)), MaxResponseMessageSize: maxMessage,
 	}
 	if t.own != nil {
 		req.ClientCertificate = t.own.chain
@@ -149,8 +150,8 @@ func userToken(created *ua.CreateSessionResponse, t *trust, o *Options) (credent
 	tokens := tokensOf(created.ServerEndpoints, t)
 	switch {
 	case t.user != nil:
-		if t.server == nil {
-			return credential{}, forGood(fmt.Errorf("a user's certificate is shown to a trusted server alone: %s", howToTrust(o)))
+		if t.mode == ua.MessageSecurityModeNone {
+			return credential{}, forGood(errors.New("without security whoever sits between can log in with the signature of the user's certificate: configure security"))
 		}
 		l, err := chooseLogin(tokens, ua.UserTokenTypeCertificate, t, false)
 		if err == nil && !strong(l.policy) {
@@ -174,7 +175,7 @@ func userToken(created *ua.CreateSessionResponse, t *trust, o *Options) (credent
 // secret goes out encrypted for the pinned certificate, or not at all.
 func tokensOf(endpoints []*ua.EndpointDescription, t *trust) []*ua.UserTokenPolicy {
 	for _, e := range endpoints {
-		if spoken(e) && e.SecurityPolicyURI == t.policy && e.SecurityMode == t.mode {
+		if t.wants(e) {
 			return e.UserIdentityTokens
 		}
 	}
