@@ -112,10 +112,13 @@ type StorageStatus struct {
 	FreeBytes     int64        `json:"free_bytes"`
 	MaxBytes      int64        `json:"max_bytes"`
 	DiskFreeBytes int64        `json:"disk_free_bytes"`
+	ReserveBytes  int64        `json:"reserve_bytes"` // held back on the disk for finishing what was accepted
 	State         StorageState `json:"state"`
 	Error         string       `json:"error,omitempty"`
 	Commits       uint64       `json:"commits"`
 	Waiting       int          `json:"transitions_waiting"`
+	JobsRefused   uint64       `json:"jobs_refused"`       // for want of space, since the start
+	Refusing      string       `json:"refusing,omitempty"` // which alarms get no diagnosis now; empty: none
 }
 
 // Status is the whole answer of GET /api/v1/status.

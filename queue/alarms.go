@@ -158,7 +158,7 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm, f frozenRaise)
 	if _, err := edgeagent.ParseID(string(a.ID)); err != nil {
 		return err
 	}
-	if err := b.room(); err != nil {
+	if err := b.room(a.Priority); err != nil {
 		return err
 	}
 	a.LastTime = b.lastTime(occasionOf(*a), a.ID)
@@ -167,12 +167,15 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm, f frozenRaise)
 			return err
 		}
 	}
+	b.remember(*a)
+	if a.Diagnose && !b.acceptsJob(*a) {
+		return nil // its hint is its answer; evidence is for a diagnosis
+	}
 	if f.evidence != nil {
 		if err := b.put(bucketBodies, part(a.ID, partEvidence), 0, f.evidence); err != nil {
 			return err
 		}
 	}
-	b.remember(*a)
 	if a.Diagnose {
 		return b.assignJob(t, a)
 	}

@@ -31,32 +31,10 @@ type op struct {
 // the committer has taken it, ctx no longer counts: an answer that says nothing
 // about what was written helps nobody.
 func (db *DB) do(ctx context.Context, doing string, apply func(*batch) error) error {
-	o := op{ctx: ctx, apply: apply, done: make(chan error, 1)}
-	select {
-	case db.ops <- o:
-	case <-ctx.Done():
-		return fmt.Errorf("%s: %w", doing, ctx.Err())
-	case <-db.done:
-		return fmt.Errorf("%s: %w", doing, errClosed)
-	}
-	if err := db.answer(o); err != nil {
+	if err := db.submit(ctx, op{ctx: ctx, apply: apply, done: make(chan error, 1)}); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil
-}
-
-func (db *DB) answer(o op) error {
-	select {
-	case err := <-o.done:
-		return err
-	case <-db.done:
-	}
-	select {
-	case err := <-o.done: // answered just before the end
-		return err
-	default:
-		return errClosed
-	}
 }
 
 // commitLoop is the committer.
@@ -144,10 +122,17 @@ func (db *DB) finish(b *batch, ops int) error {
 	if len(b.puts) == 0 && !b.wantsRoom {
 		return nil
 	}
-	saved, err := db.prepare(b)
+	saved, plain, err := db.prepare(b)
 	if err == nil && len(b.puts) > 0 {
 		b.closeReader()
 		err = db.commit(b, ops)
+	}
+	if errors.Is(err, edgeagent.ErrFull) && len(b.undo) > plain {
+		b.rollback(plain) // to delete takes pages too: what was asked for goes before
+		err = nil
+		if len(b.puts) > 0 {
+			err = db.commit(b, ops)
+		}
 	}
 	if err != nil {
 		b.rollback(0)
@@ -158,15 +143,16 @@ func (db *DB) finish(b *batch, ops int) error {
 	return nil
 }
 
-// prepare adds what rides along with every commit: spend and housekeeping.
-func (db *DB) prepare(b *batch) (saved uint64, err error) {
+// prepare adds what rides along with every commit: spend and housekeeping, which
+// begins at the mark plain.
+func (db *DB) prepare(b *batch) (saved uint64, plain int, err error) {
 	body, saved, changed, err := db.ledger.snapshot()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if changed {
 		if err := b.put(bucketMeta, keySpend, 0, body); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	mark := len(b.undo)
@@ -174,19 +160,22 @@ func (db *DB) prepare(b *batch) (saved uint64, err error) {
 		b.rollback(mark)
 		b.o.Log.Warn("the data file was not tidied", "error", err)
 	}
-	return saved, nil
+	return saved, mark, nil
 }
 
 // commit is one transaction.
 func (db *DB) commit(b *batch, ops int) error {
 	start := time.Now()
 	before := db.txid()
-	err := guard(func() error { return errors.Join(db.bolt.Update(b.write), db.measure(), failpoint("commit.answer")) })
+	db.busy.Store(db.boot.mono())
+	defer db.busy.Store(0)
+	err := guard(func() error { return errors.Join(db.update(b), db.measure(), failpoint("commit.answer")) })
 	if err != nil {
 		return db.judge(err, before)
 	}
 	db.commits.Add(1)
-	db.full.Store(b.used() >= b.o.MaxSize)
+	db.full.Store(false)
+	db.reserve.adjust(len(b.w.jobs))
 	b.o.OnCommit(time.Since(start), ops)
 	return nil
 }
@@ -207,9 +196,9 @@ func (db *DB) judge(err error, before int) error {
 
 func noSpace(err error) bool {
 	return errors.Is(err, bolterrors.ErrMaxSizeReached) || errors.Is(err, syscall.ENOSPC) ||
-		errors.Is(err, syscall.EDQUOT) ||
+		errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) ||
 		// bbolt flattens the errors of growing the file to text
-		strings.Contains(err.Error(), syscall.ENOSPC.Error())
+		strings.Contains(err.Error(), syscall.ENOSPC.Error()) || strings.Contains(err.Error(), syscall.EFBIG.Error())
 }
 
 // txid returns the number of the newest transaction that can be seen.

@@ -26,6 +26,10 @@ type DB struct {
 	view     atomic.Pointer[view]
 	atHand   alarmsAtHand
 	raisedMu sync.RWMutex // of work.raised, which readers look into
+	swapping sync.RWMutex // of bolt, which compaction exchanges; the committer alone writes and needs it for that alone
+	clock    clock
+	reserve  reserve
+	measured measured
 
 	ops      chan op
 	stop     chan struct{}
@@ -38,6 +42,8 @@ type DB struct {
 	commits  atomic.Uint64
 	used     atomic.Int64 // bytes of the file up to its last page
 	full     atomic.Bool
+	refused  atomic.Uint64 // jobs, for want of space
+	busy     atomic.Int64  // when the commit under way began, see clock of boot; 0: none
 	broken   atomic.Pointer[error]
 	failOnce sync.Once
 	failed   chan struct{}
@@ -68,6 +74,7 @@ func newDB(o Options, lock *os.File) *DB {
 		jobs: make(chan struct{}, 1), failed: make(chan struct{}),
 	}
 	db.options.Store(&o)
+	db.reserve.path = o.Path + ".reserve"
 	db.ledger.configure(o)
 	return db
 }
@@ -93,6 +100,12 @@ func (db *DB) begin() error {
 // on a full file, with the first one that fits.
 func (db *DB) recover() error {
 	b := db.newBatch()
+	if err := b.loadClock(); err != nil {
+		return err
+	}
+	if err := db.reserve.open(len(db.work.jobs)); err != nil {
+		b.o.Log.Warn("nothing is held back for a full disk", "error", err)
+	}
 	for _, j := range db.work.jobs {
 		if j.State != edgeagent.JobRunning {
 			b.schedule(&j)
@@ -157,8 +170,10 @@ func (db *DB) Close() error {
 	var err error
 	db.stopOnce.Do(func() {
 		close(db.stop)
-		<-db.done
-		err = errors.Join(db.closeFile(), db.lock.Close())
+		if err = db.ended(); err != nil {
+			return // the file is as the disk leaves it; the next start checks it
+		}
+		err = errors.Join(db.closeFile(), db.reserve.close(), db.lock.Close())
 	})
 	return err
 }

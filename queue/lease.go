@@ -22,6 +22,9 @@ func (db *DB) Lease(ctx context.Context) (*edgeagent.Lease, error) {
 		lease, err = b.leaseFirst()
 		return errors.Join(err, failpoint("lease"))
 	})
+	if gone, ok := errors.AsType[*late](err); ok {
+		go gone.then(func() { db.putBack(lease) })
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ type JobFilter struct {
 
 // viewing reads the file as it was committed last. It never waits for a commit.
 func (db *DB) viewing(doing string, read func(*bbolt.Tx) error) error {
+	db.swapping.RLock()
+	defer db.swapping.RUnlock()
 	if err := guard(func() error { return db.bolt.View(read) }); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}

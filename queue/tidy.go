@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +28,7 @@ func (b *batch) tidy() error {
 	}
 	b.w.tidied, b.w.untidy = b.now, false
 	b.tidyFloods()
-	return errors.Join(b.tidyOutbox(), b.tidyJobs(), b.tidyAlarms())
+	return errors.Join(b.saveClock(), b.tidyOutbox(), b.tidyJobs(), b.tidyAlarms(), b.trim())
 }
 
 // tidyOutbox deletes events that every required destination has and that are
@@ -105,7 +104,7 @@ func (b *batch) expired(s streamKey, seq uint64) bool {
 			keep = max(keep, b.o.Retain) // a person may want to look at it
 		}
 	}
-	return err != nil || b.now.Sub(e.At) >= keep
+	return err != nil || b.age(e.At) >= keep
 }
 
 func (b *batch) dropEvent(s streamKey, seq uint64) {
@@ -153,7 +152,7 @@ func (b *batch) tidyJobs() error {
 			return false, err
 		}
 		h, err := decodeHeader(body)
-		if err != nil || unfinished(h.State) || b.now.Sub(h.Finished) < b.o.Retain {
+		if err != nil || unfinished(h.State) || b.age(h.Finished) < b.o.Retain {
 			return false, err
 		}
 		set(b, b.w.counts, h.State, b.w.counts[h.State]-1)
@@ -177,7 +176,7 @@ func (b *batch) tidyAlarms() error {
 		}
 		_, open := b.w.alarms[id]
 		_, busy := b.w.jobs[a.Job]
-		if open || busy || b.now.Sub(lastChange(a)) < b.o.Retain {
+		if open || busy || b.age(lastChange(a)) < b.o.Retain {
 			return false, nil
 		}
 		return true, b.dropAlarm(a)
@@ -283,34 +282,6 @@ func (b *batch) nextIDs(bucket byte, limit int) (ids []edgeagent.ID, more bool, 
 	}
 	delete(b.w.tidyAt, bucket) // from the beginning again
 	return ids, false, nil
-}
-
-// room refuses new alarms when the file is full to its quota. What is left
-// above it is for finishing what was accepted.
-func (b *batch) room() error {
-	used := b.used()
-	if used < b.o.MaxSize {
-		return nil
-	}
-	b.wantsRoom = true
-	b.db.full.Store(true)
-	return fmt.Errorf("%w: %d of %d bytes are in use; retain less, or raise max_size", edgeagent.ErrFull, used, b.o.MaxSize)
-}
-
-func (b *batch) used() int64 {
-	file, free := b.db.sizes()
-	return file - free
-}
-
-// sizes returns the size of the file, and of its pages that hold nothing.
-func (db *DB) sizes() (file, free int64) {
-	info, err := os.Stat(db.path)
-	if err != nil {
-		return 0, 0
-	}
-	stats := db.bolt.Stats()
-	free = int64(stats.FreePageN+stats.PendingPageN) * pageSize
-	return info.Size(), free + info.Size() - db.used.Load()
 }
 
 // measure notes how much of the file has ever been used: it grows in steps, and

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"edgeagent"
@@ -142,29 +141,4 @@ func (db *DB) AlarmCounts() edgeagent.AlarmCounts {
 	}
 	c.Flood = len(v.recent) > floodAlarms && time.Since(v.recent[0]) < floodWindow
 	return c
-}
-
-// Storage says how the file is doing; sizes in bytes.
-func (db *DB) Storage() edgeagent.StorageStatus {
-	s := edgeagent.StorageStatus{MaxBytes: db.options.Load().MaxSize, State: edgeagent.StorageOK, Commits: db.commits.Load()}
-	s.FileBytes, s.FreeBytes = db.sizes()
-	s.DiskFreeBytes = diskFree(db.path)
-	if db.salvaged != "" {
-		s.State, s.Error = edgeagent.StorageSalvaged, db.salvaged
-	}
-	if db.full.Load() {
-		s.State, s.Error = edgeagent.StorageFull, "the data file is full: new alarms are not stored until space is back"
-	}
-	if err := db.failure(); err != nil {
-		s.Error = err.Error()
-	}
-	return s
-}
-
-func diskFree(path string) int64 {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(path, &fs); err != nil {
-		return 0
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize)
 }

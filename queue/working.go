@@ -28,6 +28,9 @@ type working struct {
 	untidy bool                  // and whether it left something
 	tidyAt map[byte]edgeagent.ID // bucket → where it goes on; empty: at the first
 
+	trimmed time.Time    // when trim came to the end last
+	trimAt  edgeagent.ID // and up to where it is now; empty: at the first
+
 	last    map[streamKey]uint64 // newest number of each stream
 	floor   map[streamKey]uint64 // up to here events were deleted
 	cursors map[cursorKey]cursor

@@ -340,7 +340,6 @@ func TestMetricsNames(t *testing.T) {
 	m.RequestDone("filler", time.Millisecond, io.EOF)
 	m.CallDone(edgeagent.Call{Provider: "local", Outcome: edgeagent.CallOK, TookMS: 18400, TokensIn: 812, TokensOut: 141, CostUSD: 0.25})
 	m.JobDone("completed", time.Second)
-	m.JobRefused()
 	m.CommitDone(9*time.Millisecond, 3)
 	m.AlarmRaised("filler")
 	got := ask(t, s, "GET", "/metrics", "").Body.String()
@@ -358,7 +357,7 @@ alarms_active{priority="4"} 0
 alarms_raised_total{device="filler"} 1
 transitions_waiting 0
 jobs{state="completed"} 12
-jobs_refused_total 1
+jobs_refused_total 3
 job_attempts_total{outcome="completed"} 1
 job_seconds_count 1
 llm_calls_total{provider="local",outcome="ok"} 1

@@ -301,7 +301,7 @@ func newStatus(now time.Time) edgeagent.Status {
 		Upstreams: []edgeagent.UpstreamStatus{{Name: "historian", URL: "https://ingest.example/events", State: edgeagent.UpstreamDown,
 			Since: ago(now, 41*time.Minute), Backlog: 17, OldestS: 2460, Confirmed: 812, Error: "dial tcp: i/o timeout", NextTryAt: ago(now, -25*time.Second)}},
 		Spend:   edgeagent.SpendStatus{TodayUSD: 0.84, DailyCapUSD: 2},
-		Storage: edgeagent.StorageStatus{FileBytes: 39 << 20, FreeBytes: 12 << 20, MaxBytes: 256 << 20, DiskFreeBytes: 8 << 30, State: edgeagent.StorageOK, Commits: 412},
+		Storage: edgeagent.StorageStatus{FileBytes: 39 << 20, FreeBytes: 12 << 20, MaxBytes: 256 << 20, DiskFreeBytes: 8 << 30, State: edgeagent.StorageOK, Commits: 412, ReserveBytes: 2 << 20, JobsRefused: 3},
 	}
 }
 

@@ -78,6 +78,9 @@ func attentions(s edgeagent.Status) []string {
 	if n := s.Alarms.Own; n > 0 {
 		parts = append(parts, count(n, "alarm")+" of the agent to acknowledge")
 	}
+	if s.Storage.Refusing != "" && s.Storage.State != edgeagent.StorageFull {
+		parts = append(parts, "Data file almost full: "+s.Storage.Refusing)
+	}
 	if s.Storage.State == edgeagent.StorageSalvaged {
 		parts = append(parts, "Data file was damaged and had to be replaced"+because(s.Storage.Error))
 	}

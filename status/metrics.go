@@ -41,7 +41,6 @@ func NewMetrics() *Metrics {
 	m.series.observe("scan_seconds", noValue)
 	m.series.observe("db_commit_seconds", noValue)
 	m.series.observe("job_seconds", noValue)
-	m.series.add("jobs_refused_total", 0)
 	m.series.add("db_commit_operations_total", 0)
 	return m
 }
@@ -73,9 +72,6 @@ func (m *Metrics) JobDone(outcome string, took time.Duration) {
 	m.series.add("job_attempts_total", 1, "outcome", outcome)
 	m.series.observe("job_seconds", took.Seconds())
 }
-
-// JobRefused counts a job that was not accepted because the data file is full.
-func (m *Metrics) JobRefused() { m.series.add("jobs_refused_total", 1) }
 
 // CommitDone observes one commit of the data file and the operations in it.
 func (m *Metrics) CommitDone(took time.Duration, ops int) {
@@ -149,6 +145,11 @@ func (g *gauges) write(src Source) {
 	g.providers(s.Providers)
 	g.upstreams(s.Upstreams)
 	g.put("gauge", "db_bytes", float64(s.Storage.FileBytes))
+	g.put("gauge", "db_free_bytes", float64(s.Storage.FreeBytes))
+	g.put("gauge", "db_max_bytes", float64(s.Storage.MaxBytes))
+	g.put("gauge", "db_reserve_bytes", float64(s.Storage.ReserveBytes))
+	g.put("gauge", "disk_free_bytes", float64(s.Storage.DiskFreeBytes))
+	g.put("counter", "jobs_refused_total", float64(s.Storage.JobsRefused))
 	g.put("gauge", "transitions_waiting", float64(s.Storage.Waiting))
 	g.put("counter", "samples_merged_total", float64(s.Agent.SamplesMerged))
 	g.put("gauge", "clock_synced", truth(s.Agent.ClockSynced))

@@ -63,7 +63,8 @@ func printStatus(w io.Writer, s edgeagent.Status) error {
 		fmt.Fprintf(w, "upstream   %s: %s, %d waiting%s\n", u.Name, u.State, u.Backlog, because(u.Error))
 	}
 	fmt.Fprintf(w, "spend      $%.2f of $%.2f today\n", s.Spend.TodayUSD, s.Spend.DailyCapUSD)
-	_, err := fmt.Fprintf(w, "data file  %s, %d of %d KiB\n", s.Storage.State, s.Storage.FileBytes>>10, s.Storage.MaxBytes>>10)
+	_, err := fmt.Fprintf(w, "data file  %s, %d of %d KiB%s\n", s.Storage.State, (s.Storage.FileBytes-s.Storage.FreeBytes)>>10, s.Storage.MaxBytes>>10,
+		because(s.Storage.Refusing))
 	return err
 }
 

@@ -1,0 +1,114 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"edgeagent"
+)
+
+const (
+	stallLimit = 30 * time.Second // of one commit; a worn card takes seconds
+	stallLook  = 2 * time.Second
+)
+
+// ErrStalled is returned when a commit has been under way for half a minute. What
+// was asked for may or may not be stored; it shows when the disk answers.
+var ErrStalled = errors.New("the disk does not answer")
+
+// late is the error of an operation whose answer nobody waits for any more.
+type late struct {
+	error
+	done <-chan error
+	end  <-chan struct{}
+}
+
+func (l *late) Unwrap() error { return l.error }
+
+// then calls f when the operation turns out to be stored after all.
+func (l *late) then(f func()) {
+	select {
+	case err := <-l.done:
+		if err == nil {
+			f()
+		}
+	case <-l.end:
+	}
+}
+
+// stalled reports a commit that takes so long that nobody should wait for it.
+func (db *DB) stalled() error {
+	since := db.busy.Load()
+	if since == 0 {
+		return nil
+	}
+	took := time.Duration(db.boot.mono() - since)
+	if took < stallLimit {
+		return nil
+	}
+	return fmt.Errorf("%w: a write to %s has taken %s so far; check the card and its log of errors", ErrStalled, db.path, took.Round(time.Second))
+}
+
+// submit gives an operation to the committer and waits for its answer, unless
+// the disk hangs: then nobody may hang with it.
+func (db *DB) submit(ctx context.Context, o op) error {
+	if err := db.stalled(); err != nil {
+		return err
+	}
+	look := time.NewTicker(stallLook)
+	defer look.Stop()
+	for queue := db.ops; ; {
+		select {
+		case queue <- o:
+			queue, ctx = nil, context.WithoutCancel(ctx) // from here on only its commit counts
+		case err := <-o.done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-db.done:
+			return lastWord(o)
+		case <-look.C:
+			if err := db.stalled(); err != nil {
+				return &late{err, o.done, db.done}
+			}
+		}
+	}
+}
+
+// lastWord returns an answer that was given just before the end.
+func lastWord(o op) error {
+	select {
+	case err := <-o.done:
+		return err
+	default:
+		return errClosed
+	}
+}
+
+// putBack returns a lease that was stored when its worker had given up waiting.
+func (db *DB) putBack(l *edgeagent.Lease) {
+	if l == nil {
+		return
+	}
+	if err := db.Release(context.Background(), *l, edgeagent.Outcome{}); err != nil && !errors.Is(err, errClosed) {
+		db.options.Load().Log.Error("a job that nobody works on is running until the next start", "job", l.Job, "error", err)
+	}
+}
+
+// ended waits for the committer to end. It gives up on one that hangs in the disk.
+func (db *DB) ended() error {
+	look := time.NewTicker(stallLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-db.done:
+			return nil
+		case <-look.C:
+			if err := db.stalled(); err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package queue
+
+import (
+	"os"
+	"syscall"
+
+	"edgeagent"
+)
+
+// Storage says how the file is doing; sizes in bytes.
+func (db *DB) Storage() edgeagent.StorageStatus {
+	o := db.options.Load()
+	s := edgeagent.StorageStatus{MaxBytes: o.MaxSize, State: edgeagent.StorageOK, Commits: db.commits.Load()}
+	s.FileBytes, s.FreeBytes = db.sizes()
+	s.DiskFreeBytes, s.ReserveBytes, s.JobsRefused = diskFree(db.path), db.reserve.size.Load(), db.refused.Load()
+	if db.salvaged != "" {
+		s.State, s.Error = edgeagent.StorageSalvaged, db.salvaged
+	}
+	pressure := db.pressure(o.MaxSize)
+	s.Refusing = pressure.said()
+	if db.full.Load() || pressure >= pressureFull {
+		s.State, s.Error = edgeagent.StorageFull, "the data file is full: new alarms are not stored until space is back"
+	}
+	if err := db.stalled(); err != nil {
+		s.Error = err.Error()
+	}
+	if err := db.failure(); err != nil {
+		s.Error = err.Error()
+	}
+	return s
+}
+
+// pressure returns how full the file is as of the last commit.
+func (db *DB) pressure(quota int64) pressure {
+	c := db.JobCounts()
+	room := db.roomOf(quota)
+	room.reserved = int64(c.Pending+c.Running) * jobReserve
+	return room.pressure()
+}
+
+// diskFree returns what the disk under path has left for us, in bytes.
+func diskFree(path string) int64 {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(path, &fs); err != nil {
+		return 0
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize)
+}
+
+// sizes returns the size of the file, and of its pages that hold nothing. The
+// file grows in steps, and what lies behind the last page is free too.
+func (db *DB) sizes() (file, free int64) {
+	info, err := os.Stat(db.path)
+	if err != nil {
+		return 0, 0
+	}
+	db.swapping.RLock()
+	stats := db.bolt.Stats()
+	db.swapping.RUnlock()
+	free = int64(stats.FreePageN+stats.PendingPageN) * pageSize
+	return info.Size(), free + info.Size() - db.used.Load()
+}
