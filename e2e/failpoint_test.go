@@ -1,0 +1,208 @@
+package e2e
+
+import (
+	"bufio"
+	"compress/gzip"
+	"debug/buildinfo"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pointNames returns every failpoint that the data file's source names, so that
+// a new one cannot be forgotten here.
+func pointNames(t *testing.T) []string {
+	t.Helper()
+	sources, err := filepath.Glob(filepath.Join(root, "queue", "*.go"))
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("the data file's source: %d files, %v", len(sources), err)
+	}
+	call := regexp.MustCompile(`\b(?:failpoint|durable)\("([^"]+)"`)
+	var names []string
+	for _, path := range sources {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range call.FindAllStringSubmatch(string(text), -1) {
+			names = append(names, m[1])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// stages says what has to be there before a failpoint can be reached, by the
+// beginning of its name; most need nothing.
+var stages = map[string]func(*cutRig, string){
+	"interrupt": leaveRunning,
+	"aside.":    leaveDamaged,
+	"upgrade.":  leaveOlder,
+}
+
+// leaveRunning kills a worker in the middle of a job.
+func leaveRunning(r *cutRig, dir string) {
+	if !r.armed(dir, "complete", 3) {
+		r.t.Fatal("no job was left running")
+	}
+}
+
+// leaveDamaged lays a file there that is none.
+func leaveDamaged(r *cutRig, dir string) {
+	if err := os.WriteFile(filepath.Join(dir, "agent.db"), []byte(strings.Repeat("no data file ", 4096)), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// leaveOlder lays a file of an earlier version there.
+func leaveOlder(r *cutRig, dir string) {
+	packed, err := os.Open(filepath.Join(root, "queue", "testdata", "schema-1.db.gz"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer packed.Close()
+	z, err := gzip.NewReader(packed)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	content, err := io.ReadAll(z)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "agent.db"), content, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// The process is killed before each durable step. Nothing that it had promised
+// is lost, nothing is there by halves, every alarm has one diagnosis.completed
+// in the end; what was running counts an interrupt and no attempt.
+func TestKilledAtEveryFailpoint(t *testing.T) {
+	rig := newCutRig(t, "failpoints")
+	random := rand.New(rand.NewPCG(uint64(*seed), 7))
+	names := pointNames(t)
+	judge := &judge{program: rig.program}
+	defer judge.end()
+	for _, name := range names {
+		for round := range sized(2, 20) {
+			dir, killed := rig.strike(name, 1+random.IntN(1+round))
+			if !killed {
+				dir, killed = rig.strike(name, 1) // some are reached once a life
+			}
+			if !killed {
+				t.Errorf("failpoint %s was never reached: this proves nothing of it", name)
+				break
+			}
+			if rig.armed(dir, "nowhere", 1) {
+				t.Errorf("after a kill at %s the next process ended", name)
+			}
+			if verdict, err := judge.ask(dir); verdict != "ok" || err != nil {
+				t.Errorf("after a kill at %s: %s, %v; seed %d", name, verdict, err, *seed)
+			}
+		}
+	}
+	t.Logf("killed at %d failpoints: %v", len(names), names)
+}
+
+// strike sets the stage in a new folder and runs a worker into a failpoint.
+func (r *cutRig) strike(name string, hit int) (dir string, killed bool) {
+	r.t.Helper()
+	dir = r.t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "promises"), nil, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	for begins, prepare := range stages {
+		if strings.HasPrefix(name, begins) {
+			prepare(r, dir)
+		}
+	}
+	return dir, r.armed(dir, name, hit)
+}
+
+// armed runs a worker with a failpoint, for a while and then to its end, and
+// reports whether it was killed there. Promises go into a plain file: what a
+// process has written survives it.
+func (r *cutRig) armed(dir, point string, hit int) (killed bool) {
+	r.t.Helper()
+	cmd := exec.CommandContext(r.t.Context(), r.program)
+	cmd.Env = append(os.Environ(), "QUEUE_TEST_ROLE=cut", "QUEUE_TEST_FILE="+filepath.Join(dir, "agent.db"),
+		"QUEUE_TEST_ACKS="+filepath.Join(dir, "promises"), fmt.Sprintf("QUEUE_TEST_BOOT=%d", time.Now().UnixNano()),
+		fmt.Sprintf("EDGEAGENT_FAILPOINT=%s=kill@%d", point, hit))
+	var said strings.Builder
+	cmd.Stderr = &said
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	out := bufio.NewReader(stdout)
+	if line, _ := out.ReadString('\n'); line == "OPEN\n" {
+		stop := time.AfterFunc(200*time.Millisecond, func() { _ = stdin.Close() }) // then it stops as an agent does
+		_, _ = out.ReadString('\n')                                                // until it ends, one way or the other
+		stop.Stop()
+	}
+	err = cmd.Wait()
+	if err != nil && err.Error() != "signal: killed" {
+		r.t.Fatalf("the worker ended by itself: %v\n%s", err, said.String())
+	}
+	return err != nil
+}
+
+// A release holds neither failpoints nor mutants. The builds that have them
+// show that this test would see them.
+func TestReleaseHasNoFailpointsAndNoMutants(t *testing.T) {
+	for tag, trace := range map[string]string{
+		"failpoints": "EDGEAGENT_FAILPOINT", "mutant_nosync": "MUTANT: ", "mutant_early_ack": "MUTANT: ",
+	} {
+		armed := newCutRig(t, tag).program
+		if !hasTrace(t, armed, trace) || !strings.Contains(tagsOf(t, armed), tag) {
+			t.Errorf("the build with the tag %s shows no trace of it: this test is blind", tag)
+		}
+		if hasTrace(t, edgeagentBin, trace) {
+			t.Errorf("the agent holds %q, which belongs to the tag %s", trace, tag)
+		}
+	}
+	if tags := tagsOf(t, edgeagentBin); tags != "" {
+		t.Errorf("the agent is built with the tags %s", tags)
+	}
+}
+
+func hasTrace(t *testing.T, binary, text string) bool {
+	t.Helper()
+	content, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(content), text)
+}
+
+func tagsOf(t *testing.T, binary string) string {
+	t.Helper()
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-tags" {
+			return s.Value
+		}
+	}
+	return ""
+}
