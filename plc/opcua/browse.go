@@ -37,7 +37,7 @@ func Browse(ctx context.Context, o Options, root string, visit func(Node) error)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.leave()
 	w := &walk{c: c, visit: visit, seen: make(map[string]bool), types: make(map[string]dataType)}
 	start := ua.NewNumericNodeID(0, id.ObjectsFolder)
 	if root != "" {

@@ -22,7 +22,7 @@ func allowed(req ua.Request) bool {
 	case *ua.GetEndpointsRequest, *ua.OpenSecureChannelRequest, *ua.CloseSecureChannelRequest,
 		*ua.CreateSessionRequest, *ua.ActivateSessionRequest, *ua.CloseSessionRequest,
 		*ua.ReadRequest, *ua.BrowseRequest, *ua.BrowseNextRequest,
-		*ua.CreateSubscriptionRequest, *ua.DeleteSubscriptionsRequest, *ua.CreateMonitoredItemsRequest,
+		*ua.CreateSubscriptionRequest, *ua.CreateMonitoredItemsRequest,
 		*ua.PublishRequest:
 		return true
 	case *ua.CallRequest:
@@ -183,12 +183,6 @@ func (c *client) createMonitoredItems(ctx context.Context, subscription uint32, 
 		}
 		return res.Results, nil
 	})
-}
-
-// deleteSubscriptions ends subscriptions; one that is gone already is no error.
-func (c *client) deleteSubscriptions(ctx context.Context, subscriptions ...uint32) error {
-	_, err := call[*ua.DeleteSubscriptionsResponse](ctx, c, &ua.DeleteSubscriptionsRequest{SubscriptionIDs: subscriptions})
-	return err
 }
 
 // publish asks for the next notification of any subscription and waits for it

@@ -106,6 +106,20 @@ func newClient(ctx context.Context, ch *channel, t *trust, o *Options) (*client,
 // keep the caller. The connection is gone after two seconds at the latest.
 func (c *client) close() { c.end() }
 
+// goodbye is how long a server has to end a session when it is left in peace.
+const goodbye = 500 * time.Millisecond
+
+// leave is close for who may be the last to do anything in this process: a
+// server that is not told keeps the session and its subscriptions for a while,
+// and may have few.
+func (c *client) leave() {
+	c.close()
+	select {
+	case <-c.done():
+	case <-time.After(goodbye):
+	}
+}
+
 func (c *client) hangUp(ch *channel) {
 	defer ch.close()
 	ctx, cancel := context.WithTimeout(context.Background(), min(closeTimeout, c.timeout))

@@ -57,11 +57,16 @@ func (c *Client) Episode(ctx context.Context, tell func(plc.Heard)) error {
 	if err != nil {
 		return err
 	}
-	defer conn.close()
 	e := newEpisode(c, conn)
 	c.setLive(conn)
-	defer c.setLive(nil)
-	return e.run(ctx, tell)
+	err = e.run(ctx, tell)
+	c.setLive(nil)
+	if errors.Is(err, plc.ErrSilent) {
+		conn.close()
+	} else {
+		conn.leave()
+	}
+	return err
 }
 
 // Fetch reads all tags once: over the episode's connection if one runs, else
@@ -73,7 +78,7 @@ func (c *Client) Fetch(ctx context.Context) ([]edgeagent.Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer own.close()
+		defer own.leave()
 		conn = own
 	}
 	items, unresolved := itemsOf(c.o.Tags, conn.resolve)
@@ -201,30 +206,10 @@ func (e *episode) follow(ctx context.Context, tell func(plc.Heard)) error {
 	}
 	workers.Wait()
 	e.deliver(tell) // what came before the end is true
-	e.cleanUp(ctx)
 	if n := e.box.replaced(); n > 0 {
 		e.c.o.log().Debug("values came faster than they were taken", "replaced", n)
 	}
 	return context.Cause(ctx)
-}
-
-// goodbye is how long a server has to end the subscriptions.
-const goodbye = 500 * time.Millisecond
-
-// cleanUp ends the subscriptions at the server, where it still answers: some
-// keep them beyond the session. Whether it did matters to nobody any more.
-func (e *episode) cleanUp(ctx context.Context) {
-	cause := context.Cause(ctx)
-	if len(e.subs) == 0 || e.conn.err() != nil || errors.Is(cause, plc.ErrSilent) && !errors.Is(cause, errState) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
-	defer cancel()
-	ids := make([]uint32, len(e.subs))
-	for i, s := range e.subs {
-		ids[i] = s.id
-	}
-	_ = e.conn.deleteSubscriptions(ctx, ids...)
 }
 
 func (e *episode) deliver(tell func(plc.Heard)) {

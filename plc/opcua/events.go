@@ -292,10 +292,7 @@ func nodeText(n *ua.NodeID, ns []string) string {
 	if n == nil || isNull(n) {
 		return ""
 	}
-	s := n.String()
-	if _, rest, found := strings.Cut(s, ";"); found && strings.HasPrefix(s, "ns=") && int(n.Namespace()) < len(ns) {
-		s = "nsu=" + ns[n.Namespace()] + ";" + rest
-	}
+	s := nodeName(n, ns)
 	if len(s) > identityBytes {
 		sum := sha256.Sum256([]byte(s))
 		return "sha256=" + hex.EncodeToString(sum[:])

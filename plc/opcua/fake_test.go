@@ -37,6 +37,7 @@ type rig struct {
 	noEvents    ua.StatusCode
 	refresh     func(p *rig) ua.StatusCode // ConditionRefresh; nil: unknown
 	deaf        map[string]bool            // nodes whose changes are not told
+	sampling    float64                    // revised, in milliseconds; 0: as asked
 
 	subs      map[uint32]*rigSub
 	reads     map[string]int
@@ -218,7 +219,9 @@ func (p *rig) monitor(r *ua.CreateMonitoredItemsRequest) ua.Response {
 				s.add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{ClientHandle: handle, Value: dv}}})
 			}
 		}
-		res.Results = append(res.Results, &ua.MonitoredItemCreateResult{StatusCode: status})
+		res.Results = append(res.Results, &ua.MonitoredItemCreateResult{
+			StatusCode: status, RevisedSamplingInterval: max(p.sampling, i.RequestedParameters.SamplingInterval),
+		})
 	}
 	return res
 }

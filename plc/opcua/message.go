@@ -25,7 +25,6 @@ var responses = map[uint32]reflect.Type{
 	id.BrowseResponse_Encoding_DefaultBinary:               reflect.TypeFor[ua.BrowseResponse](),
 	id.BrowseNextResponse_Encoding_DefaultBinary:           reflect.TypeFor[ua.BrowseNextResponse](),
 	id.CreateSubscriptionResponse_Encoding_DefaultBinary:   reflect.TypeFor[ua.CreateSubscriptionResponse](),
-	id.DeleteSubscriptionsResponse_Encoding_DefaultBinary:  reflect.TypeFor[ua.DeleteSubscriptionsResponse](),
 	id.CreateMonitoredItemsResponse_Encoding_DefaultBinary: reflect.TypeFor[ua.CreateMonitoredItemsResponse](),
 	id.PublishResponse_Encoding_DefaultBinary:              reflect.TypeFor[ua.PublishResponse](),
 	id.CallResponse_Encoding_DefaultBinary:                 reflect.TypeFor[ua.CallResponse](),

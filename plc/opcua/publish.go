@@ -153,11 +153,14 @@ func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification,
 		return // none of ours
 	}
 	i := e.items[change.ClientHandle]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i.slow || change.Value.Status&0xFFFF0000 == ua.StatusBadWaitingForInitialData {
+		return // no news: it is read, or the server has yet to look for what was read at the beginning
+	}
 	before := len(l.samples)
 	l.samples = i.samples(l.samples, change.Value, l.at)
 	l.gap = l.gap || overflowed(change.Value.Status) && !isBad(change.Value.Status)
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	i.told++
 	for _, sample := range l.samples[before:] {
 		s.roster.told(sample)

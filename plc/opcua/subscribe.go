@@ -56,6 +56,7 @@ type item struct {
 	sub      *subscription
 
 	told, audited uint64 // notifications, now and at the last audit; guarded by episode.mu
+	slow          bool   // sampled so seldom that it is read: what is told of it is too old; guarded by episode.mu
 }
 
 // samples appends one sample of each of the item's tags.
@@ -287,6 +288,23 @@ func (e *episode) monitor(ctx context.Context, s *subscription, items []*item) e
 	return err
 }
 
+// subscribedTo takes an item for told, unless the server looks at it so seldom
+// that its keep-alives would confirm what nobody has looked at: then it is read.
+func (e *episode) subscribedTo(i *item, sampling float64) {
+	slow := sampling > milliseconds(max(silences*i.scan, e.watchdog))
+	i.state = subscribed
+	if slow {
+		i.state = polled
+		if e.c.first("slow") {
+			e.c.o.log().Warn("the server samples more slowly than is asked for; such tags are read at their scan instead",
+				"endpoint", e.c.o.Endpoint, "node", i.node.String(), "scan", i.scan, "sampling_ms", sampling)
+		}
+	}
+	e.mu.Lock()
+	i.slow = slow
+	e.mu.Unlock()
+}
+
 // createItems returns the items whose filter was refused.
 func (e *episode) createItems(ctx context.Context, s *subscription, items []*item, filtered bool) (unfiltered []*item, err error) {
 	if len(items) == 0 {
@@ -309,7 +327,7 @@ func (e *episode) createItems(ctx context.Context, s *subscription, items []*ite
 		}
 		switch {
 		case !isBad(status):
-			i.state = subscribed
+			e.subscribedTo(i, results[n].RevisedSamplingInterval)
 		case filtered && i.deadband > 0:
 			unfiltered = append(unfiltered, i)
 		case unknownNode(status) && isBad(i.status):
