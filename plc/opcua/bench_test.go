@@ -105,7 +105,7 @@ func listenAsWeDo(ctx context.Context, changes *atomic.Int64) {
 			Node: "nsu=" + plantURI + ";s=" + benchNode(i), Scan: time.Second,
 		})
 	}
-	spec := plc.DeviceSpec{Name: "line", Tags: o.Tags}
+	spec := plc.DeviceSpec{Name: "line", Enabled: true, Tags: o.Tags}
 	deliver := func(s edgeagent.Scan) { changes.Add(int64(len(s.Samples))) }
 	_ = plc.NewSubscription(New(o), spec, plc.Options{Deliver: deliver}).Run(ctx) // it ends with the process
 }
@@ -194,9 +194,11 @@ func (p *process) ask() (cpu, changes int64) {
 
 // settle waits until the client is told what it subscribed to.
 func (p *process) settle() {
-	for p.changes < 3*benchNodes {
+	for since := time.Now(); p.changes < 3*benchNodes; p.ask() {
+		if time.Since(since) > 30*time.Second {
+			p.b.Fatalf("%d changes in half a minute", p.changes)
+		}
 		time.Sleep(100 * time.Millisecond)
-		p.ask()
 	}
 }
 
