@@ -282,10 +282,10 @@ func FuzzUnseal(f *testing.F) {
 	})
 }
 
-// TestManyEpisodesLeaveNothing: TestMain looks for goroutines.
-func TestManyEpisodesLeaveNothing(t *testing.T) {
+// TestManyConnectsLeaveNothing: TestMain looks for goroutines.
+func TestManyConnectsLeaveNothing(t *testing.T) {
 	p := startPlant(t)
-	for range 20 {
+	for range episodes(t) {
 		o := p.options("Aes256_Sha256_RsaPss", "SignAndEncrypt")
 		c, err := connect(t.Context(), &o)
 		if err != nil {
