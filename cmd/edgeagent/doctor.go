@@ -78,10 +78,9 @@ func printReport(w io.Writer, o *options, report *commission.Report) error {
 
 // opcuaReport is what can be said of an OPC UA server from here.
 type opcuaReport struct {
-	Device      string             `json:"device"`
-	Endpoints   []opcua.Endpoint   `json:"endpoints"`
-	Tags        []edgeagent.Sample `json:"-"`
-	Conclusions []string           `json:"conclusions"`
+	Device      string           `json:"device"`
+	Endpoints   []opcua.Endpoint `json:"endpoints"`
+	Conclusions []string         `json:"conclusions"`
 }
 
 func opcuaDoctor(c *cobra.Command, o *options, cfg *config.Config, d config.Device) error {
@@ -92,11 +91,11 @@ func opcuaDoctor(c *cobra.Command, o *options, cfg *config.Config, d config.Devi
 		return err
 	}
 	r.concludeEndpoints(options)
-	samples, err := opcua.New(options).Fetch(c.Context())
+	tags, err := r.read(c, cfg, d, options)
 	if err != nil {
-		r.Conclusions = append(r.Conclusions, err.Error())
+		return err
 	}
-	r.concludeTags(samples)
+	r.concludeTags(tags)
 	if o.json {
 		return printJSON(c.OutOrStdout(), r)
 	}
@@ -107,6 +106,39 @@ func opcuaDoctor(c *cobra.Command, o *options, cfg *config.Config, d config.Devi
 		c.Println(printable(line))
 	}
 	return nil
+}
+
+// read tells how the tags are: as the agent reads them, if it reads this server.
+// A second session may be one too many for the server, and a second login with
+// a wrong password lock the account.
+func (r *opcuaReport) read(c *cobra.Command, cfg *config.Config, d config.Device, o opcua.Options) ([]edgeagent.Reading, error) {
+	if running := agentBehind(c.Context(), clientSocket(cfg)); running != nil {
+		if running.fault != nil {
+			return nil, running.fault
+		}
+		if p := running.device(d); p.State != "" {
+			c.PrintErrln("the running agent reads this server: what follows is its view, no second session is opened")
+			r.conclude(p.Detail, p.Error)
+			return fetchTags(c.Context(), clientOn(running.socket), d.Name)
+		}
+	}
+	samples, err := opcua.New(o).Fetch(c.Context())
+	if err != nil {
+		r.conclude(err.Error())
+	}
+	tags := make([]edgeagent.Reading, len(samples))
+	for i, s := range samples {
+		tags[i] = edgeagent.Reading{Tag: s.Tag, Quality: s.Quality, Reason: s.Reason}
+	}
+	return tags, nil
+}
+
+func (r *opcuaReport) conclude(lines ...string) {
+	for _, line := range lines {
+		if line != "" {
+			r.Conclusions = append(r.Conclusions, line)
+		}
+	}
 }
 
 // concludeEndpoints says whether what is configured is offered and trusted.
@@ -132,17 +164,17 @@ func (r *opcuaReport) concludeEndpoints(o opcua.Options) {
 	}
 }
 
-func (r *opcuaReport) concludeTags(samples []edgeagent.Sample) {
+func (r *opcuaReport) concludeTags(tags []edgeagent.Reading) {
 	good := 0
-	for _, s := range samples {
-		if s.Quality == edgeagent.QualityGood {
+	for _, t := range tags {
+		if t.Quality == edgeagent.QualityGood {
 			good++
 			continue
 		}
-		r.Conclusions = append(r.Conclusions, fmt.Sprintf("%s is %s: %s", s.Tag, s.Quality, s.Reason.String()))
+		r.conclude(fmt.Sprintf("%s is %s: %s", t.Tag, t.Quality, t.Reason.String()))
 	}
-	if len(samples) > 0 {
-		r.Conclusions = append(r.Conclusions, fmt.Sprintf("%d of %d tags are good", good, len(samples)))
+	if len(tags) > 0 {
+		r.conclude(fmt.Sprintf("%d of %d tags are good", good, len(tags)))
 	}
 }
 
