@@ -46,7 +46,8 @@ func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagen
 // serves everybody and must not be kept.
 type frozenRaise struct {
 	alarm    frozenAlarm
-	evidence []byte // packed; nil without any
+	evidence []byte              // packed; nil without any
+	told     *edgeagent.Evidence // what it says
 	err      error
 }
 
@@ -55,7 +56,8 @@ func (db *DB) freezeAll(ts []edgeagent.Transition) []frozenRaise {
 	for i, t := range ts {
 		f := &out[i]
 		if f.alarm, f.err = freezeAlarm(t.Alarm); f.err == nil && t.Evidence != nil {
-			f.evidence, f.err = db.freezeEvidence(t.Alarm.ID, *t.Evidence)
+			f.told = t.Evidence
+			f.err = db.freezeEvidence(t.Alarm.ID, f)
 		}
 	}
 	return out
@@ -63,15 +65,16 @@ func (db *DB) freezeAll(ts []edgeagent.Transition) []frozenRaise {
 
 // freezeEvidence encodes what was known at the raise. A number that JSON cannot
 // write must not cost the alarm: it goes on without evidence, and says so.
-func (db *DB) freezeEvidence(id edgeagent.ID, e edgeagent.Evidence) ([]byte, error) {
-	text, err := json.Marshal(e)
+func (db *DB) freezeEvidence(id edgeagent.ID, f *frozenRaise) error {
+	text, err := json.Marshal(f.told)
 	if _, unwritable := errors.AsType[*json.UnsupportedValueError](err); unwritable {
 		db.options.Load().Log.Error("evidence cannot be written and is left out", "alarm", id, "error", err)
-		text, err = json.Marshal(edgeagent.Evidence{
-			At: e.At, WindowS: e.WindowS, HistorySince: e.HistorySince, Gaps: []string{"evidence could not be written"},
-		})
+		e := f.told
+		f.told = &edgeagent.Evidence{At: e.At, WindowS: e.WindowS, HistorySince: e.HistorySince, Gaps: []string{"evidence could not be written"}}
+		text, err = json.Marshal(f.told)
 	}
-	return pack(text), err
+	f.evidence = pack(text)
+	return err
 }
 
 // record stores one transition.
@@ -177,6 +180,7 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm, f frozenRaise)
 		}
 	}
 	if a.Diagnose {
+		t.Evidence = f.told
 		return b.assignJob(t, a)
 	}
 	return nil

@@ -57,7 +57,7 @@ func (b *batch) complete(job edgeagent.ID, c *edgeagent.Case) error {
 		if a.Evidence != nil {
 			continue
 		}
-		now, err := b.caseAlarm(a.Alarm.ID)
+		now, err := b.caseAlarm(job, a.Alarm.ID)
 		if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
 			b.o.Log.Error("hint and evidence of an alarm cannot be read and are left out", "job", job, "alarm", a.Alarm.ID, "error", err)
 			continue
@@ -80,7 +80,7 @@ func (b *batch) buildCase(j job) (edgeagent.Case, error) {
 		return c, err
 	}
 	for _, id := range ids {
-		a, err := b.caseAlarm(id)
+		a, err := b.caseAlarm(j.id, id)
 		if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
 			b.o.Log.Error("an alarm of a job cannot be read and is left out", "job", j.id, "alarm", id, "error", err)
 			continue
@@ -100,10 +100,13 @@ func (b *batch) buildCase(j job) (edgeagent.Case, error) {
 
 // caseAlarm returns an alarm with its evidence. Evidence that cannot be read is
 // left out and said: an alarm without it still gets its answer.
-func (b *batch) caseAlarm(id edgeagent.ID) (edgeagent.CaseAlarm, error) {
+func (b *batch) caseAlarm(job, id edgeagent.ID) (edgeagent.CaseAlarm, error) {
 	a, err := b.alarm(id)
 	if err != nil {
 		return edgeagent.CaseAlarm{}, err
+	}
+	if e, known := b.w.opened[job].of(id); known {
+		return edgeagent.CaseAlarm{Alarm: a, Evidence: e}, nil
 	}
 	e, err := optional[edgeagent.Evidence](b.getJSON, bucketBodies, part(id, partEvidence))
 	if errors.Is(err, errDamaged) {
@@ -154,6 +157,9 @@ func (b *batch) related(line string, own []edgeagent.ID) []edgeagent.Alarm {
 
 // alarmsOf returns the alarms of a job, in the order in which they came.
 func (b *batch) alarmsOf(id edgeagent.ID) ([]edgeagent.ID, error) {
+	if o, known := b.w.opened[id]; known {
+		return o.alarms, nil
+	}
 	var ids []edgeagent.ID
 	err := b.scan(bucketBodies, part(id, partTimeline), func(key string, body []byte) error {
 		var e edgeagent.TimelineEntry

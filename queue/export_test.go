@@ -65,6 +65,7 @@ func (db *DB) DamageEvent(ctx context.Context, s edgeagent.Stream, seq uint64) e
 
 func (db *DB) flip(ctx context.Context, bucket byte, prefix string) error {
 	return db.do(ctx, "damage", func(b *batch) error {
+		clear(b.w.opened) // what is in memory cannot be damaged on disk
 		return b.db.bolt.Update(func(tx *bbolt.Tx) error {
 			r, err := rowsOf(tx, bucket)
 			if err != nil {

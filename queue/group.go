@@ -11,7 +11,7 @@ func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
 	g := groupOf(*a)
 	set(b, b.w.flood, g, b.w.flood[g].raise(b.now))
 	if id, open := b.w.groups[g]; open {
-		return b.join(b.w.jobs[id], a)
+		return b.join(b.w.jobs[id], t, a)
 	}
 	return b.open(g, t, a)
 }
@@ -35,13 +35,21 @@ func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error 
 	}
 	set(b, b.w.groups, g, j.id)
 	a.Job = j.id
+	if len(b.w.opened) < maxOpened {
+		set(b, b.w.opened, j.id, opened{}.with(a.ID, t.Evidence))
+	}
 	return b.note(&j, "opened", alarmNote(*a))
 }
 
 // join adds an alarm to a job that was not leased yet.
-func (b *batch) join(j job, a *edgeagent.Alarm) error {
+func (b *batch) join(j job, t edgeagent.Transition, a *edgeagent.Alarm) error {
 	j.Priority = min(j.Priority, a.Priority)
 	a.Job = j.id
+	if o, known := b.w.opened[j.id]; known && len(o.alarms) < maxOpenedAlarms {
+		set(b, b.w.opened, j.id, o.with(a.ID, t.Evidence))
+	} else if known {
+		remove(b, b.w.opened, j.id)
+	}
 	return b.note(&j, "joined", alarmNote(*a))
 }
 
@@ -83,6 +91,9 @@ func (b *batch) setJob(j job) {
 	j.was = j.State
 	if j.Frozen || !unfinished(j.State) {
 		b.leaveGroup(j)
+		if _, known := b.w.opened[j.id]; known {
+			remove(b, b.w.opened, j.id)
+		}
 	}
 	// What a heap dropped as stale is put back when the batch is taken back.
 	if old := b.w.jobs[j.id]; old.State == edgeagent.JobPending {

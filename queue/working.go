@@ -2,6 +2,7 @@ package queue
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"edgeagent"
@@ -22,11 +23,12 @@ type working struct {
 	alarms map[edgeagent.ID]*edgeagent.Alarm // those at hand, see atHand; never changed, but replaced
 	raised map[occasion][]edgeagent.ID       // last activations of every alarm, oldest first
 	flood  map[group]groupFlood
-	lines  map[string][]sighting // the raises of the last ten minutes, oldest first
-	recent []time.Time           // last raises of all, for the flood
-	tidied time.Time             // when tidy looked last
-	untidy bool                  // and whether it left something
-	tidyAt map[byte]edgeagent.ID // bucket → where it goes on; empty: at the first
+	lines  map[string][]sighting   // the raises of the last ten minutes, oldest first
+	opened map[edgeagent.ID]opened // jobs that were opened a moment ago, with what their case needs
+	recent []time.Time             // last raises of all, for the flood
+	tidied time.Time               // when tidy looked last
+	untidy bool                    // and whether it left something
+	tidyAt map[byte]edgeagent.ID   // bucket → where it goes on; empty: at the first
 
 	trimmed time.Time    // when trim came to the end last
 	trimAt  edgeagent.ID // and up to where it is now; empty: at the first
@@ -46,6 +48,7 @@ func newWorking() *working {
 		groups:  make(map[group]edgeagent.ID),
 		alarms:  make(map[edgeagent.ID]*edgeagent.Alarm),
 		lines:   make(map[string][]sighting),
+		opened:  make(map[edgeagent.ID]opened),
 		flood:   make(map[group]groupFlood),
 		tidyAt:  make(map[byte]edgeagent.ID),
 		raised:  make(map[occasion][]edgeagent.ID),
@@ -100,6 +103,31 @@ func (w *working) hiding(name occasion) (id edgeagent.ID, found bool) {
 // lapsed reports whether a closed alarm that is at hand hides nothing any more.
 func lapsed(a *edgeagent.Alarm, now time.Time) bool {
 	return !a.State.Open() && !now.Before(*a.ShelvedUntil)
+}
+
+// An opened job has alarms whose evidence was told by who recorded them: an alarm
+// that comes alone is leased at once, and nothing has to be read for it. Many
+// jobs, or many alarms of one, are read from the file.
+type opened struct {
+	alarms   []edgeagent.ID
+	evidence []*edgeagent.Evidence
+}
+
+const (
+	maxOpened       = 64
+	maxOpenedAlarms = 8
+)
+
+func (o opened) with(id edgeagent.ID, e *edgeagent.Evidence) opened {
+	return opened{append(slices.Clip(o.alarms), id), append(slices.Clip(o.evidence), e)}
+}
+
+// of returns the evidence of an alarm, and whether it is known.
+func (o opened) of(id edgeagent.ID) (*edgeagent.Evidence, bool) {
+	if i := slices.Index(o.alarms, id); i >= 0 {
+		return o.evidence[i], true
+	}
+	return nil, false
 }
 
 // A sighting is a raise on a line.
