@@ -174,8 +174,7 @@ func (db *DB) commit(b *batch, ops int) error {
 		return db.judge(err, before)
 	}
 	db.commits.Add(1)
-	db.full.Store(false)
-	db.reserve.adjust(len(b.w.jobs))
+	db.settled(b)
 	b.o.OnCommit(time.Since(start), ops)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -16,20 +17,21 @@ import (
 
 // DB is the open data file.
 type DB struct {
-	path     string
-	boot     boot
-	lock     *os.File
-	bolt     *bbolt.DB
-	options  atomic.Pointer[Options]
-	work     *working // the committer's
-	ledger   ledger
-	view     atomic.Pointer[view]
-	atHand   alarmsAtHand
-	raisedMu sync.RWMutex // of work.raised, which readers look into
-	swapping sync.RWMutex // of bolt, which compaction exchanges; the committer alone writes and needs it for that alone
-	clock    clock
-	reserve  reserve
-	measured measured
+	path       string
+	boot       boot
+	lock       *os.File
+	bolt       *bbolt.DB
+	options    atomic.Pointer[Options]
+	work       *working // the committer's
+	ledger     ledger
+	view       atomic.Pointer[view]
+	atHand     alarmsAtHand
+	raisedMu   sync.RWMutex // of work.raised, which readers look into
+	swapping   sync.RWMutex // of bolt, which compaction exchanges; the committer alone writes and needs it for that alone
+	clock      clock
+	reserve    reserve
+	measured   measured
+	compacting compacting
 
 	ops      chan op
 	stop     chan struct{}
@@ -92,6 +94,9 @@ func (db *DB) begin() error {
 	if err := db.recover(); err != nil {
 		return errors.Join(err, db.bolt.Close())
 	}
+	if file, free := db.sizes(); file >= compactLeast && free > file/2 {
+		db.compact(time.Now())
+	}
 	go db.commitLoop()
 	return nil
 }
@@ -123,7 +128,7 @@ func (db *DB) recover() error {
 
 // takeBack commits what b makes of a file that another process has left.
 func (db *DB) takeBack(b *batch) error {
-	err := errors.Join(b.checkSource(), b.skipGone())
+	err := errors.Join(b.checkSource(), b.tellRestored(), b.skipGone())
 	for _, j := range db.work.jobs {
 		if err == nil && j.State == edgeagent.JobRunning {
 			err = b.interrupt(j)
@@ -173,6 +178,7 @@ func (db *DB) Close() error {
 		if err = db.ended(); err != nil {
 			return // the file is as the disk leaves it; the next start checks it
 		}
+		db.compacting.busy.Wait()
 		err = errors.Join(db.closeFile(), db.reserve.close(), db.lock.Close())
 	})
 	return err

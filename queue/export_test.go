@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -104,3 +105,13 @@ func OpenFull(ctx context.Context, o Options) (*DB, error) {
 
 // Grow lets the file of OpenFull grow again; call it while nothing is under way.
 func (db *DB) Grow() { db.bolt.MaxSize = 0 }
+
+// Hang makes the next commit hang in the disk until release is called.
+func (db *DB) Hang() (release func()) {
+	c := make(chan struct{})
+	o := *db.options.Load()
+	was := o.OnCommit
+	o.OnCommit = func(took time.Duration, ops int) { <-c; was(took, ops) }
+	db.options.Store(&o)
+	return func() { close(c) }
+}

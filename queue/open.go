@@ -26,16 +26,18 @@ var errNewer = errors.New("written by a newer version of the agent")
 const (
 	pageSize  = 4096      // pinned: a 16 KiB page of some kernels would write three times as much
 	allocSize = 256 << 10 // by which the file grows
-	mapSize   = 64 << 20  // address space: readers never wait for the file to be mapped anew
+	mapSize   = 64 << 20  // address space: a commit never waits for readers because the file is mapped anew
+	mapLimit  = 512 << 20 // of it: a 32-bit machine has no more to give
 	minSlack  = 16 << 20  // above max_size, for what must never be refused
 )
 
 // boltOptions are chosen for flash wear: the free list is rebuilt at
 // open, so that a commit stays small however much was deleted before.
 func boltOptions(maxSize int64) *bbolt.Options {
+	limit := maxSize + max(minSlack, maxSize/10)
 	return &bbolt.Options{
 		PageSize: pageSize, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true,
-		InitialMmapSize: mapSize, Timeout: time.Second, MaxSize: int(maxSize + max(minSlack, maxSize/10)),
+		InitialMmapSize: int(min(max(mapSize, limit), mapLimit)), Timeout: time.Second, MaxSize: int(limit),
 	}
 }
 

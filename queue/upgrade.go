@@ -77,7 +77,7 @@ func moveTogether(from *bbolt.DB, path string) error {
 	if err != nil {
 		return err
 	}
-	to.NoSync = true
+	to.NoSync, to.MaxSize = true, 0
 	m := mover{to: to}
 	err = errors.Join(to.Update(initialise), from.View(m.moveAll))
 	if err == nil {

@@ -1,0 +1,110 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+// A Reader reads a data file that no agent has open.
+type Reader struct {
+	db      *DB
+	release func() error
+}
+
+// OpenReader opens a data file for reading. It shares the lock with other
+// readers, and returns an error while an agent has the file. A damaged file may
+// end the process: have it checked before, see [CheckFile].
+func OpenReader(ctx context.Context, path string) (*Reader, error) {
+	release, err := share(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	o := Options{Path: path}.withDefaults()
+	db := &DB{path: path}
+	db.options.Store(&o)
+	err = guard(func() (err error) {
+		db.bolt, err = bbolt.Open(path, 0o640, &bbolt.Options{ReadOnly: true, PageSize: pageSize, Timeout: readWait})
+		return err
+	})
+	if err == nil {
+		err = db.viewing("read the data file", current)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), release())
+	}
+	return &Reader{db: db, release: release}, nil
+}
+
+// current refuses a file that another version has to read.
+func current(tx *bbolt.Tx) error {
+	v, err := checkSchema(tx)
+	if err == nil && v < schemaVersion {
+		err = fmt.Errorf("schema %d is an older version's: start the agent once, it upgrades the file", v)
+	}
+	return err
+}
+
+// Jobs returns a page of jobs, as [DB.Jobs] does.
+func (r *Reader) Jobs(f JobFilter) ([]edgeagent.Job, edgeagent.ID, error) { return r.db.Jobs(f) }
+
+// Close closes the file.
+func (r *Reader) Close() error { return errors.Join(r.db.bolt.Close(), r.release()) }
+
+// A Description says what a data file holds.
+type Description struct {
+	Schema    int                 `json:"schema"`
+	Epoch     edgeagent.ID        `json:"epoch"`
+	FileBytes int64               `json:"file_bytes"` // up to its last page
+	Jobs      edgeagent.JobCounts `json:"jobs"`
+	Alarms    int                 `json:"alarms"`
+	Events    int                 `json:"events"` // of the outbox, confirmed ones included
+	Records   int                 `json:"records"`
+}
+
+// Describe counts what is in the file.
+func (r *Reader) Describe() (d Description, err error) {
+	err = r.db.viewing("describe the data file", func(tx *bbolt.Tx) error {
+		d.FileBytes = tx.Size()
+		if d.Schema, err = schemaOf(tx); err != nil {
+			return err
+		}
+		epoch, _, err := readRecord(tx, bucketMeta, keyEpoch)
+		if err != nil {
+			return err
+		}
+		d.Epoch = edgeagent.ID(epoch)
+		w := newWorking()
+		for _, kind := range kinds {
+			if err := d.count(tx, kind, w); err != nil {
+				return err
+			}
+		}
+		d.Jobs = w.jobCounts()
+		return nil
+	})
+	return d, err
+}
+
+func (d *Description) count(tx *bbolt.Tx, kind byte, w *working) error {
+	return scanRecords(tx, kind, "", func(_ string, body []byte, _ uint32) error {
+		d.Records++
+		switch kind {
+		case bucketAlarms:
+			d.Alarms++
+		case bucketOutbox:
+			d.Events++
+		case bucketJobs:
+			h, err := decodeHeader(body)
+			if err != nil {
+				return err
+			}
+			w.counts[h.State]++
+		}
+		return nil
+	})
+}

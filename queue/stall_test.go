@@ -1,0 +1,39 @@
+package queue_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgeagent"
+	"edgeagent/queue"
+)
+
+func TestNobodyHangsWithADiskThatHangs(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, options(path))
+		record(t, db, raise("L", "A", 2))
+		release := db.Hang()
+		begun := time.Now()
+		_, err := db.Lease(t.Context()) // waits for the commit that hangs
+		if took := time.Since(begun); !errors.Is(err, queue.ErrStalled) || took < 30*time.Second || took > time.Minute {
+			t.Errorf("lease = %v after %v, want that the disk does not answer after half a minute", err, took)
+		}
+		begun = time.Now()
+		if _, err := db.Record(t.Context(), []edgeagent.Transition{raise("M", "A", 2)}); !errors.Is(err, queue.ErrStalled) || time.Since(begun) > 0 {
+			t.Errorf("record = %v after %v, want it refused at once", err, time.Since(begun))
+		}
+		if s := db.Storage(); !strings.Contains(s.Error, "does not answer") {
+			t.Errorf("storage = %+v, want that the disk does not answer", s)
+		}
+		release()
+		synctest.Wait()
+		if s := db.Storage(); s.Error != "" {
+			t.Errorf("storage = %+v after the disk answered", s)
+		}
+		lease(t, db) // the one that nobody waited for was put back
+	})
+}
