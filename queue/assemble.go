@@ -9,23 +9,18 @@ import (
 	"edgeagent"
 )
 
-// assemble returns a job as it reads after this batch. What was damaged on disk
-// is left out: an answer must not be lost because of it.
-func (b *batch) assemble(j job) (edgeagent.Job, error) {
+// bodies returns those of a job as the batch leaves them. What was damaged on
+// disk is left out: an answer must not be lost because of it.
+func (b *batch) bodies(id edgeagent.ID) (map[string][]byte, error) {
 	tx, err := b.reader()
 	if err != nil {
-		return edgeagent.Job{}, err
+		return nil, err
 	}
-	bodies, damage := bodiesOf(tx, j.id)
-	if err := b.overlay(bucketBodies, string(j.id), bodies); err != nil {
-		return edgeagent.Job{}, err
-	}
+	bodies, damage := bodiesOf(tx, id)
 	if damage != nil {
-		b.o.Log.Error("part of a job cannot be read and is left out", "job", j.id, "error", damage)
+		b.o.Log.Error("part of a job cannot be read and is left out", "job", id, "error", damage)
 	}
-	full, err := assemble(j.id, j.header, bodies)
-	full.Line = j.group.Line
-	return full, err
+	return bodies, b.overlay(bucketBodies, string(id), bodies)
 }
 
 // bodiesOf returns the bodies of an object that can be read, and the damage of

@@ -223,27 +223,3 @@ func (b *batch) interrupt(j job) error {
 	note := edgeagent.NewNote("interrupted", "the agent ended while working on this job")
 	return errors.Join(b.note(&j, "interrupted", note), failpoint("interrupt"))
 }
-
-// emitJob writes the event of a job, whole.
-func (b *batch) emitJob(j job, typ edgeagent.EventType, revision int, o edgeagent.Outcome) error {
-	if len(b.o.Destinations) == 0 {
-		return nil
-	}
-	full, err := b.assemble(j)
-	if err != nil {
-		return err
-	}
-	data := jobData{Job: full}
-	if !b.o.Minimal {
-		// Text of a network must not make the event unreadable for others.
-		data.Prompt, data.Raw = o.Prompt, o.Raw
-	}
-	return b.emit(outgoing{typ, j.id, revision, j.group.Line, b.now, data})
-}
-
-// jobData is the job object of an event.
-type jobData struct {
-	edgeagent.Job
-	Prompt string `json:"prompt,omitempty"`
-	Raw    string `json:"raw,omitempty"`
-}

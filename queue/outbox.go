@@ -33,6 +33,11 @@ func (b *batch) emit(o outgoing) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", o.typ, err)
 	}
+	return b.emitText(o, data)
+}
+
+// emitText does so for an event whose data is JSON already.
+func (b *batch) emitText(o outgoing, data []byte) error {
 	return b.number(o, func(before []byte) []byte { return pack(slices.Concat(before, data, []byte("}"))) })
 }
 
