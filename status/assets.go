@@ -7,11 +7,12 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
-	"html/template"
 	"net/http"
 	"path"
 	"strings"
 	"sync"
+
+	"edgeagent/status/page"
 )
 
 //go:embed web
@@ -20,17 +21,38 @@ var web embed.FS
 // pages are the templates, parsed once: each page with the frame around it.
 var pages = parsePages("now", "alarms", "alarm", "devices", "device", "jobs", "job", "system", "error")
 
-func parsePages(names ...string) map[string]*template.Template {
-	out := make(map[string]*template.Template, len(names))
+func parsePages(names ...string) map[string]*page.Page {
+	out := make(map[string]*page.Page, len(names))
 	for _, name := range names {
-		t := template.New(name).Funcs(template.FuncMap{
-			"size": size, "usd": usd, "number": number, "icon": func(s string) template.URL { return template.URL(s) },
-			"asset": assetPath, "short": short, "command": command, "level": levelWord,
-			"dict": dict, "count": count,
-		})
-		out[name] = template.Must(t.ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html"))
+		out[name] = page.Must(page.Parse(web, language, "web/layout.html", "web/parts.html", "web/"+name+".html"))
 	}
 	return out
+}
+
+// language is what templates may call.
+var language = page.Options{
+	Funcs: map[string]any{
+		"size": size, "usd": usd, "number": number, "icon": func(s string) page.URL { return page.URL(s) },
+		"asset": assetPath, "short": short, "command": command, "level": levelWord,
+		"dict": dict, "count": count,
+	},
+	Methods: map[string]page.Method{
+		"Set":    method(func(v interface{ Set() bool }) any { return v.Set() }),
+		"Open":   method(func(v interface{ Open() bool }) any { return v.Open() }),
+		"Name":   method(func(v interface{ Name() string }) any { return v.Name() }),
+		"String": method(func(v fmt.Stringer) any { return v.String() }),
+	},
+}
+
+// method makes a method of an interface one that templates may call.
+func method[I any](call func(I) any) page.Method {
+	return func(v any) (any, bool) {
+		i, has := v.(I)
+		if !has {
+			return nil, false
+		}
+		return call(i), true
+	}
 }
 
 // short is the end of an id: the part that differs on one page.

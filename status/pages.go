@@ -64,7 +64,7 @@ func icon(l edgeagent.Level) string {
 // leave half a page with a 200.
 func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, name string, f *frame) {
 	var buf bytes.Buffer
-	if err := pages[name].ExecuteTemplate(&buf, "layout", f); err != nil {
+	if err := pages[name].Execute(&buf, "layout", f); err != nil {
 		s.opt.Log.Error("page not drawn", "path", r.URL.Path, "err", err)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusInternalServerError)
