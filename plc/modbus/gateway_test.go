@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"edgeagent"
 	"edgeagent/plc"
 )
 
@@ -269,63 +268,6 @@ func TestLatenessIsCaughtBySize(t *testing.T) {
 	}
 }
 
-func TestQuarantineEndsWithADifferentSizeOnly(t *testing.T) {
-	neverRead := func(_ uint8, area edgeagent.Area, from, to uint16) bool {
-		return area == edgeagent.AreaHolding && from <= 51 && 51 <= to
-	}
-	for name, tc := range map[string]struct {
-		r         plc.Request
-		owed      []signature
-		refuses   bool
-		forbidden func(uint8, edgeagent.Area, uint16, uint16) bool
-		want      string
-	}{
-		"fewer registers, an even number":        {r: holding(100, 10), want: "FC3 holding:100-101 (2 registers)"},
-		"not one that is owed":                   {r: holding(100, 10), owed: []signature{{3, 20}, {3, 4}}, want: "FC3 holding:100-103 (4 registers)"},
-		"one register of two":                    {r: holding(100, 2), want: "FC3 holding:100 (1 register)"},
-		"a neighbour of one register":            {r: holding(50, 1), want: "FC3 holding:50-51 (2 registers)"},
-		"the neighbour that may be read":         {r: holding(50, 1), forbidden: neverRead, want: "FC3 holding:49-50 (2 registers)"},
-		"the last register of all":               {r: holding(65535, 1), want: "FC3 holding:65534-65535 (2 registers)"},
-		"another area where this one refuses":    {r: holding(50, 1), refuses: true, want: "FC4 input:50 (1 register)"},
-		"fewer bits":                             {r: plc.Request{Area: edgeagent.AreaCoil, Offset: 8, Quantity: 100}, want: "FC1 coil:8-15 (8 bits)"},
-		"more bits of few":                       {r: plc.Request{Area: edgeagent.AreaCoil, Offset: 8, Quantity: 3}, want: "FC1 coil:8-18 (11 bits)"},
-		"another area when every size is owed":   {r: holding(65535, 1), owed: []signature{{3, 2}, {3, 4}, {3, 6}}, want: "FC4 input:65535 (1 register)"},
-		"nothing when everything is owed":        {r: holding(65535, 1), owed: []signature{{3, 2}, {3, 4}, {3, 6}, {4, 2}, {1, 1}, {2, 1}}, want: ""},
-		"bits of the same size are not enough":   {r: plc.Request{Area: edgeagent.AreaDiscrete, Offset: 0, Quantity: 16}, want: "FC2 discrete:0-7 (8 bits)"},
-		"a late answer of another function, too": {r: holding(50, 1), refuses: true, owed: []signature{{4, 2}}, want: "FC1 coil:50 (1 bit)"},
-	} {
-		u := unit{refuses: tc.refuses}
-		for _, s := range tc.owed {
-			u.doubt(s, time.Now(), 0)
-		}
-		got, ok := u.confirmation(tc.r, func(c plc.Request) bool {
-			return tc.forbidden != nil && tc.forbidden(1, c.Area, c.Offset, c.Offset+c.Quantity-1)
-		}, time.Now())
-		if ok != (tc.want != "") || ok && got.String() != tc.want {
-			t.Errorf("%s: %v, %v; want %q", name, got, ok, tc.want)
-		}
-		if ok && (expected(got) == expected(tc.r) || u.owes(expected(got))) {
-			t.Errorf("%s: %v can be confused", name, got)
-		}
-	}
-}
-
-func TestSignatureIsGivenUpLastAndLate(t *testing.T) {
-	var u unit
-	begin := time.Now()
-	for i, s := range []signature{{3, 2}, {3, 4}, {3, 6}, {4, 2}, {1, 1}, {2, 1}} {
-		u.doubt(s, begin.Add(time.Duration(i)*time.Second), 0)
-	}
-	r, free := holding(7, 1), func(plc.Request) bool { return false }
-	if c, ok := u.confirmation(r, free, begin.Add(forgetAfter)); ok {
-		t.Errorf("confirms with %v, whose answer is owed since a minute at most", c)
-	}
-	c, ok := u.confirmation(r, free, begin.Add(forgetAfter+1500*time.Millisecond))
-	if want := (signature{3, 4}); !ok || expected(c) != want {
-		t.Errorf("confirms with %v, %v; want the one owed for longest, other than the request's own", c, ok)
-	}
-}
-
 // TestDeadUnitCostsTheOthersOneTimeout reads ten units of which one is dead, as
 // a connection does: the caller's time is bounded.
 func TestDeadUnitCostsTheOthersOneTimeout(t *testing.T) {
@@ -404,45 +346,10 @@ func TestOldAnswerJustBeforeTheRightOne(t *testing.T) {
 	})
 }
 
-// TestSilentSlipDoesNotLast is a gateway that has slipped by one answer without
-// a sign: no master can see the first wrong values; they must not go on.
-func TestSilentSlipDoesNotLast(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var before []byte
-		l, end := onPipe(func(n int, request []byte, to io.Writer) {
-			answer := moved(rtuTruth(request), n)
-			switch {
-			case n == 57: // asked twice by the gateway, which is its secret
-				answer, before = moved(before, n), answer
-			case n > 57:
-				answer, before = before, answer
-			default:
-				before = answer
-			}
-			_, _ = to.Write(answer)
-		})
-		defer end()
-		wrong, refused := 0, 0
-		for a := range uint16(200) {
-			r := holding(a*10, 10)
-			got, err := l.Read(t.Context(), 1, r)
-			switch {
-			case err != nil:
-				refused++
-			case binary.BigEndian.Uint16(got[2:]) != oracle(int(r.Offset)+1):
-				wrong++
-			}
-		}
-		if wrong == 0 || wrong > 16 || refused < 100 {
-			t.Errorf("%d wrong values and %d errors: a slip must be found within 16 requests, and stay found", wrong, refused)
-		}
-	})
-}
-
-// moved changes the first register of an answer: no two answers are alike.
+// moved changes half of the first register of an answer: hardly two are alike.
 func moved(answer []byte, to int) []byte {
 	body := append([]byte(nil), answer[:len(answer)-checksumSize]...)
-	binary.BigEndian.PutUint16(body[3:], uint16(to))
+	body[4] = byte(to)
 	return rtu(body...)
 }
 

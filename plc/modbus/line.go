@@ -37,8 +37,8 @@ func newLine(s *Serial) line {
 
 // readLine reads over a line without transaction numbers.
 func (l *Link) readLine(ctx context.Context, id uint8, r plc.Request) ([]byte, error) {
-	u := l.unit(id, r)
-	u.follow(r)
+	u := l.unit(id)
+	u.follow(r, l.forbidding(id))
 	if err := l.clear(ctx); err != nil {
 		return nil, err
 	}
@@ -60,6 +60,7 @@ func (l *Link) readLine(ctx context.Context, id uint8, r plc.Request) ([]byte, e
 	}
 	if u.fresh = false; err == nil {
 		u.seen.note(r, payload)
+		u.habits.know(r)
 	}
 	return payload, err
 }
@@ -169,25 +170,36 @@ func (l *Link) overheard() {
 		l.stale.Add(1)
 	}
 	for len(b) >= smallestRTU {
-		answer, request := answerAt(b), requestAt(b)
-		switch {
-		case answer != nil:
-			l.line.unasked(answer[0], signed(answer))
-			b = b[len(answer):]
-		case request != nil:
-			l.line.unasked(request[0], wanted(request))
-			b = b[requestRTU:]
-		default:
-			b = b[1:]
+		frame := answerAt(b)
+		if frame == nil {
+			frame = requestAt(b)
 		}
+		l.line.unasked(frame)
+		b = b[max(len(frame), 1):]
 	}
 }
 
-// unasked books an answer that nobody waits for, or one that another master
-// has asked for.
-func (l *line) unasked(id uint8, s signature) {
-	if u, known := l.units[id]; known && !u.settle(s) {
-		u.doubt(s, time.Now(), 0)
+// unasked books a frame that nobody waits for: an answer that is owed is owed
+// no more, any other was not the last. Another master's request will be
+// answered. One that asks for coils may have the very shape of an answer, so
+// nothing is taken off for that.
+func (l *line) unasked(frame []byte) {
+	if frame == nil {
+		return
+	}
+	u, known := l.units[frame[0]]
+	if !known {
+		return
+	}
+	answer, request := answerAt(frame), requestAt(frame)
+	if answer != nil && request == nil && u.late(answer) {
+		return
+	}
+	if request != nil {
+		u.doubt(wanted(request), time.Now(), 0)
+	}
+	if answer != nil {
+		u.doubt(signed(answer), time.Now(), 0)
 	}
 }
 
@@ -205,9 +217,10 @@ func (l *Link) receiveSummed(request []byte) ([]byte, error) {
 			l.line.last = time.Now()
 			continue
 		case pieceRequest:
+			l.line.unasked(frame)
 			return nil, frameErrorf("another master asks unit %d", request[0])
 		case pieceAnswer:
-			mine, err := u.judge(signed(frame), want)
+			mine, err := u.judge(frame, want)
 			if mine {
 				answer := bytes.Clone(frame)
 				l.use(l.filled - len(rest))
@@ -216,7 +229,10 @@ func (l *Link) receiveSummed(request []byte) ([]byte, error) {
 			if l.stale.Add(1); err != nil {
 				return nil, err
 			}
-		case pieceForeign, pieceEcho:
+		case pieceForeign:
+			l.line.unasked(frame)
+			l.stale.Add(1)
+		case pieceEcho:
 			l.stale.Add(1)
 		}
 		l.use(l.filled - len(rest))
@@ -238,12 +254,15 @@ func (l *Link) lastWord(u *unit, request, answer []byte) error {
 			l.filled = 0
 			return nil
 		case pieceRequest:
+			l.line.unasked(frame)
 			return frameErrorf("another master asks unit %d", request[0])
 		case pieceAnswer:
 			if u.doubt(signed(answer), time.Now(), 0); !bytes.Equal(frame, answer) {
 				return frameErrorf("two answers of unit %d", request[0])
 			}
-		case pieceForeign, pieceEcho:
+		case pieceForeign:
+			l.line.unasked(frame)
+		case pieceEcho:
 		}
 	}
 }

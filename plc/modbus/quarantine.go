@@ -17,6 +17,12 @@ package modbus
 //     is owed too, and the next confirmation has yet another signature.
 //  3. Only when an answer of exactly that signature came is the unit trusted,
 //     and values are read again. Until then Read fails with ErrQuarantined.
+//  4. Where every signature that can be asked for is owed (single registers,
+//     a device that was stopped for long) the one that was asked for last is
+//     asked for again. What comes may be the old answer or the new one; either
+//     was asked for after all the others, so those are gone, and any of them
+//     confirms the line as in 2. A line of single registers is so found in step
+//     with two answers, however much was lost and without waiting for anything.
 //
 // Why no owed answer can then become a value. A device answers its requests in
 // the order in which they were sent, and a gateway passes answers on in the
@@ -47,10 +53,17 @@ package modbus
 // a sign: from then on each request is given the answer to the one before. The
 // next request of another size finds it. Where many in a row are of one size
 // and of different addresses, a confirmation is asked between them, so that
-// such a slip cannot last.
+// such a slip cannot last; for single registers that is a request that the unit
+// has answered before, else a neighbour that may be read.
 //
-// What is assumed: answers stay in order; an answer that overtakes one that was
-// asked for before it is not older than forgetAfter; and nobody gives, with
+// How late an answer may be is bounded nowhere, but for a unit that answers
+// nothing else than what it is asked for anyway, all of one size, not even with
+// a refusal: there an answer is taken to be lost after forgetAfter times the
+// timeout, and the request itself is asked twice.
+//
+// What is assumed: answers stay in order; one that comes twice, comes twice
+// in a row; at most owedAtMost different sizes in
+// turn wait in any buffer between here and the device; and nobody gives, with
 // nothing wrong on the line before, another request's answer of the right unit,
 // function and size that was not seen yet. Against the last, no master can do
 // anything that has no number to send.
@@ -59,22 +72,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 
-	"edgeagent"
 	"edgeagent/internal/retry"
 	"edgeagent/plc"
 )
 
 const (
-	// forgetAfter is when an owed answer may be given up if no other signature
-	// is left to confirm with.
-	forgetAfter = time.Minute
+	// forgetAfter is after how many timeouts an answer is taken to be lost, where
+	// no other signature was ever answered to confirm the line with. A gateway
+	// gives a request up after a second or so and a few tries of its own.
+	forgetAfter = 40
+	// owedAtMost bounds what is booked of a unit that is away for days.
+	owedAtMost = 64
 	// alikeAtMost is how many requests of one size may follow each other.
 	alikeAtMost = 16
 	// confirmations bounds the refused confirmations within one Read.
-	confirmations = 4
+	confirmations = 6
 )
 
 // errAmbiguous: a refusal that may be that of an earlier request.
@@ -85,22 +101,25 @@ type unit struct {
 	trusted bool
 	quiet   time.Time // not asked before
 	owed    []debt    // oldest first
-	refuses bool      // confirmations of the function asked: others are tried first
+	habits  habits
 	before  plc.Request
 	alike   int     // requests since one of another size was answered
 	fresh   bool    // nothing was asked since it was confirmed
 	seen    answers // known again when they come twice
+
+	heard uint64    // the sum of its last answer
+	twice bool      // which had the bytes of the one before
+	spent signature // of the last confirmation that was owed and answered
 }
 
 // confirmed makes the unit trusted: nothing that was asked for before can come.
-func (u *unit) confirmed(refused bool) {
+func (u *unit) confirmed() {
 	u.trusted, u.fresh, u.quiet, u.owed, u.alike = true, true, time.Time{}, nil, 0
-	u.refuses = u.refuses || refused
 }
 
 // follow puts the unit in doubt when too many requests could have been given
-// each other's answers, if that can be cleared by what is read anyway.
-func (u *unit) follow(r plc.Request) {
+// each other's answers, if that can be cleared by what the unit answers.
+func (u *unit) follow(r plc.Request, forbidden func(plc.Request) bool) {
 	switch {
 	case expected(r) != expected(u.before):
 		u.alike = 0
@@ -108,24 +127,25 @@ func (u *unit) follow(r plc.Request) {
 		u.alike++
 	}
 	u.before = r
-	if u.alike >= alikeAtMost && len(smaller(r)) > 0 {
-		u.trusted = false
+	if u.alike >= alikeAtMost || u.alike > 0 && !u.habits.tried {
+		u.trusted = u.trusted && !u.habits.promising(u.habits.candidates(r, forbidden))
 	}
 }
 
-// debt is an answer that may still come.
+// debt are answers of one signature that may still come, asked for in a row.
 type debt struct {
 	signature
-	since time.Time
+	times int
+	since time.Time // of the last
 }
 
 // unit returns the state of a unit. One that was never asked may owe an answer
-// to whoever asked before: an agent that was stopped a second ago. It is
-// confirmed first if that takes nothing but what is read anyway.
-func (l *Link) unit(id uint8, r plc.Request) *unit {
+// to whoever asked before: an agent that was stopped a second ago. So it is
+// confirmed first, by nothing but what is read anyway.
+func (l *Link) unit(id uint8) *unit {
 	u, known := l.line.units[id]
 	if !known {
-		u = &unit{trusted: len(smaller(r)) == 0}
+		u = &unit{}
 		l.line.units[id] = u
 	}
 	return u
@@ -139,10 +159,17 @@ func expected(r plc.Request) signature {
 // doubt books an answer that may still come. The unit is left alone for quiet.
 func (u *unit) doubt(s signature, now time.Time, quiet time.Duration) {
 	u.trusted = false
-	u.quiet = now.Add(quiet)
-	u.owed = slices.DeleteFunc(u.owed, func(d debt) bool { return d.signature == s })
-	if s.size > 0 {
-		u.owed = append(u.owed, debt{s, now})
+	if until := now.Add(quiet); until.After(u.quiet) {
+		u.quiet = until
+	}
+	last := len(u.owed) - 1
+	switch {
+	case s.size == 0:
+	case last >= 0 && u.owed[last].signature == s:
+		u.owed[last].times++
+		u.owed[last].since = now
+	default:
+		u.owed = append(u.owed[max(0, last+2-owedAtMost):], debt{s, 1, now})
 	}
 }
 
@@ -154,7 +181,11 @@ func (u *unit) settle(s signature) bool {
 	if i < 0 {
 		return false
 	}
-	u.owed = slices.Delete(u.owed, 0, i+1)
+	u.habits.answer(u.owed[i].signature)
+	if u.owed[i].times--; u.owed[i].times == 0 {
+		i++
+	}
+	u.owed = slices.Delete(u.owed, 0, i)
 	return true
 }
 
@@ -165,20 +196,45 @@ func (u *unit) owes(s signature) bool {
 
 // judge says of an answer of the unit whether it is the one that is wanted. An
 // answer that was owed is none and no error.
-func (u *unit) judge(s, want signature) (mine bool, err error) {
+func (u *unit) judge(answer []byte, want signature) (mine bool, err error) {
+	s := signed(answer)
+	if s == want {
+		u.hear(answer)
+		return true, nil
+	}
+	refused, owed := s.size == 0 && s.function == want.function, u.owesOf(s.function)
+	late := u.late(answer)
 	switch {
-	case s == want:
+	case refused && owed:
+		return false, errAmbiguous
+	case refused:
 		return true, nil
-	case s.size == 0 && s.function == want.function:
-		if u.settle(s) {
-			return false, errAmbiguous
-		}
-		return true, nil
-	case u.settle(s):
+	case late:
 		return false, nil
 	default:
 		return false, frameErrorf("function %d with %d bytes of data, want function %d with %d", s.function, s.size, want.function, want.size)
 	}
+}
+
+// late takes an answer off what is owed and reports whether it was. The same
+// bytes twice may be one answer that came twice: nothing is taken off for that.
+func (u *unit) late(answer []byte) bool {
+	s := signed(answer)
+	if u.hear(answer); u.twice {
+		return s.size > 0 && u.owes(s)
+	}
+	return u.settle(s)
+}
+
+// hear remembers the last answer of the unit that was heard.
+func (u *unit) hear(answer []byte) {
+	sum := maphash.Bytes(seed, answer)
+	u.twice, u.heard = sum == u.heard, sum
+}
+
+// owesOf reports whether an answer of the function may still come.
+func (u *unit) owesOf(function byte) bool {
+	return slices.ContainsFunc(u.owed, func(d debt) bool { return d.function == function })
 }
 
 // confirm asks the unit for something that cannot be confused with what is owed
@@ -188,25 +244,35 @@ func (l *Link) confirm(ctx context.Context, id uint8, u *unit, r plc.Request) er
 		return err
 	}
 	for range confirmations {
-		c, ok := u.confirmation(r, func(c plc.Request) bool { return l.forbidden(id, c) }, time.Now())
+		c, ok := u.confirmation(r, l.forbidding(id), time.Now().Add(-forgetAfter*l.o.Timeout))
 		if !ok {
-			return fmt.Errorf("%w: unit %d of %s owes answers of every size that it can be asked for", plc.ErrQuarantined, id, l.o.Addr)
+			return fmt.Errorf("%w: unit %d of %s may be asked for nothing that it does not owe", plc.ErrQuarantined, id, l.o.Addr)
 		}
 		if err := l.clear(ctx); err != nil {
 			return err
 		}
-		began := time.Now()
+		began, either := time.Now(), u.owes(expected(c))
 		_, err := l.exchange(ctx, id, u, c)
-		if _, refused := errors.AsType[*plc.Exception](err); err == nil || refused {
-			u.confirmed(refused)
+		_, refused := errors.AsType[*plc.Exception](err)
+		u.habits.learn(c, r, err)
+		switch {
+		case err == nil && either: // the old answer or the new one: the other may still come
+			if u.spent = expected(c); !u.twice {
+				u.settle(u.spent)
+			}
+			u.doubt(expected(c), time.Now(), 0)
+		case err == nil, refused:
+			u.confirmed()
 			return l.timeFor(ctx, id, r, time.Since(began))
-		}
-		if !errors.Is(err, errAmbiguous) {
+		case errors.Is(err, errAmbiguous):
+			u.quiet = time.Time{}
+		case expected(c) == expected(r):
+			return err // it is r itself that was not answered
+		default:
 			return fmt.Errorf("%w: unit %d: %w", plc.ErrQuarantined, id, err)
 		}
-		u.refuses, u.quiet = true, time.Time{}
 	}
-	return fmt.Errorf("%w: unit %d of %s refuses all that could confirm it", plc.ErrQuarantined, id, l.o.Addr)
+	return fmt.Errorf("%w: unit %d of %s gives no answer yet that cannot be an old one", plc.ErrQuarantined, id, l.o.Addr)
 }
 
 // keepQuiet waits until the unit may be asked again; not if the caller has no
@@ -236,84 +302,62 @@ func (l *Link) timeFor(ctx context.Context, id uint8, r plc.Request, took time.D
 	return fmt.Errorf("%w: unit %d of %s was confirmed just now, after %v: no time is left for the request", plc.ErrQuarantined, id, l.o.Addr, took.Round(time.Millisecond))
 }
 
-func (l *Link) forbidden(id uint8, c plc.Request) bool {
-	return l.o.NeverRead != nil && l.o.NeverRead(id, c.Area, c.Offset, c.Offset+c.Quantity-1)
+func (l *Link) forbidding(id uint8) func(plc.Request) bool {
+	return func(c plc.Request) bool {
+		return l.o.NeverRead != nil && l.o.NeverRead(id, c.Area, c.Offset, c.Offset+c.Quantity-1)
+	}
 }
 
-// confirmation returns what to ask before r. If every signature is owed, it is
-// the one that has been for longest, provided that this is long enough.
-func (u *unit) confirmation(r plc.Request, forbidden func(plc.Request) bool, now time.Time) (plc.Request, bool) {
-	candidates := slices.DeleteFunc(u.candidates(r), func(c plc.Request) bool {
-		return expected(c) == expected(r) || forbidden(c)
-	})
+// confirmation returns what to ask before r: what is not owed, r itself if
+// nothing else is left, or what was asked for last of all that is owed; false
+// where that cannot be asked for either.
+func (u *unit) confirmation(r plc.Request, forbidden func(plc.Request) bool, before time.Time) (c plc.Request, ok bool) {
+	if !u.habits.met && len(smaller(r)) == 0 {
+		return r, true // nobody knows yet what else it answers
+	}
+	candidates := u.habits.candidates(r, forbidden)
+	proven := u.habits.proven(candidates)
+	if len(proven) == 0 && len(u.habits.known) > 0 && u.forget(expected(r), before) {
+		return r, true
+	}
 	for _, c := range candidates {
 		if !u.owes(expected(c)) {
 			return c, true
 		}
 	}
-	for i, d := range u.owed {
-		at := slices.IndexFunc(candidates, func(c plc.Request) bool { return expected(c) == d.signature })
-		if at >= 0 && now.Sub(d.since) > forgetAfter {
-			u.owed = slices.Delete(u.owed, i, i+1)
-			return candidates[at], true
-		}
+	if !u.owes(expected(r)) || len(proven) == 0 && u.forget(expected(r), before) {
+		return r, true
 	}
-	return plc.Request{}, false
+	return u.lastOwed(candidates)
 }
 
-// candidates are what may confirm a unit before r, best first: less of the
-// same, a neighbour more, another area.
-func (u *unit) candidates(r plc.Request) []plc.Request {
-	same, other := append(smaller(r), larger(r)...), others(r)
-	if u.refuses {
-		return append(other, same...)
+// lastOwed returns, of candidates that are all owed, the one whose answer shows
+// most: not the one that was asked last, for the same answer twice in a row
+// shows nothing; one that the unit answers; the one that was asked for last.
+func (u *unit) lastOwed(candidates []plc.Request) (last plc.Request, ok bool) {
+	best := -1
+	for _, c := range candidates {
+		s := expected(c)
+		worth := slices.IndexFunc(u.owed, func(d debt) bool { return d.signature == s })
+		if u.habits.answers[s] {
+			worth += owedAtMost
+		}
+		if s != u.spent {
+			worth += 2 * owedAtMost
+		}
+		if worth > best {
+			last, best = c, worth
+		}
 	}
-	return append(same, other...)
+	return last, best >= 0
 }
 
-// smaller asks for less at the same addresses: even numbers of registers first,
-// because some devices refuse half of a value.
-func smaller(r plc.Request) (out []plc.Request) {
-	if r.Area.Bits() {
-		for q := uint16(8); q < r.Quantity; q += 8 {
-			out = append(out, plc.Request{Area: r.Area, Offset: r.Offset, Quantity: q})
-		}
-		return out
+// forget gives up the answers of a signature if there are any and all were asked
+// for before then.
+func (u *unit) forget(s signature, before time.Time) bool {
+	if !u.owes(s) || slices.ContainsFunc(u.owed, func(d debt) bool { return d.signature == s && d.since.After(before) }) {
+		return false
 	}
-	for _, first := range []uint16{2, 1} {
-		for q := first; q < r.Quantity; q += 2 {
-			out = append(out, plc.Request{Area: r.Area, Offset: r.Offset, Quantity: q})
-		}
-	}
-	return out
-}
-
-// larger asks for a neighbour or two as well, where there is hardly less to ask.
-func larger(r plc.Request) (out []plc.Request) {
-	step := uint16(1)
-	if r.Area.Bits() {
-		step = 8
-	}
-	if r.Quantity > 2*step {
-		return nil
-	}
-	for more := step; more <= 2*step; more += step {
-		for _, before := range []uint16{0, more} {
-			if r.Offset >= before && int(r.Offset-before)+int(r.Quantity+more) <= 1<<16 {
-				out = append(out, plc.Request{Area: r.Area, Offset: r.Offset - before, Quantity: r.Quantity + more})
-			}
-		}
-	}
-	return out
-}
-
-// others asks for one value of another area: nearly every device answers, be it
-// with a refusal that names its function.
-func others(r plc.Request) (out []plc.Request) {
-	for _, area := range []edgeagent.Area{edgeagent.AreaHolding, edgeagent.AreaInput, edgeagent.AreaCoil, edgeagent.AreaDiscrete} {
-		if area != r.Area {
-			out = append(out, plc.Request{Area: area, Offset: r.Offset, Quantity: 1})
-		}
-	}
-	return out
+	u.owed = slices.DeleteFunc(u.owed, func(d debt) bool { return d.signature == s })
+	return true
 }

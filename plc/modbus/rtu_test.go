@@ -88,6 +88,14 @@ func TestNextFindsTheAnswerAmongAllElse(t *testing.T) {
 	}
 }
 
+// framed returns an answer of a signature.
+func framed(s signature) []byte {
+	if s.size == 0 {
+		return rtu(1, s.function|exception, 2)
+	}
+	return rtu(append([]byte{1, s.function, byte(s.size)}, make([]byte, s.size)...)...)
+}
+
 func TestJudge(t *testing.T) {
 	want := signature{3, 4}
 	for name, tc := range map[string]struct {
@@ -111,7 +119,7 @@ func TestJudge(t *testing.T) {
 		for _, s := range tc.owed {
 			u.doubt(s, time.Now(), 0)
 		}
-		mine, err := u.judge(tc.came, want)
+		mine, err := u.judge(framed(tc.came), want)
 		if mine != tc.mine || tc.err != (err != nil) || len(u.owed) != tc.left {
 			t.Errorf("%s: %v, %v, %d owed; want %v, an error %v, %d", name, mine, err, len(u.owed), tc.mine, tc.err, tc.left)
 		}
