@@ -16,6 +16,7 @@ import (
 
 	"github.com/gopcua/opcua/id"
 	"github.com/gopcua/opcua/ua"
+	"github.com/gopcua/opcua/uapolicy"
 
 	"edgeagent/plc"
 )
@@ -273,6 +274,41 @@ func TestUserCertificateLogsIn(t *testing.T) {
 	o.UserCertFile, o.UserKeyFile = cert, key
 	_, err = connect(t.Context(), &o)
 	wants(t, err, plc.ErrRefused, "without security")
+}
+
+// TestOfAChainTheLeafIsSigned: a server shows its authority's certificate behind
+// its own, and verifies what was signed of its own alone.
+func TestOfAChainTheLeafIsSigned(t *testing.T) {
+	p := startPlant(t)
+	authority, _ := newPair(t, nil, 2048)
+	behind, err := os.ReadFile(authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := p.options("Aes256_Sha256_RsaPss", "SignAndEncrypt")
+	o.UserCertFile, o.UserKeyFile = newPair(t, nil, 2048)
+	tr, err := loadTrust(&o, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, nonce := slices.Concat(p.der, behind), bytes.Repeat([]byte{7}, minNonce)
+	created := &ua.CreateSessionResponse{
+		ServerCertificate: chain, ServerNonce: nonce,
+		ServerEndpoints: []*ua.EndpointDescription{offer(tr.policy, tr.mode, chain, &ua.UserTokenPolicy{PolicyID: "c", TokenType: ua.UserTokenTypeCertificate})},
+	}
+	req, err := activation(created, tr, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for who, s := range map[*identity]*ua.SignatureData{tr.own: req.ClientSignature, tr.user: req.UserTokenSignature} {
+		alg, err := uapolicy.Asymmetric(tr.policy, p.key, who.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := alg.VerifySignature(slices.Concat(p.der, nonce), s.Signature); err != nil {
+			t.Errorf("%s: %v", who.leaf.Subject, err)
+		}
+	}
 }
 
 // TestOneOfSeveralCertificatesIsEnough: a server may offer an endpoint twice,

@@ -91,10 +91,10 @@ func verifyServer(created *ua.CreateSessionResponse, t *trust, nonce []byte) err
 	if err != nil {
 		return forGood(err)
 	}
-	signed := slices.Concat(t.own.chain, nonce)
+	signed := slices.Concat(t.own.leaf.Raw, nonce)
 	if alg.VerifySignature(signed, created.ServerSignature.Signature) != nil {
-		// Servers that were given a chain may sign the leaf alone.
-		signed = slices.Concat(t.own.leaf.Raw, nonce)
+		// Old servers that were given a chain sign all of it.
+		signed = slices.Concat(t.own.chain, nonce)
 		if alg.VerifySignature(signed, created.ServerSignature.Signature) != nil {
 			return forGood(errors.New("create session: the server cannot prove that the trusted certificate is its own; nothing was sent"))
 		}
@@ -109,8 +109,10 @@ func verifyServer(created *ua.CreateSessionResponse, t *trust, nonce []byte) err
 // answer, which the channel protects, and not from the discovery's.
 func activation(created *ua.CreateSessionResponse, t *trust, o *Options) (*ua.ActivateSessionRequest, error) {
 	req := &ua.ActivateSessionRequest{ClientSignature: &ua.SignatureData{}, UserTokenSignature: &ua.SignatureData{}, LocaleIDs: []string{"en"}}
-	challenge := slices.Concat(created.ServerCertificate, created.ServerNonce)
+	var challenge []byte
 	if t.own != nil {
+		// Of a chain the leaf alone is signed (Part 4, 5.7.3), which is the pinned certificate.
+		challenge = slices.Concat(t.server.leaf.Raw, created.ServerNonce)
 		if err := sign(req.ClientSignature, t.policy, t.own, t.server, challenge); err != nil {
 			return nil, err
 		}
