@@ -31,6 +31,7 @@ type mutant struct {
 	drain       bool // what lies about is read away before a request
 	quiet       bool // a failed request is followed by a timeout of silence
 	reconnect   bool // every failure ends the connection
+	alone       bool // nothing may stand behind an answer: one that was cut and sent again looks whole
 
 	conn   net.Conn
 	number uint16
@@ -140,6 +141,12 @@ func (m *mutant) answer(unit uint8, r plc.Request) ([]byte, error) {
 	if !m.header && binary.LittleEndian.Uint16(rest[want:]) != checksum(append(start, rest[:want]...)) {
 		return nil, errors.New("checksum")
 	}
+	if m.alone {
+		_ = m.conn.SetDeadline(time.Now().Add(time.Millisecond))
+		if n, _ := m.conn.Read(make([]byte, 1)); n > 0 {
+			return nil, errors.New("more than one answer")
+		}
+	}
 	return rest[:want], nil
 }
 
@@ -188,6 +195,7 @@ func TestOracleCatchesCarelessDrivers(t *testing.T) {
 		{"serial, takes the first of two", mutant{drain: true, quiet: true}, sim.StaleThenFresh},
 		{"serial, does not drain", mutant{quiet: true}, sim.Duplicate},
 		{"TCP, no transactions", mutant{header: true, drain: true}, sim.Late},
+		{"TCP, takes half and half", mutant{header: true, transaction: true, reconnect: true}, sim.CutAndAgain},
 		{"TCP, no transactions, reconnects", mutant{header: true, drain: true, reconnect: true}, sim.LateOnNewConn},
 	}
 	for _, tt := range tests {
@@ -249,7 +257,7 @@ func TestOracleCatchesADriverThatDoesNotComeBack(t *testing.T) {
 func TestCarefulDriverPasses(t *testing.T) {
 	s := serve(t, true, 2)
 	count := plctest.Faults(t, func(*testing.T) (plc.Driver, plctest.Faulty) {
-		m := &mutant{addr: s.Addr(), header: true, transaction: true, reconnect: true}
+		m := &mutant{addr: s.Addr(), header: true, transaction: true, reconnect: true, alone: true}
 		t.Cleanup(func() { _ = m.Close() })
 		return m, sim.NewOracle(s, patience, 1)
 	}, plctest.FaultOptions{Values: 10000, Units: 2, Timeout: patience})
