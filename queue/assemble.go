@@ -45,7 +45,7 @@ func bodiesOf(tx *bbolt.Tx, id edgeagent.ID) (map[string][]byte, error) {
 // assemble puts a job together from its header and its bodies.
 func assemble(id edgeagent.ID, h header, bodies map[string][]byte) (edgeagent.Job, error) {
 	j := edgeagent.Job{
-		ID: id, State: h.State, Priority: h.Priority, Attempts: h.Attempts, Interrupts: h.Interrupts,
+		ID: id, State: h.State, Line: h.Group.Line, Priority: h.Priority, Attempts: h.Attempts, Interrupts: h.Interrupts,
 		MaxAttempts: h.MaxAttempts, CreatedAt: h.Created, FinishedAt: edgeagent.TimePtr(h.Finished),
 		Alarms: []edgeagent.ID{}, Reviews: []edgeagent.Diagnosis{}, Timeline: []edgeagent.TimelineEntry{}, Calls: []edgeagent.Call{},
 	}

@@ -72,8 +72,8 @@ func (b *batch) complete(job edgeagent.ID, c *edgeagent.Case) error {
 
 func (b *batch) buildCase(j job) (edgeagent.Case, error) {
 	c := edgeagent.Case{
-		Job: j.id, At: b.now, Site: b.o.Site, Line: j.group.Line, Area: b.o.Area(j.group.Line),
-		Outside: b.o.Outside(j.group.Line), Language: b.o.Language,
+		Job: j.id, At: b.now, Site: b.o.Site, Line: j.Group.Line, Area: b.o.Area(j.Group.Line),
+		Outside: b.o.Outside(j.Group.Line), Language: b.o.Language,
 	}
 	ids, err := b.alarmsOf(j.id)
 	if err != nil {
@@ -94,7 +94,7 @@ func (b *batch) buildCase(j job) (edgeagent.Case, error) {
 		return c, fmt.Errorf("none of its alarms can be read: %w", errDamaged)
 	}
 	slices.SortStableFunc(c.Alarms, firstOutFirst)
-	c.Related = b.related(j.group.Line, ids)
+	c.Related = b.related(j.Group.Line, ids)
 	return c, nil
 }
 

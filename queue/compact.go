@@ -42,7 +42,7 @@ type compacting struct {
 // settled is what follows every commit.
 func (db *DB) settled(b *batch) {
 	db.full.Store(false)
-	db.reserve.adjust(len(b.w.jobs))
+	db.reserve.adjust(b.w.unfinishedJobs())
 	c := &db.compacting
 	if c.changed != nil {
 		maps.Copy(c.changed, b.puts)

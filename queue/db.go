@@ -108,15 +108,10 @@ func (db *DB) recover() error {
 	if err := b.loadClock(); err != nil {
 		return err
 	}
-	if err := db.reserve.open(len(db.work.jobs)); err != nil {
+	if err := db.reserve.open(db.work.unfinishedJobs()); err != nil {
 		b.o.Log.Warn("nothing is held back for a full disk", "error", err)
 	}
-	for _, j := range db.work.jobs {
-		if j.State != edgeagent.JobRunning {
-			b.schedule(&j)
-			db.work.jobs[j.id] = j
-		}
-	}
+	b.jobsWoken = len(db.work.ready.all) > 0
 	err := db.takeBack(b)
 	if db.leftover = errors.Is(err, edgeagent.ErrFull); db.leftover {
 		b.o.Log.Error("the data file is full: jobs that were running wait until there is space", "error", err)
@@ -129,8 +124,8 @@ func (db *DB) recover() error {
 // takeBack commits what b makes of a file that another process has left.
 func (db *DB) takeBack(b *batch) error {
 	err := errors.Join(b.checkSource(), b.tellRestored(), b.skipGone())
-	for _, j := range db.work.jobs {
-		if err == nil && j.State == edgeagent.JobRunning {
+	for _, j := range db.work.running {
+		if err == nil {
 			err = b.interrupt(j)
 		}
 	}

@@ -11,7 +11,11 @@ func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
 	g := groupOf(*a)
 	set(b, b.w.flood, g, b.w.flood[g].raise(b.now))
 	if id, open := b.w.groups[g]; open {
-		return b.join(b.w.jobs[id], t, a)
+		j, err := b.job(id)
+		if err != nil {
+			return err
+		}
+		return b.join(j, t, a)
 	}
 	return b.open(g, t, a)
 }
@@ -23,16 +27,14 @@ func groupOf(a edgeagent.Alarm) group {
 // open makes a job. When it becomes ready is fixed by its first alarm: a line
 // that keeps raising must not keep its diagnosis waiting.
 func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error {
-	j := job{id: edgeagent.NewID(b.now), group: g}
+	j := job{id: edgeagent.NewID(b.now)}
+	j.Group = g
 	j.State, j.Priority, j.MaxAttempts = edgeagent.JobPending, a.Priority, b.o.MaxAttempts
 	j.Created, j.NotBefore, j.Wait = b.now, t.At.Add(b.o.GroupWindow), b.o.GroupWindow
 	if wait := b.w.flood[g].wait(b.now, b.o.FloodWindow); wait > j.Wait {
 		j.NotBefore, j.Wait = b.now.Add(wait), wait
 	}
 	set(b, b.w.flood, g, b.w.flood[g].open(b.now))
-	if err := b.putJSON(bucketBodies, part(j.id, partOpening), 0, g); err != nil {
-		return err
-	}
 	set(b, b.w.groups, g, j.id)
 	a.Job = j.id
 	if len(b.w.opened) < maxOpened {
@@ -82,12 +84,15 @@ func (b *batch) putJob(j *job) error {
 	return nil
 }
 
-// setJob keeps unfinished jobs at hand and forgets the others.
+// setJob keeps memory in step: running jobs whole, pending ones as an entry.
 func (b *batch) setJob(j job) {
 	if j.was != "" {
 		set(b, b.w.counts, j.was, b.w.counts[j.was]-1)
 	}
 	set(b, b.w.counts, j.State, b.w.counts[j.State]+1)
+	if j.was == edgeagent.JobPending {
+		b.unschedule(j.id)
+	}
 	j.was = j.State
 	if j.Frozen || !unfinished(j.State) {
 		b.leaveGroup(j)
@@ -95,33 +100,35 @@ func (b *batch) setJob(j job) {
 			remove(b, b.w.opened, j.id)
 		}
 	}
-	// What a heap dropped as stale is put back when the batch is taken back.
-	if old := b.w.jobs[j.id]; old.State == edgeagent.JobPending {
-		b.undo = append(b.undo, func() { b.w.schedule(old, time.Now()) })
-	}
-	if !unfinished(j.State) {
-		remove(b, b.w.jobs, j.id)
+	if j.State == edgeagent.JobRunning {
+		set(b, b.w.running, j.id, j)
 		return
 	}
-	if j.State == edgeagent.JobPending {
-		b.schedule(&j)
+	if _, was := b.w.running[j.id]; was {
+		remove(b, b.w.running, j.id)
 	}
-	set(b, b.w.jobs, j.id, j)
+	if j.State == edgeagent.JobPending {
+		b.schedule(j)
+	}
 }
 
-// schedule sets when a pending job is ready, and makes it findable.
-func (b *batch) schedule(j *job) {
-	if j.ready.IsZero() {
-		j.ready = b.now.Add(j.remaining(b.now))
-	}
-	b.w.schedule(*j, b.now)
+// schedule makes a pending job findable.
+func (b *batch) schedule(j job) {
+	b.w.schedule(j, b.now)
+	b.undo = append(b.undo, func() { b.w.unschedule(rawOf(j.id)) })
 	b.jobsWoken = true
+}
+
+func (b *batch) unschedule(id edgeagent.ID) {
+	if e, found := b.w.unschedule(rawOf(id)); found {
+		b.undo = append(b.undo, func() { b.w.push(e, time.Now()) })
+	}
 }
 
 // leaveGroup closes a job to further alarms.
 func (b *batch) leaveGroup(j job) {
-	if b.w.groups[j.group] == j.id {
-		remove(b, b.w.groups, j.group)
+	if b.w.groups[j.Group] == j.id {
+		remove(b, b.w.groups, j.Group)
 	}
 }
 

@@ -31,11 +31,13 @@ type header struct {
 	Finished       time.Time
 	Token          [16]byte // of the lease; zero without one
 	Boot           uint64   // hash of the boot id of the last lease
+	Group          group
 }
 
 const (
-	headerVersion = 1
-	headerSize    = 128
+	headerVersion = 2
+	headerApart   = 1   // of schema 1: the group lies beside it, as partOpening
+	headerSize    = 128 // of the part that is fixed; the group follows
 )
 
 // stateCodes are written in files: never renumber.
@@ -46,7 +48,7 @@ var stateCodes = []edgeagent.JobState{
 
 // encode returns the body of the header's record.
 func (h header) encode() []byte {
-	out := make([]byte, 0, headerSize)
+	out := make([]byte, 0, headerSize+1+len(h.Group.Line))
 	out = append(out, headerVersion, stateCode(h.State), byte(h.Priority), boolByte(h.Frozen))
 	for _, n := range []int{h.Attempts, h.Interrupts, h.BootInterrupts, h.MaxAttempts, h.Entries, h.Asks} {
 		out = binary.BigEndian.AppendUint16(out, clampUint16(n))
@@ -57,12 +59,12 @@ func (h header) encode() []byte {
 	out = binary.BigEndian.AppendUint64(out, uint64(h.Wait))
 	out = append(out, h.Token[:]...)
 	out = binary.BigEndian.AppendUint64(out, h.Boot)
-	return out[:headerSize]
+	return append(append(out[:headerSize], boolByte(h.Group.Agent)), h.Group.Line...)
 }
 
 // decodeHeader reads what encode writes.
 func decodeHeader(body []byte) (header, error) {
-	if len(body) != headerSize || body[0] != headerVersion {
+	if !isHeader(body) {
 		return header{}, fmt.Errorf("job header of %d bytes: %w", len(body), errDamaged)
 	}
 	code := int(body[1])
@@ -70,6 +72,9 @@ func decodeHeader(body []byte) (header, error) {
 		return header{}, fmt.Errorf("job header with state %d: %w", code, errDamaged)
 	}
 	h := header{State: stateCodes[code], Priority: int(body[2]), Frozen: body[3] != 0}
+	if body[0] == headerVersion {
+		h.Group = group{Line: string(body[headerSize+1:]), Agent: body[headerSize] != 0}
+	}
 	r := bytes.NewBuffer(body[4:])
 	for _, n := range []*int{&h.Attempts, &h.Interrupts, &h.BootInterrupts, &h.MaxAttempts, &h.Entries, &h.Asks} {
 		*n = int(binary.BigEndian.Uint16(r.Next(2)))
@@ -81,6 +86,20 @@ func decodeHeader(body []byte) (header, error) {
 	copy(h.Token[:], r.Next(16))
 	h.Boot = binary.BigEndian.Uint64(r.Next(8))
 	return h, nil
+}
+
+// isHeader tells both versions by their size: of the first nothing follows.
+func isHeader(body []byte) bool {
+	return len(body) == headerSize && body[0] == headerApart || len(body) > headerSize && body[0] == headerVersion
+}
+
+// wholeHeader reads a header with its group, wherever that lies.
+func wholeHeader(get func(kind byte, key string, v any) error, id edgeagent.ID, body []byte) (header, error) {
+	h, err := decodeHeader(body)
+	if err != nil || body[0] != headerApart {
+		return h, err
+	}
+	return h, get(bucketBodies, part(id, partOpening), &h.Group)
 }
 
 // holds reports whether token is the lease's.

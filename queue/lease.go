@@ -35,9 +35,15 @@ func (db *DB) Lease(ctx context.Context) (*edgeagent.Lease, error) {
 // has failed: it must not stand in the way of all others.
 func (b *batch) leaseFirst() (*edgeagent.Lease, error) {
 	for {
-		j, ok := b.w.front(b.now)
+		e, ok := b.w.front(b.now)
 		if !ok {
 			return nil, nil
+		}
+		j, err := b.job(e.id.id())
+		if err != nil { // not even that it failed can be written then
+			b.o.Log.Error("a job cannot be read and is left out until the next start", "job", e.id.id(), "error", err)
+			b.unschedule(e.id.id())
+			continue
 		}
 		mark := len(b.undo)
 		l, err := b.lease(j)
@@ -79,7 +85,7 @@ func (b *batch) step(j *job, ev event) error {
 	if err != nil {
 		return err
 	}
-	j.State, j.ready = to, time.Time{}
+	j.State = to
 	if to != edgeagent.JobRunning {
 		j.Token = [16]byte{}
 	}
@@ -91,7 +97,7 @@ func (b *batch) step(j *job, ev event) error {
 
 // held returns the job of a lease, or ErrLeaseLost.
 func (b *batch) held(l edgeagent.Lease) (job, error) {
-	j, ok := b.w.jobs[l.Job]
+	j, ok := b.w.running[l.Job]
 	if !ok || !j.holds(l.Token) {
 		return job{}, fmt.Errorf("job %s: %w", l.Job, edgeagent.ErrLeaseLost)
 	}

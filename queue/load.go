@@ -137,25 +137,26 @@ func (w *working) resight(a edgeagent.Alarm) {
 }
 
 func (w *working) loadJobs(tx *bbolt.Tx) error {
+	now := time.Now()
 	return scanRecords(tx, bucketJobs, "", func(key string, body []byte, revision uint32) error {
-		h, err := decodeHeader(body)
+		id := edgeagent.ID(key)
+		h, err := wholeHeader(getter(tx), id, body)
 		if err != nil {
 			return err
 		}
 		w.counts[h.State]++
-		if !unfinished(h.State) {
+		j := job{header: h, id: id, revision: revision, was: h.State}
+		if h.State == edgeagent.JobRunning {
+			w.running[id] = j
+		}
+		if h.State != edgeagent.JobPending {
 			return nil
 		}
-		j := job{header: h, id: edgeagent.ID(key), revision: revision, was: h.State}
-		opening, _, err := readRecord(tx, bucketBodies, part(j.id, partOpening))
-		if err == nil {
-			err = unmarshal(bucketBodies, key, opening, &j.group)
-		}
-		w.jobs[j.id] = j
+		w.schedule(j, now)
 		if !h.Frozen {
-			w.groups[j.group] = j.id
+			w.groups[h.Group] = id
 		}
-		return err
+		return nil
 	})
 }
 

@@ -65,7 +65,7 @@ func (db *DB) Feedback(ctx context.Context, id edgeagent.ID, f edgeagent.Feedbac
 			return err
 		}
 		data := feedbackData{Job: id, Feedback: f}
-		return b.emit(outgoing{edgeagent.EventFeedbackGiven, id, int(j.revision), j.group.Line, f.At, data})
+		return b.emit(outgoing{edgeagent.EventFeedbackGiven, id, int(j.revision), j.Group.Line, f.At, data})
 	})
 }
 
@@ -75,19 +75,15 @@ type feedbackData struct {
 	edgeagent.Feedback
 }
 
-// job returns any job: finished ones are read from the file.
+// job returns any job: those that nobody works on are read from the file.
 func (b *batch) job(id edgeagent.ID) (job, error) {
-	if j, ok := b.w.jobs[id]; ok {
+	if j, ok := b.w.running[id]; ok {
 		return j, nil
 	}
 	body, revision, err := b.get(bucketJobs, string(id))
 	if err != nil {
 		return job{}, err
 	}
-	h, err := decodeHeader(body)
-	if err != nil {
-		return job{}, err
-	}
-	j := job{header: h, id: id, revision: revision, was: h.State}
-	return j, b.getJSON(bucketBodies, part(id, partOpening), &j.group)
+	h, err := wholeHeader(b.getJSON, id, body)
+	return job{header: h, id: id, revision: revision, was: h.State}, err
 }

@@ -93,7 +93,7 @@ func (b *batch) space() space {
 	}
 	s := m.space
 	s.used += int64(len(b.puts)) << 10
-	s.reserved = int64(len(b.w.jobs)) * jobReserve
+	s.reserved = int64(b.w.unfinishedJobs()) * jobReserve
 	return s
 }
 
@@ -116,7 +116,7 @@ func (b *batch) room(priority int) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %d bytes are in use and %d kept for %d open jobs, of %d; retain less, raise max_size or free the disk",
-		edgeagent.ErrFull, s.used, s.reserved, len(b.w.jobs), s.capacity)
+		edgeagent.ErrFull, s.used, s.reserved, b.w.unfinishedJobs(), s.capacity)
 }
 
 // acceptsJob reports whether the alarm gets a diagnosis. One that is refused is
@@ -126,7 +126,7 @@ func (b *batch) acceptsJob(a edgeagent.Alarm) bool {
 	if _, open := b.w.groups[groupOf(a)]; open {
 		return true
 	}
-	if b.space().pressure().takesJob(a.Priority) && (b.db.reserve.cover(len(b.w.jobs)+1) || a.Priority <= 1) {
+	if b.space().pressure().takesJob(a.Priority) && (b.db.reserve.cover(b.w.unfinishedJobs()+1) || a.Priority <= 1) {
 		return true
 	}
 	b.db.refused.Add(1)

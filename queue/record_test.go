@@ -55,6 +55,7 @@ func fullHeader() header {
 		State: edgeagent.JobRunning, Priority: 3, Attempts: 2, Interrupts: 4, BootInterrupts: 1, MaxAttempts: 8,
 		Entries: 9, Asks: 5, Frozen: true, Created: time.Unix(1, 2), NotBefore: time.Unix(3, 4), Wait: 5 * time.Second,
 		LeasedAt: time.Unix(6, 7), Token: [16]byte{1, 2, 15: 3}, Boot: 1 << 63,
+		Group: group{Line: "Filler-2", Agent: true},
 	}
 }
 
@@ -65,8 +66,8 @@ func TestHeaderRoundTrip(t *testing.T) {
 		if err != nil || got != h {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, h)
 		}
-		if len(enc) != headerSize {
-			t.Errorf("%s: %d bytes, want %d", name, len(enc), headerSize)
+		if len(enc) != headerSize+1+len(h.Group.Line) {
+			t.Errorf("%s: %d bytes, want %d and the line", name, len(enc), headerSize+1)
 		}
 	}
 }

@@ -175,8 +175,10 @@ func (b *batch) tidyAlarms() error {
 			return false, err
 		}
 		_, open := b.w.alarms[id]
-		_, busy := b.w.jobs[a.Job]
-		if open || busy || b.age(lastChange(a)) < b.o.Retain {
+		if open || b.age(lastChange(a)) < b.o.Retain {
+			return false, nil
+		}
+		if j, err := b.job(a.Job); err == nil && unfinished(j.State) {
 			return false, nil
 		}
 		return true, b.dropAlarm(a)

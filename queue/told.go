@@ -26,7 +26,7 @@ func (b *batch) emitJob(j job, typ edgeagent.EventType, revision int, o edgeagen
 	if err != nil {
 		return fmt.Errorf("write %s: %w", typ, err)
 	}
-	return b.emitText(outgoing{typ, j.id, revision, j.group.Line, b.now, nil}, data)
+	return b.emitText(outgoing{typ, j.id, revision, j.Group.Line, b.now, nil}, data)
 }
 
 // jobText returns the job object of an event: the JSON of [edgeagent.Job] with
@@ -41,7 +41,7 @@ func jobText(j job, bodies map[string][]byte, o edgeagent.Outcome) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	full.Line, full.Timeline = j.group.Line, []edgeagent.TimelineEntry{}
+	full.Line, full.Timeline = j.Group.Line, []edgeagent.TimelineEntry{}
 	text, err := json.Marshal(full)
 	if err != nil {
 		return nil, err

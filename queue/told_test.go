@@ -40,12 +40,12 @@ func TestJobOfAnEventIsTheJob(t *testing.T) {
 			}
 			bodies[key] = pack(text)
 		}
-		j := job{id: id, group: group{Line: "Filler-2"}, header: header{State: edgeagent.JobCompleted, Created: at, Finished: at}}
+		j := job{id: id, header: header{Group: group{Line: "Filler-2"}, State: edgeagent.JobCompleted, Created: at, Finished: at}}
 		full, err := assemble(id, j.header, bodies)
 		if err != nil {
 			t.Fatal(err)
 		}
-		full.Line = j.group.Line
+		full.Line = j.Group.Line
 		for _, said := range []promptAndRaw{{}, {"what?", ""}, {"what?", `{"cause":"<"}`}} {
 			want, err := json.Marshal(struct {
 				edgeagent.Job

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"container/heap"
 	"slices"
 	"time"
 
@@ -14,11 +13,12 @@ import (
 // leaves no trace.
 type working struct {
 	epoch   edgeagent.ID
-	jobs    map[edgeagent.ID]job // pending and running ones
+	began   time.Time // of the clock of ready and delayed
+	running map[edgeagent.ID]job
 	counts  map[edgeagent.JobState]int
 	groups  map[group]edgeagent.ID // the job that new alarms of a line join
-	ready   readyHeap
-	delayed delayedHeap
+	ready   entries                // pending jobs that may be leased
+	delayed entries                // and those that have to wait
 
 	alarms map[edgeagent.ID]*edgeagent.Alarm // those at hand, see atHand; never changed, but replaced
 	raised map[occasion][]edgeagent.ID       // last activations of every alarm, oldest first
@@ -43,7 +43,10 @@ type working struct {
 
 func newWorking() *working {
 	return &working{
-		jobs:    make(map[edgeagent.ID]job),
+		began: time.Now(),
+		ready: entries{less: first}, delayed: entries{less: soonest},
+
+		running: make(map[edgeagent.ID]job),
 		counts:  make(map[edgeagent.JobState]int),
 		groups:  make(map[group]edgeagent.ID),
 		alarms:  make(map[edgeagent.ID]*edgeagent.Alarm),
@@ -60,14 +63,12 @@ func newWorking() *working {
 	}
 }
 
-// A job is a header in memory, with what its opening says.
+// A job is a header in memory.
 type job struct {
 	header
 	id       edgeagent.ID
-	group    group
 	revision uint32
 	was      edgeagent.JobState // as it is counted; empty for a new one
-	ready    time.Time          // when it may be leased, on this process's monotonic clock
 }
 
 // A group is what shares jobs: alarms of one line, those of the agent itself
@@ -143,103 +144,6 @@ func sight(seen []sighting, id edgeagent.ID, at, now time.Time) []sighting {
 		seen = seen[1:]
 	}
 	return append(seen, sighting{id, at})
-}
-
-// An entry of a heap is a job as it was at a revision. When the job has moved
-// on, the entry is stale and dropped where it is met.
-type entry struct {
-	id        edgeagent.ID
-	revision  uint32
-	priority  int
-	notBefore time.Time
-	ready     time.Time
-}
-
-// readyHeap orders by priority, then age, then id.
-type readyHeap []entry
-
-func (h readyHeap) Len() int { return len(h) }
-func (h readyHeap) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if a.priority != b.priority {
-		return a.priority < b.priority
-	}
-	if !a.notBefore.Equal(b.notBefore) {
-		return a.notBefore.Before(b.notBefore)
-	}
-	return a.id < b.id
-}
-func (h readyHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push is heap.Interface's.
-func (h *readyHeap) Push(x any) { *h = append(*h, x.(entry)) }
-
-// Pop is heap.Interface's.
-func (h *readyHeap) Pop() any { return popLast((*[]entry)(h)) }
-
-// delayedHeap orders by the time at which a job becomes ready.
-type delayedHeap []entry
-
-func (h delayedHeap) Len() int           { return len(h) }
-func (h delayedHeap) Less(i, j int) bool { return h[i].ready.Before(h[j].ready) }
-func (h delayedHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-
-// Push is heap.Interface's.
-func (h *delayedHeap) Push(x any) { *h = append(*h, x.(entry)) }
-
-// Pop is heap.Interface's.
-func (h *delayedHeap) Pop() any { return popLast((*[]entry)(h)) }
-
-func popLast(h *[]entry) entry {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
-}
-
-// schedule makes a pending job findable.
-func (w *working) schedule(j job, now time.Time) {
-	e := entry{id: j.id, revision: j.revision, priority: j.Priority, notBefore: j.NotBefore, ready: j.ready}
-	if j.ready.After(now) {
-		heap.Push(&w.delayed, e)
-		return
-	}
-	heap.Push(&w.ready, e)
-}
-
-// front returns the job to be leased next at now, if one is ready.
-func (w *working) front(now time.Time) (job, bool) {
-	for w.delayed.Len() > 0 && (w.stale(w.delayed[0]) || !w.delayed[0].ready.After(now)) {
-		e := heap.Pop(&w.delayed).(entry)
-		if !w.stale(e) {
-			heap.Push(&w.ready, e)
-		}
-	}
-	for w.ready.Len() > 0 {
-		if e := w.ready[0]; !w.stale(e) {
-			return w.jobs[e.id], true
-		}
-		heap.Pop(&w.ready)
-	}
-	return job{}, false
-}
-
-// upcoming returns when the next job is ready; a time that is not after now
-// means at once.
-func (w *working) upcoming(now time.Time) (time.Time, bool) {
-	if j, ok := w.front(now); ok {
-		return j.ready, true
-	}
-	if w.delayed.Len() > 0 {
-		return w.delayed[0].ready, true
-	}
-	return time.Time{}, false
-}
-
-func (w *working) stale(e entry) bool {
-	j, ok := w.jobs[e.id]
-	return !ok || j.State != edgeagent.JobPending || j.revision != e.revision ||
-		j.Priority != e.priority || !j.ready.Equal(e.ready)
 }
 
 // jobCounts returns the counts as the page shows them.
