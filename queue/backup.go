@@ -94,7 +94,10 @@ func share(ctx context.Context, path string) (release func() error, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path+".lock", os.O_RDONLY|os.O_CREATE, 0o640)
+	f, err := os.Open(path + ".lock")
+	if errors.Is(err, os.ErrNotExist) {
+		return func() error { return nil }, nil // a copy: no agent ever had it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the data file: %w", err)
 	}

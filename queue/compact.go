@@ -263,6 +263,9 @@ func CompactFile(ctx context.Context, path string, check func(ctx context.Contex
 	err = guard(func() error {
 		return readFile(path, func(tx *bbolt.Tx) error { before = tx.Size(); return copyTree(tx, fresh, ctx.Done()) })
 	})
+	if err == nil {
+		err = ownLike(fresh, filepath.Dir(path))
+	}
 	if err == nil && check != nil {
 		err = check(ctx, fresh)
 	}
@@ -270,7 +273,7 @@ func CompactFile(ctx context.Context, path string, check func(ctx context.Contex
 		_ = os.Remove(fresh)
 		return before, before, fmt.Errorf("compact %s: %w", path, err)
 	}
-	if err := takeName(fresh, path); err != nil {
+	if err := TakeName(fresh, path); err != nil {
 		return before, before, fmt.Errorf("compact %s: %w", path, err)
 	}
 	info, err := os.Stat(path)
@@ -289,8 +292,9 @@ func readFile(path string, read func(*bbolt.Tx) error) error {
 	return errors.Join(b.View(read), b.Close())
 }
 
-// takeName gives a file that is whole the name of another.
-func takeName(fresh, path string) error {
+// TakeName syncs a file that is whole and gives it the name of another, so that
+// a power cut leaves either the one or the other.
+func TakeName(fresh, path string) error {
 	if err := durable("swap.sync", func() error { return syncPath(fresh) }); err != nil {
 		return err
 	}

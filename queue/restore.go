@@ -43,6 +43,9 @@ func Restore(ctx context.Context, backup, path string, check func(ctx context.Co
 		return Restored{}, err
 	}
 	defer lock.Close()
+	if err := ownLike(lock.Name(), filepath.Dir(path)); err != nil {
+		return Restored{}, fmt.Errorf("restore %s: %w", backup, err)
+	}
 	if check == nil {
 		check = func(_ context.Context, path string) error { return walkFile(path) }
 	}
@@ -142,7 +145,7 @@ func exchangeFiles(r *Restored, fresh, path string) error {
 	if err := os.Remove(path + ".clean"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return takeName(fresh, path)
+	return TakeName(fresh, path)
 }
 
 // ownLike gives a file to whom the folder belongs: a restore is often done by

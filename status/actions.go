@@ -22,11 +22,8 @@ type action func(w http.ResponseWriter, r *http.Request, by string) (int, any, e
 // is known by name.
 func (s *Server) act(do action) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		by, known := actor(r)
+		by, known := s.signedIn(w, r)
 		if !known {
-			w.Header().Set("WWW-Authenticate", `Unix realm="edgeagent"`)
-			fail(w, http.StatusUnauthorized, "sign_in_required", "sign-in is not part of this version: use `"+
-				commandFor(r)+"` on the gateway (Unix socket)")
 			return
 		}
 		s.patience(w)
@@ -41,6 +38,16 @@ func (s *Server) act(do action) http.HandlerFunc {
 			reply(w, status, body)
 		}
 	}
+}
+
+// signedIn returns who asks, or answers that nobody is known.
+func (s *Server) signedIn(w http.ResponseWriter, r *http.Request) (by string, known bool) {
+	if by, known = actor(r); !known {
+		w.Header().Set("WWW-Authenticate", `Unix realm="edgeagent"`)
+		fail(w, http.StatusUnauthorized, "sign_in_required", "sign-in is not part of this version: use `"+
+			commandFor(r)+"` on the gateway (Unix socket)")
+	}
+	return by, known
 }
 
 // actionTime is how long an action may take: more than the longest
@@ -62,6 +69,10 @@ func commandFor(r *http.Request) string {
 	switch verb := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; verb {
 	case "reload":
 		return "edgeagent reload"
+	case "backup":
+		return "edgeagent backup FILE"
+	case "compact":
+		return "edgeagent db compact"
 	case "resume":
 		return "edgeagent devices resume " + name
 	case "maintenance":

@@ -47,6 +47,8 @@ func (s *Server) routes() http.Handler {
 		"/api/v1/jobs/{id}/discard":          {"POST": s.act(s.discardJob)},
 		"/api/v1/jobs/{id}/feedback":         {"POST": s.act(s.feedback)},
 		"/api/v1/reload":                     {"POST": s.act(s.reload)},
+		"/api/v1/backup":                     {"GET": s.backup},
+		"/api/v1/compact":                    {"POST": s.act(s.compact)},
 	} {
 		mux.Handle(path, m)
 	}

@@ -14,6 +14,7 @@ import (
 type Options struct {
 	Source  Source
 	Actions Actions
+	Storage Storage
 	// Hosts are further names that a request's Host header may carry, besides
 	// localhost, IP addresses and the machine's own name.
 	Hosts []string

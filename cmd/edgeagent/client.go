@@ -46,16 +46,11 @@ func clientOn(socket string) *client {
 }
 
 func socketPath(o *options) (string, error) {
-	path := config.DefaultPath(o.configPath)
-	cfg, err := config.Load(path, checks())
-	if err == nil {
-		return clientSocket(cfg), nil
+	cfg, err := anyConfig(o)
+	if err != nil {
+		return "", err // not the code of an invalid configuration: for status that is attention
 	}
-	if last, lastErr := config.LastAccepted(path, checks()); lastErr == nil {
-		return clientSocket(last), nil
-	}
-	// Not the code of an invalid configuration: for status that is attention.
-	return "", &exitError{code: exitFailed, err: err}
+	return clientSocket(cfg), nil
 }
 
 // clientSocket is the agent's socket as a person's shell sees it: without the

@@ -31,7 +31,7 @@ func newJobs(o *options) *cobra.Command {
 		Use: "retry ID…", Short: "put failed jobs back into the queue", Args: atLeast(1, "job ids"),
 		RunE: func(c *cobra.Command, args []string) error { return jobsAction(c, o, args, "retry", nil) },
 	}
-	return group("jobs", "diagnosis jobs", list, show, retry, newDiscard(o))
+	return group("jobs", "diagnosis jobs", list, show, retry, newDiscard(o), newExport(o))
 }
 
 func newDiscard(o *options) *cobra.Command {

@@ -88,6 +88,9 @@ func prefixed(err error, text string) string {
 }
 
 func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
@@ -125,6 +128,7 @@ func newRoot() *cobra.Command {
 		newScan(o), newBrowse(o), newDoctor(o),
 		newStatus(o), newTags(o), newAlarms(o), newJobs(o), newDevices(o),
 		newImport(o), newVersion(o), newDBCheck(),
+		newBackup(o), newRestore(o), newDB(o),
 	)
 	return root
 }

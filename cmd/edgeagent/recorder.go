@@ -33,11 +33,13 @@ type recorder struct {
 
 	mu      sync.Mutex
 	waiting []entry
+	last    uint64 // number of an entry
 	wake    chan struct{}
 	fault   error // of the last write; nil when it succeeded
 }
 
 type entry struct {
+	number     uint64 // in the order in which they came
 	transition edgeagent.Transition
 	done       chan<- recorded // may be nil
 }
@@ -67,7 +69,8 @@ func (r *recorder) Put(ts []edgeagent.Transition, done chan<- recorded) {
 	}
 	r.mu.Lock()
 	for _, t := range ts {
-		r.waiting = append(r.waiting, entry{t, done})
+		r.last++
+		r.waiting = append(r.waiting, entry{r.last, t, done})
 	}
 	r.mu.Unlock()
 	select {
@@ -122,6 +125,9 @@ func (r *recorder) writeAll(ctx context.Context) {
 			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 				return // the end of the agent is no fault of the file; the flush comes
 			}
+			if errors.Is(err, edgeagent.ErrFull) {
+				_ = r.writeEach(ctx, r.urgent()) // the same fault is told below
+			}
 			failures++
 			r.report(err, failures, len(batch))
 			r.excuse(err)
@@ -156,6 +162,25 @@ func (r *recorder) head() []entry {
 	return append([]entry(nil), r.waiting[:min(len(r.waiting), maxBatch)]...)
 }
 
+// urgent returns what waits behind the first batch and should not: what people
+// did, what is over, and alarms of priority 1, unless something that happened to
+// the same alarm waits before it.
+func (r *recorder) urgent() []entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []entry
+	held := make(map[edgeagent.ID]bool)
+	for i, e := range r.waiting {
+		t := e.transition
+		if i >= maxBatch && !held[t.Alarm.ID] && len(out) < maxBatch && (t.Kind != edgeagent.TransitionRaised || t.Alarm.Priority <= 1) {
+			out = append(out, e)
+			continue
+		}
+		held[t.Alarm.ID] = true
+	}
+	return out
+}
+
 // report keeps the fault for the page and logs the first and then every 32nd
 // failure in a row: a full disk must not fill the journal too.
 func (r *recorder) report(err error, failures, waiting int) {
@@ -179,19 +204,35 @@ func (r *recorder) write(ctx context.Context, batch []entry) error {
 		ts[i] = r.withHint(e.transition)
 	}
 	alarms, err := r.store.Record(ctx, ts)
-	if refusedForGood(err) && len(batch) > 1 {
-		for i := range batch {
-			if err := r.write(ctx, batch[i:i+1]); err != nil {
-				return err
-			}
-		}
-		return nil
+	if (refusedForGood(err) || errors.Is(err, edgeagent.ErrFull)) && len(batch) > 1 {
+		return r.writeEach(ctx, batch)
 	}
 	if err != nil && !refusedForGood(err) {
 		return err
 	}
 	r.settle(batch, ts, alarms, err)
 	return nil
+}
+
+// writeEach writes what the file takes. One that is full still takes what is
+// urgent and what people do: that does not wait behind what it refuses. Only
+// what has happened to one alarm stays in its order.
+func (r *recorder) writeEach(ctx context.Context, batch []entry) error {
+	var first error
+	held := make(map[edgeagent.ID]bool)
+	for _, e := range batch {
+		id := e.transition.Alarm.ID
+		if held[id] {
+			continue
+		}
+		err := r.write(ctx, []entry{e})
+		if err != nil && !errors.Is(err, edgeagent.ErrFull) {
+			return err
+		}
+		held[id] = err != nil
+		first = firstError(first, err)
+	}
+	return first
 }
 
 // refusedForGood reports whether trying again cannot help.
@@ -211,10 +252,27 @@ func (r *recorder) withHint(t edgeagent.Transition) edgeagent.Transition {
 	return t
 }
 
+// without returns all but the entries of a batch, which are among the first and
+// in the same order.
+func without(all, batch []entry) []entry {
+	left := make([]entry, 0, len(all))
+	for i, e := range all {
+		if len(batch) == 0 {
+			return append(left, all[i:]...)
+		}
+		if e.number == batch[0].number {
+			batch = batch[1:]
+			continue
+		}
+		left = append(left, e)
+	}
+	return left
+}
+
 // settle takes the batch off the queue and answers who waits for it.
 func (r *recorder) settle(batch []entry, ts []edgeagent.Transition, alarms []edgeagent.Alarm, err error) {
 	r.mu.Lock()
-	r.waiting = append(r.waiting[:0:0], r.waiting[len(batch):]...)
+	r.waiting = without(r.waiting, batch)
 	r.mu.Unlock()
 	if err != nil {
 		r.log.Error("transition refused by the data file", "alarm", ts[0].Alarm.ID, "kind", ts[0].Kind, "error", err)

@@ -188,7 +188,7 @@ func TestRecorderRefusalHoldsUpNobody(t *testing.T) {
 }
 
 // A refused transition and a full file in one batch: the part that was taken
-// is not written twice.
+// is not written twice, and what fits does not wait behind what does not.
 func TestRecorderRefusalAndFullFileTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		full := 3
@@ -207,7 +207,7 @@ func TestRecorderRefusalAndFullFileTogether(t *testing.T) {
 		d.start()
 		time.Sleep(time.Minute)
 		d.stop()
-		if want := []string{"a", "c", "d"}; !reflect.DeepEqual(p.ids(), want) {
+		if want := []string{"a", "d", "c"}; !reflect.DeepEqual(p.ids(), want) {
 			t.Errorf("stored %v, want %v", p.ids(), want)
 		}
 	})
@@ -308,5 +308,37 @@ func TestRecorderIdlesWithoutWork(t *testing.T) {
 		if d.paper.calls != 0 {
 			t.Errorf("%d commits of nothing", d.paper.calls)
 		}
+	})
+}
+
+// A full file refuses raises of low priority; what is urgent goes past them.
+func TestRecorderLetsTheUrgentPassAFullFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(&paper{fail: func(ts []edgeagent.Transition) error {
+			for _, x := range ts {
+				if x.Kind == edgeagent.TransitionRaised && x.Alarm.Priority > 1 {
+					return edgeagent.ErrFull
+				}
+			}
+			return nil
+		}}).start()
+		low, _ := raises(0, 300)
+		for i := range low {
+			low[i].Alarm.Priority = 3
+		}
+		d.Put(low, nil)
+		over, seen, high := raise("0299"), raise("open"), raise("high")
+		over.Kind, seen.Kind, high.Alarm.Priority = edgeagent.TransitionCleared, edgeagent.TransitionAcked, 1
+		answered := make(chan recorded, 1)
+		d.Put([]edgeagent.Transition{over, high}, nil)
+		d.Put([]edgeagent.Transition{seen}, answered)
+		time.Sleep(30 * time.Second)
+		if got := d.paper.ids(); !reflect.DeepEqual(got, []string{"high", "open"}) {
+			t.Errorf("stored %v, want what is urgent alone: the end of an alarm waits for its raise", got)
+		}
+		if n, _ := d.Waiting(); n != 301 {
+			t.Errorf("%d wait, want 300 raises and one end", n)
+		}
+		d.stop()
 	})
 }

@@ -41,7 +41,12 @@ func newRun(o *options) *cobra.Command {
 				a.log.Error("configuration refused, running the last accepted one", "error", refused)
 				a.refused.Store(&refused)
 			}
-			return a.Run(c.Context())
+			err = a.Run(c.Context())
+			if errors.Is(err, errUntrusted) {
+				a.log.Error("restarting in place", "error", err)
+				err = errors.Join(err, restartInPlace(time.Now()))
+			}
+			return err
 		},
 	}
 }
@@ -103,7 +108,7 @@ func newAgent(cfg *config.Config, log *slog.Logger) *agent {
 	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop))}
 	a.cfg.Store(cfg)
 	a.page = status.New(status.Options{
-		Source: source{a}, Actions: actions{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
+		Source: source{a}, Actions: actions{a}, Storage: files{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
 		Ready: a.ready, Healthy: a.healthy, Metrics: a.metrics,
 	})
 	return a
@@ -120,7 +125,12 @@ func (a *agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer page.stop()
-	if err := a.openFile(ctx); err != nil {
+	opening, opened := context.WithCancel(ctx)
+	defer opened()
+	go watchdog(opening, func() bool { return true }) // after a restart in place the service manager watches already
+	err = a.openFile(ctx)
+	opened()
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil // asked to end while the file was being checked
 		}
@@ -135,7 +145,9 @@ func (a *agent) Run(ctx context.Context) error {
 	}
 	notify("READY=1")
 	err = a.wait(ctx, base, hup)
-	notify("STOPPING=1")
+	if !errors.Is(err, errUntrusted) {
+		notify("STOPPING=1") // else the process goes on, with its number
+	}
 	a.shutdown(recording)
 	return err
 }
@@ -150,8 +162,7 @@ func (a *agent) wait(ctx, base context.Context, hup <-chan os.Signal) error {
 		case <-ctx.Done():
 			return nil
 		case <-a.db.Load().Failed():
-			return fmt.Errorf("data file %s cannot be trusted after an I/O error: %s; ending, so that a restart opens it anew",
-				dataFile(a.cfg.Load()), a.db.Load().Storage().Error)
+			return fmt.Errorf("%s: %w: %s", dataFile(a.cfg.Load()), errUntrusted, a.db.Load().Storage().Error)
 		case <-hup:
 			changes, err := a.reload(base)
 			if err != nil {
