@@ -9,7 +9,7 @@ LINT     := bin/tools/golangci-lint
 LINT_VER := v2.15.0
 ARCHES   := arm64 armv7 amd64
 
-.PHONY: help demo build test race e2e e2e-full bench lint release clean
+.PHONY: help demo build test race e2e e2e-full bench lint size release clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,7 +55,7 @@ END { for (j = 1; j <= keys; j++) { k = key[j]
 endef
 export MEDIANS
 
-lint: $(LINT) ## go vet, gofmt, golangci-lint
+lint: $(LINT) size ## go vet, gofmt, golangci-lint, the size of the arm64 binary
 	$(GO) vet ./...
 	cd e2e && $(GO) vet ./...
 	test -z "$$(gofmt -l . | tee /dev/stderr)"
@@ -63,6 +63,9 @@ lint: $(LINT) ## go vet, gofmt, golangci-lint
 
 $(LINT):
 	GOBIN=$(CURDIR)/bin/tools CGO_ENABLED=0 GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VER)
+
+size: ## build for arm64 and hold it to the size budget
+	build/arm64/release.sh --size "$(VERSION)" "$(COMMIT)"
 
 release: ## cross-compile and pack for arm64, armv7 and amd64 into dist/
 	build/arm64/release.sh "$(VERSION)" "$(COMMIT)" $(ARCHES)
