@@ -78,18 +78,7 @@ func (o *oracleDevice) scans(n int) (d *device, cutShort bool) {
 func (o *oracleDevice) checkScan(t *testing.T, d *device) {
 	t.Helper()
 	for _, r := range o.requests {
-		most := o.limits.registers
-		if r.Area.Bits() {
-			most = o.limits.bits
-		}
-		if int(r.Quantity) > most {
-			t.Errorf("%v is over the limit of %d", r, most)
-		}
-		for _, n := range o.limits.never {
-			if n.overlaps(r.Area, int(r.Offset), r.end()) {
-				t.Errorf("%v touches never_read %v", r, n)
-			}
-		}
+		o.checkLimits(t, r)
 	}
 	for i := range o.tags {
 		o.checkTag(t, &o.tags[i], d.last[i])

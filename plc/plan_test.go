@@ -148,22 +148,27 @@ func randomProblem(rnd *rand.Rand) problem {
 	return p
 }
 
+func (p problem) checkLimits(t *testing.T, r Request) {
+	t.Helper()
+	most := p.limits.registers
+	if r.Area.Bits() {
+		most = p.limits.bits
+	}
+	if int(r.Quantity) > most {
+		t.Errorf("%v is over the limit of %d", r, most)
+	}
+	for _, n := range p.limits.never {
+		if n.overlaps(r.Area, int(r.Offset), r.end()) {
+			t.Errorf("%v touches never_read %v", r, n)
+		}
+	}
+}
+
 func (p problem) check(t *testing.T, plan []Request) {
 	t.Helper()
 	served := make([]int, len(p.tags))
 	for _, r := range plan {
-		most := p.limits.registers
-		if r.Area.Bits() {
-			most = p.limits.bits
-		}
-		if int(r.Quantity) > most {
-			t.Errorf("%v is over the limit of %d", r, most)
-		}
-		for _, n := range p.limits.never {
-			if n.overlaps(r.Area, int(r.Offset), r.end()) {
-				t.Errorf("%v touches never_read %v", r, n)
-			}
-		}
+		p.checkLimits(t, r)
 		for _, i := range r.Tags {
 			served[i]++
 			tag := p.tags[i]

@@ -388,12 +388,10 @@ func TestTransactionsWrapAround(t *testing.T) {
 	}
 }
 
-// TestWritesPutNothingOnTheWire calls every writing function of the library
-// underneath: whoever gets hold of it still cannot write.
-func TestWritesPutNothingOnTheWire(t *testing.T) {
-	p := listen(t)
-	l := link(t, p.addr)
-	wantRead(t, l, holding(0, 1)) // the connection is there and would carry a write
+// wantNoWrites calls every writing function of the library underneath: whoever
+// gets hold of it still cannot write.
+func wantNoWrites(t *testing.T, l *Link) {
+	t.Helper()
 	c := pdu.NewClient2(&l.packager, transporter{l})
 	for name, write := range map[string]func() ([]byte, error){
 		"single coil":        func() ([]byte, error) { return c.WriteSingleCoil(1, 0xff00) },
@@ -408,6 +406,13 @@ func TestWritesPutNothingOnTheWire(t *testing.T) {
 			t.Errorf("%s = %v, want ErrReadOnly", name, err)
 		}
 	}
+}
+
+func TestWritesPutNothingOnTheWire(t *testing.T) {
+	p := listen(t)
+	l := link(t, p.addr)
+	wantRead(t, l, holding(0, 1)) // the connection is there and would carry a write
+	wantNoWrites(t, l)
 	wantRead(t, l, holding(0, 1))
 	if n := p.asked.Load(); n != 2 {
 		t.Errorf("the peer got %d requests, want the two reads", n)

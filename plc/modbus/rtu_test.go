@@ -189,20 +189,7 @@ func TestRTUWritesPutNothingOnTheWire(t *testing.T) {
 	count := func(r []byte) []byte { asked++; return rtuTruth(r) }
 	l := rtuPeer(t, count, count, count, count)
 	wantRead(t, l, holding(0, 10))
-	c := pdu.NewClient2(&l.packager, transporter{l})
-	for name, write := range map[string]func() ([]byte, error){
-		"single coil":        func() ([]byte, error) { return c.WriteSingleCoil(1, 0xff00) },
-		"multiple coils":     func() ([]byte, error) { return c.WriteMultipleCoils(1, 8, []byte{1}) },
-		"single register":    func() ([]byte, error) { return c.WriteSingleRegister(1, 1) },
-		"multiple registers": func() ([]byte, error) { return c.WriteMultipleRegisters(1, 1, []byte{0, 1}) },
-		"read and write":     func() ([]byte, error) { return c.ReadWriteMultipleRegisters(1, 1, 1, 1, []byte{0, 1}) },
-		"mask":               func() ([]byte, error) { return c.MaskWriteRegister(1, 1, 1) },
-		"FIFO":               func() ([]byte, error) { return c.ReadFIFOQueue(1) },
-	} {
-		if _, err := write(); !errors.Is(err, ErrReadOnly) {
-			t.Errorf("%s = %v, want ErrReadOnly", name, err)
-		}
-	}
+	wantNoWrites(t, l)
 	wantRead(t, l, holding(0, 10))
 	if asked != 3 {
 		t.Errorf("the peer got %d requests, want a confirmation and two reads", asked)

@@ -3,7 +3,6 @@ package modbus_test
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -67,22 +66,12 @@ func scanned(t *testing.T, how transport) *scans {
 			Retry: retry.Backoff{First: 2 * ample, Max: 64 * ample},
 		}
 		for i := range uint16(20) {
-			spec.Tags = append(spec.Tags, plc.TagSpec{
-				Tag:  edgeagent.Tag{Name: fmt.Sprint("t", 1000*i), Type: edgeagent.TypeUint16},
-				Addr: edgeagent.Address{Area: edgeagent.AreaHolding, Offset: 1000 * i, Bit: -1},
-			})
+			spec.Tags = append(spec.Tags, word(1000*i))
 		}
 		specs = append(specs, spec)
 	}
 	s.conn = plc.NewConnection(s.peer.link(t, ample), specs, plc.Options{Deliver: s.inbox.Put})
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := s.conn.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() { cancel(); running.Wait() })
+	runs(t, s.conn)
 	return s
 }
 

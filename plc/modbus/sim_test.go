@@ -145,23 +145,34 @@ func read(t *testing.T, s *simulated) *line {
 		if i >= 20 {
 			a += 1000
 		}
-		spec.Tags = append(spec.Tags, plc.TagSpec{
-			Tag:  edgeagent.Tag{Name: fmt.Sprint("t", a), Type: edgeagent.TypeUint16},
-			Addr: edgeagent.Address{Area: edgeagent.AreaHolding, Offset: a, Bit: -1},
-		})
+		spec.Tags = append(spec.Tags, word(a))
 	}
 	l := &line{simulated: s, inbox: plc.NewInbox()}
 	link := modbus.New(modbus.Options{Addr: s.addr, Timeout: patience})
 	l.conn = plc.NewConnection(link, []plc.DeviceSpec{spec}, plc.Options{Deliver: l.inbox.Put})
+	runs(t, l.conn)
+	return l
+}
+
+// runs runs a connection until the test ends.
+func runs(t *testing.T, conn *plc.Connection) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := l.conn.Run(ctx); err != nil {
+		if err := conn.Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Cleanup(func() { cancel(); running.Wait() })
-	return l
+}
+
+// word is a register that is named after its address.
+func word(a uint16) plc.TagSpec {
+	return plc.TagSpec{
+		Tag:  edgeagent.Tag{Name: fmt.Sprint("t", a), Type: edgeagent.TypeUint16},
+		Addr: edgeagent.Address{Area: edgeagent.AreaHolding, Offset: a, Bit: -1},
+	}
 }
 
 // next returns the next scan, after it has held every good sample against the

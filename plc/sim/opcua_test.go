@@ -17,18 +17,7 @@ import (
 func serveUA(t *testing.T, p *Plant) *OPCUAServer {
 	t.Helper()
 	s, err := ListenOPCUA("127.0.0.1:0", p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(context.Background()) }()
-	t.Cleanup(func() {
-		_ = s.Close()
-		if err := <-ended; err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
-	return s
+	return running(t, s, err)
 }
 
 // uaClient is a client of the library, which knows nothing of this server.

@@ -23,7 +23,10 @@ import (
 )
 
 // running runs a server until the test ends.
-func running(t *testing.T, s *Server, err error) *Server {
+func running[S interface {
+	Run(context.Context) error
+	Close() error
+}](t *testing.T, s S, err error) S {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
