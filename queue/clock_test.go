@@ -42,3 +42,25 @@ func TestClockThatIsSetBackInTimeHasLostNothing(t *testing.T) {
 		t.Errorf("clock = %v, held for %v, want %v and nothing held", k.at, k.held, want)
 	}
 }
+
+func TestTheSpendDayNeverGoesBack(t *testing.T) {
+	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	l := ledger{}
+	for _, c := range []struct {
+		name string
+		now  time.Time
+		want string
+	}{
+		{"before midnight", noon.Add(11 * time.Hour), "2026-11-22"},
+		{"after it", noon.Add(13 * time.Hour), "2026-11-23"},
+		{"an hour back", noon.Add(11*time.Hour + 30*time.Minute), "2026-11-23"},
+		{"in 1970, which is a day of its own", time.Unix(60, 0).UTC(), "1970-01-01"},
+		{"and on", noon.AddDate(0, 0, 2), "2026-11-24"},
+		{"ten years ahead", noon.AddDate(10, 0, 0), "2036-11-22"},
+		{"and right again", noon.AddDate(0, 0, 2), "2026-11-24"},
+	} {
+		if got := l.dayAt(c.now); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}

@@ -258,7 +258,7 @@ func CompactFile(ctx context.Context, path string, check func(ctx context.Contex
 	if err != nil {
 		return 0, 0, err
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	fresh := path + freshSuffix
 	err = guard(func() error {
 		return readFile(path, func(tx *bbolt.Tx) error { before = tx.Size(); return copyTree(tx, fresh, ctx.Done()) })

@@ -28,6 +28,7 @@ type ledger struct {
 	days     map[string]float64       // local day → spent
 	reserved map[edgeagent.ID]float64 // calls under way, worst case
 	settled  map[edgeagent.ID]float64 // of the running lease
+	latest   string                   // the day that was counted last
 	version  uint64                   // rises with days
 	saved    uint64
 }
@@ -119,7 +120,18 @@ func (l *ledger) add(usd float64) {
 	}
 }
 
-func (l *ledger) today() string { return time.Now().In(l.location).Format(time.DateOnly) }
+// today returns the day to count by. A clock that is set back over midnight does
+// not bring yesterday back, whose cap may be unspent; one that was years ahead does.
+func (l *ledger) today() string { return l.dayAt(time.Now().In(l.location)) }
+
+func (l *ledger) dayAt(now time.Time) string {
+	day := now.Format(time.DateOnly)
+	if day < l.latest && l.latest <= now.Add(clockTrust).Format(time.DateOnly) {
+		return l.latest
+	}
+	l.latest = day
+	return day
+}
 
 // snapshot returns the record to write, if anything changed since the last one.
 func (l *ledger) snapshot() (body []byte, version uint64, changed bool, err error) {
@@ -151,5 +163,10 @@ func (l *ledger) load(body []byte) error {
 		return err
 	}
 	maps.Copy(l.days, days)
+	for day := range days {
+		if now := time.Now().In(l.location); day > l.latest && day <= now.Add(clockTrust).Format(time.DateOnly) {
+			l.latest = day
+		}
+	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (b *batch) space() space {
 // file need no disk.
 func (db *DB) roomOf(quota int64) space {
 	file, free := db.sizes()
-	disk := db.used.Load() + diskFree(db.path) + db.reserve.size.Load() - headroom
+	disk := max(db.used.Load(), allocated(db.path)) + diskFree(db.path) + db.reserve.size.Load() - headroom
 	return space{used: file - free, capacity: max(1, min(quota, disk))}
 }
 

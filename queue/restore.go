@@ -42,7 +42,7 @@ func Restore(ctx context.Context, backup, path string, check func(ctx context.Co
 	if err != nil {
 		return Restored{}, err
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	if err := ownLike(lock.Name(), filepath.Dir(path)); err != nil {
 		return Restored{}, fmt.Errorf("restore %s: %w", backup, err)
 	}

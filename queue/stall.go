@@ -38,8 +38,9 @@ func (l *late) then(f func()) {
 	}
 }
 
-// stalled reports a commit that takes so long that nobody should wait for it.
-func (db *DB) stalled() error {
+// Stalled reports a commit that takes so long that nobody should wait for it,
+// as an error that wraps [ErrStalled]; nil otherwise.
+func (db *DB) Stalled() error {
 	since := db.busy.Load()
 	if since == 0 {
 		return nil
@@ -54,7 +55,7 @@ func (db *DB) stalled() error {
 // submit gives an operation to the committer and waits for its answer, unless
 // the disk hangs: then nobody may hang with it.
 func (db *DB) submit(ctx context.Context, o op) error {
-	if err := db.stalled(); err != nil {
+	if err := db.Stalled(); err != nil {
 		return err
 	}
 	look := time.NewTicker(stallLook)
@@ -70,7 +71,7 @@ func (db *DB) submit(ctx context.Context, o op) error {
 		case <-db.done:
 			return lastWord(o)
 		case <-look.C:
-			if err := db.stalled(); err != nil {
+			if err := db.Stalled(); err != nil {
 				return &late{err, o.done, db.done}
 			}
 		}
@@ -106,7 +107,7 @@ func (db *DB) ended() error {
 		case <-db.done:
 			return nil
 		case <-look.C:
-			if err := db.stalled(); err != nil {
+			if err := db.Stalled(); err != nil {
 				return err
 			}
 		}

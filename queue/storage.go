@@ -21,7 +21,7 @@ func (db *DB) Storage() edgeagent.StorageStatus {
 	if db.full.Load() || pressure >= pressureFull {
 		s.State, s.Error = edgeagent.StorageFull, "the data file is full: new alarms are not stored until space is back"
 	}
-	if err := db.stalled(); err != nil {
+	if err := db.Stalled(); err != nil {
 		s.Error = err.Error()
 	}
 	if err := db.failure(); err != nil {
@@ -45,6 +45,16 @@ func diskFree(path string) int64 {
 		return 0
 	}
 	return int64(fs.Bavail) * int64(fs.Bsize)
+}
+
+// allocated returns the bytes that the file has on the disk: of what it has
+// already it needs no more.
+func allocated(path string) int64 {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return 0
+	}
+	return st.Blocks * 512
 }
 
 // sizes returns the size of the file, and of its pages that hold nothing. The

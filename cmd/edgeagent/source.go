@@ -159,7 +159,7 @@ func (a *agent) healthy() error {
 	case <-db.Failed():
 		return errors.New(db.Storage().Error)
 	default:
-		return nil
+		return db.Stalled()
 	}
 }
 
@@ -180,6 +180,9 @@ func (a *agent) ready() error {
 // the data file is trusted.
 func (a *agent) progressing() bool {
 	beat := time.Unix(0, a.loop.Load().beat.Load())
+	if errors.Is(a.healthy(), queue.ErrStalled) {
+		return time.Since(beat) < 30*time.Second // a new process would wait for the same disk; this one says so
+	}
 	return time.Since(beat) < 30*time.Second && a.healthy() == nil
 }
 
