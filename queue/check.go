@@ -7,90 +7,79 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 
 	"go.etcd.io/bbolt"
 )
 
+// ErrUnchecked is returned by a check that came to no verdict: it could not
+// begin, was ended, or found no memory. That is no damage, and no data file is
+// set aside for it.
+var ErrUnchecked = errors.New("the data file could not be checked")
+
 // CheckFile reads every page and every record of a data file and returns the
-// first damage. Run it in a process of its own: on some damage bbolt panics in
-// a goroutine that nobody can guard, and that is an answer too.
+// first damage, or [ErrUnchecked]. Run it in a process of its own: on damage that
+// our own reading has missed bbolt panics in a goroutine that nobody can guard,
+// and that is an answer too.
 func CheckFile(path string) error {
 	if err := walkFile(path); err != nil {
 		return err
 	}
 	b, err := bbolt.Open(path, 0o640, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true, PageSize: pageSize, Timeout: boltOptions(0).Timeout})
+	if err != nil && !isDamage(err) {
+		return fmt.Errorf("check %s: %w: %w", path, ErrUnchecked, err)
+	}
 	if err != nil {
 		return fmt.Errorf("check %s: %w", path, err)
 	}
 	return b.Close()
 }
 
-// walkFile reads all records on this goroutine, where a panic and a fault of
-// the mapped file can be caught.
+// walkFile reads every page and every record without bbolt: nothing in the
+// file can end the process that does it, so it is done before every open.
 func walkFile(path string) error {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	err := guard(func() error {
-		b, err := bbolt.Open(path, 0o640, &bbolt.Options{ReadOnly: true, PageSize: pageSize, Timeout: boltOptions(0).Timeout})
-		if err != nil {
-			return fmt.Errorf("%w: %w", err, errDamaged)
-		}
-		return errors.Join(b.View(walk), b.Close())
-	})
+	pages, f, err := openPages(path)
 	if err != nil {
+		return fmt.Errorf("check %s: %w: %w", path, ErrUnchecked, err)
+	}
+	err = pages.verify()
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("check %s: %w", path, err)
 	}
 	return nil
 }
 
-func walk(tx *bbolt.Tx) error {
-	v, err := checkSchema(tx)
+func (p pageFile) verify() error {
+	good, damage := p.metas()
+	if len(good) == 0 {
+		return damage
+	}
+	s := surveyTree(p, good[0])
+	if errors.Is(s.damage, errNewer) {
+		return s.damage
+	}
+	if damage != nil { // the commit before shows instead of the last one, in silence
+		return damage
+	}
+	s.freelist(good[0].freelist)
+	return s.damage
+}
+
+// freelist checks a stored list of free pages: of a page that is in use and free
+// bbolt makes two things.
+func (s *survey) freelist(id uint64) {
+	if id == noFreelist {
+		return
+	}
+	ids, err := s.pages.freeIDs(id)
 	if err != nil {
-		return err
+		s.met(err)
 	}
-	budget := tx.Size() // a cycle of pages would be read for ever
-	visit := func(kind byte, rec []byte) error {
-		if budget -= int64(len(rec)); budget < 0 {
-			return fmt.Errorf("kind %c holds more than the file: %w", kind, errDamaged)
-		}
-		return nil
-	}
-	if v == schemaApart {
-		return walkApart(tx, visit)
-	}
-	return walkTogether(tx, visit)
-}
-
-// walkTogether visits every record once, in the order in which they lie.
-func walkTogether(tx *bbolt.Tx, visit func(kind byte, rec []byte) error) error {
-	for _, name := range buckets {
-		b, err := bucketOf(tx, name)
-		if err != nil {
-			return err
-		}
-		if err := b.ForEach(func(k, rec []byte) error {
-			kind, key := byte(bucketMeta), string(k)
-			if name != bucketMeta {
-				kind, key = placed(k)
-			}
-			if _, _, err := decodeRecord(kind, key, rec); err != nil {
-				return err
-			}
-			return visit(kind, rec)
-		}); err != nil {
-			return err
+	for _, free := range ids {
+		if free < firstDataPage || free >= s.limit || s.roles[free] != roleFree {
+			s.met(fmt.Errorf("page %d cannot be free: %w", free, errDamaged))
+			return
 		}
 	}
-	return nil
-}
-
-func walkApart(tx *bbolt.Tx, visit func(kind byte, rec []byte) error) error {
-	for _, kind := range kinds {
-		if err := scanApart(tx, kind, func(_ string, rec []byte) error { return visit(kind, rec) }); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // The clean-shutdown mark lies beside the file, so that nothing has to be opened

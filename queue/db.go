@@ -50,6 +50,7 @@ type DB struct {
 	failOnce sync.Once
 	failed   chan struct{}
 	salvaged string // why the file is a new one; empty for the old one
+	newer    bool   // for it is of a later version than we are
 }
 
 // Open opens the data file, or makes it. Damage never keeps it from opening:
@@ -123,7 +124,7 @@ func (db *DB) recover() error {
 
 // takeBack commits what b makes of a file that another process has left.
 func (db *DB) takeBack(b *batch) error {
-	err := errors.Join(b.checkSource(), b.tellRestored(), b.skipGone())
+	err := errors.Join(b.newLife(), b.checkSource(), b.tellRestored(), b.skipGone())
 	for _, j := range db.work.running {
 		if err == nil {
 			err = b.interrupt(j)

@@ -23,6 +23,9 @@ func (db *DB) load() error {
 				return err
 			}
 		}
+		if err := db.loadSalvaged(tx); err != nil {
+			return err
+		}
 		body, _, err := readRecord(tx, bucketMeta, keySpend)
 		if errors.Is(err, edgeagent.ErrNotFound) {
 			return nil
@@ -32,6 +35,15 @@ func (db *DB) load() error {
 		}
 		return db.ledger.load(body)
 	})
+}
+
+// loadSalvaged finds the note of a salvage that was not told of yet.
+func (db *DB) loadSalvaged(tx *bbolt.Tx) error {
+	s, err := optional[salvaged](getter(tx), bucketMeta, keySalvaged)
+	if s != nil {
+		db.salvaged = s.String()
+	}
+	return err
 }
 
 // checkSchema returns the version of a file, or an error for one that is not ours to read.

@@ -88,41 +88,106 @@ func usable(path string) error {
 // isDamage tells a file that cannot be used from a machine that does not let us:
 // setting the file aside would help against the first alone.
 func isDamage(err error) bool {
-	for _, other := range []error{os.ErrPermission, bolterrors.ErrTimeout, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+	for _, other := range []error{
+		ErrUnchecked, os.ErrPermission, bolterrors.ErrTimeout, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EROFS,
+	} {
 		if errors.Is(err, other) {
 			return false
 		}
 	}
-	return true
+	return !noSpace(err)
 }
 
-// examine reads the whole file, unless it was closed cleanly under this boot.
+// examine reads the whole file before bbolt does. In a process of its own, unless
+// the file was closed cleanly under this boot: then our own reading is enough,
+// as it is where no process can be had.
 func (db *DB) examine(ctx context.Context, o Options) error {
-	if takeCleanMark(o.Path, o.BootID) {
-		return nil
-	}
-	if o.Check != nil {
-		return o.Check(ctx, o.Path)
+	if !takeCleanMark(o.Path, o.BootID) && o.Check != nil {
+		err := o.Check(ctx, o.Path)
+		if !errors.Is(err, ErrUnchecked) || ctx.Err() != nil {
+			return err
+		}
+		o.Log.Warn("no process of its own for the check of the data file: checked by this one alone", "error", err)
 	}
 	return walkFile(o.Path)
 }
 
-// replace sets the damaged file aside and begins a new one: the agent always starts.
+// replace puts another file in place of one that cannot be used: the agent
+// always starts. What can be read of it is in the new one.
 func (db *DB) replace(o Options, damage error) error {
-	word := "corrupt"
 	if strings.Contains(damage.Error(), errNewer.Error()) { // a text, when it comes from another process
-		word = "newer"
+		return db.beginAnew(o, asideNewer, damage)
 	}
-	aside := fmt.Sprintf("%s.%s-%s", o.Path, word, time.Now().UTC().Format("20060102T150405.000Z"))
-	if err := durable("aside.rename", func() error { return os.Rename(o.Path, aside) }); err != nil {
-		return errors.Join(damage, err)
+	o.Log.Error("the data file is damaged: salvaging what is whole of it", "file", o.Path, "error", damage)
+	err := salvageInto(o, damage)
+	if errors.Is(err, errNewer) {
+		return db.beginAnew(o, asideNewer, err)
 	}
-	db.salvaged = fmt.Sprintf("the data file was set aside as %s and a new one begun: %v", filepath.Base(aside), damage)
-	o.Log.Error("the data file cannot be used: set aside, a new one begun", "kept", aside, "error", damage)
+	if err == nil {
+		err = db.attach(o)
+	}
+	if err == nil {
+		o.Log.Error("the data file was replaced", "what", db.salvaged)
+		return nil
+	}
+	return db.beginAnew(o, asideCorrupt, errors.Join(damage, err))
+}
+
+// beginAnew is for a file that nothing can be had from.
+func (db *DB) beginAnew(o Options, why string, cause error) error {
+	kept, err := setAside(o.Path, why)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
 	if err := create(o.Path); err != nil {
 		return err
 	}
-	return db.attach(o)
+	if err := db.attach(o); err != nil {
+		return err
+	}
+	db.newer = why == asideNewer
+	db.salvaged = fmt.Sprintf("the data file was set aside as %s and a new one begun: %v", filepath.Base(kept), cause)
+	o.Log.Error("the data file cannot be used: set aside, a new one begun", "kept", kept, "error", cause)
+	return nil
+}
+
+// salvageInto replaces a damaged file by one of all that is whole in it. Where
+// there is no room for that, older damaged files go, then what a job can do
+// without.
+func salvageInto(o Options, damage error) error {
+	fresh := o.Path + ".new"
+	s, err := salvageFile(o.Path, fresh, o.MaxSize, false)
+	if err != nil && noSpace(err) {
+		if _, pruneErr := pruneDamaged(o.Path, 0, 0); pruneErr == nil {
+			s, err = salvageFile(o.Path, fresh, o.MaxSize, true)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if s.Why = firstLine(damage); errors.Is(damage, ErrUnchecked) {
+		s.Why = "it could not be checked"
+	}
+	kept, err := setAside(o.Path, asideCorrupt)
+	if err != nil {
+		return err
+	}
+	s.Kept = filepath.Base(kept)
+	if err := errors.Join(s.leave(fresh, o.MaxSize), walkFile(fresh)); err != nil {
+		return err
+	}
+	if err := swapIn(fresh, o.Path); err != nil {
+		return err
+	}
+	if _, err := pruneDamaged(o.Path, keepDamaged, o.MaxSize); err != nil {
+		o.Log.Warn("older damaged files were not deleted", "error", err)
+	}
+	return nil
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // attach opens the file in place and fills memory from it.
@@ -195,25 +260,4 @@ func syncPath(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-// checkSource begins a new epoch when the file has come to another agent, by a
-// cloned card or a changed name: two agents must never number the same stream.
-func (b *batch) checkSource() error {
-	found, _, err := b.get(bucketMeta, keySource)
-	if err == nil && string(found) == b.o.source() {
-		return nil
-	}
-	if err != nil && !errors.Is(err, edgeagent.ErrNotFound) {
-		return err
-	}
-	if err == nil {
-		epoch := edgeagent.NewID(b.now)
-		b.o.Log.Warn("the data file was another agent's: a new epoch begins", "was", string(found), "is", b.o.source(), "epoch", epoch)
-		if err := b.put(bucketMeta, keyEpoch, 0, []byte(epoch)); err != nil {
-			return err
-		}
-		assign(b, &b.w.epoch, epoch)
-	}
-	return b.put(bucketMeta, keySource, 0, []byte(b.o.source()))
 }

@@ -50,6 +50,10 @@ type Options struct {
 	// damaged tree. Nil checks in this process. Not called after a clean shutdown.
 	Check func(ctx context.Context, path string) error
 
+	// Hardware is the machine: a file that comes from another begins a new epoch.
+	// Nil looks at no hardware; see [ReadHardware].
+	Hardware *Hardware
+
 	BootID   string // of the kernel; empty reads it from /proc
 	Log      *slog.Logger
 	OnCommit func(took time.Duration, ops int) // called by the committer: must be quick

@@ -13,8 +13,8 @@ func (db *DB) Storage() edgeagent.StorageStatus {
 	s := edgeagent.StorageStatus{MaxBytes: o.MaxSize, State: edgeagent.StorageOK, Commits: db.commits.Load()}
 	s.FileBytes, s.FreeBytes = db.sizes()
 	s.DiskFreeBytes, s.ReserveBytes, s.JobsRefused = diskFree(db.path), db.reserve.size.Load(), db.refused.Load()
-	if db.salvaged != "" {
-		s.State, s.Error = edgeagent.StorageSalvaged, db.salvaged
+	if s.Error = db.salvaged; s.Error != "" && !db.newer { // a newer file set aside is a fault, until a person decides
+		s.State = edgeagent.StorageSalvaged
 	}
 	pressure := db.pressure(o.MaxSize)
 	s.Refusing = pressure.said()

@@ -17,10 +17,11 @@ const (
 	keyTally    = "tally"
 )
 
-// A tally is of one commit.
+// A tally is of one commit. Its number goes on where bbolt's own begins anew,
+// in a file that was compacted.
 type tally struct {
-	txid  uint32
-	spans map[streamKey]span
+	number uint32
+	spans  map[streamKey]span
 }
 
 // A span is what was written of a stream: up to floor it was deleted, up to last
@@ -35,7 +36,13 @@ func (b *batch) count(tx *bbolt.Tx) error {
 	if err != nil {
 		return fmt.Errorf("write the tally: %w", err)
 	}
-	return bucket.Put([]byte(keyTally), encodeRecord(bucketTally, keyTally, uint32(tx.ID()), b.w.encodeTally()))
+	number := uint32(1)
+	if last := bucket.Get([]byte(keyTally)); last != nil {
+		if _, n, err := decodeRecord(bucketTally, keyTally, last); err == nil {
+			number += n
+		}
+	}
+	return bucket.Put([]byte(keyTally), encodeRecord(bucketTally, keyTally, number, b.w.encodeTally()))
 }
 
 func (w *working) encodeTally() []byte {
@@ -50,8 +57,8 @@ func (w *working) encodeTally() []byte {
 	return out
 }
 
-func decodeTally(txid uint32, body []byte) (*tally, error) {
-	t := &tally{txid: txid, spans: make(map[streamKey]span)}
+func decodeTally(number uint32, body []byte) (*tally, error) {
+	t := &tally{number: number, spans: make(map[streamKey]span)}
 	for ; len(body) >= spanSize; body = body[spanSize:] {
 		s, last, err := parseOutboxKey(string(body[:spanSize-8]))
 		if err != nil {

@@ -33,7 +33,7 @@ func openCurrent(path string, maxSize int64) (*bbolt.DB, error) {
 		return b, nil
 	}
 	fresh := path + ".new"
-	if err := errors.Join(moveTogether(b, fresh), b.Close()); err != nil {
+	if err := errors.Join(moveTogether(b, fresh, maxSize), b.Close()); err != nil {
 		return nil, fmt.Errorf("upgrade the data file %s: %w", path, err)
 	}
 	if err := durable("upgrade.rename", func() error { return os.Rename(fresh, path) }); err != nil {
@@ -69,11 +69,11 @@ func schemaOf(tx *bbolt.Tx) (int, error) {
 
 // moveTogether writes all records of an older file into a new one. It is not
 // synced before it is whole: until then nobody knows its name.
-func moveTogether(from *bbolt.DB, path string) error {
+func moveTogether(from *bbolt.DB, path string, maxSize int64) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	to, err := openBolt(path, 0)
+	to, err := openBolt(path, maxSize)
 	if err != nil {
 		return err
 	}

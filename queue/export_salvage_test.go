@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+
+	"edgeagent"
+)
+
+// A Place is where a record lies in a file.
+type Place struct {
+	Kind   byte
+	Key    string
+	At, To int64
+}
+
+// Places returns where each record of a whole file lies.
+func Places(path string) (map[string]Place, error) {
+	pages, f, err := openPages(path)
+	if err != nil {
+		return nil, err
+	}
+	good, damage := pages.metas()
+	if damage != nil {
+		return nil, errors.Join(damage, f.Close())
+	}
+	s := surveyTree(pages, good[0])
+	found := make(map[string]Place)
+	err = pages.strays(func(r stray) error {
+		name := string(rune(r.kind)) + r.key
+		if !s.holds(uint64(r.at) / pageSize) {
+			return nil
+		}
+		if _, twice := found[name]; twice {
+			return fmt.Errorf("%q lies in two pages that are in use", name)
+		}
+		found[name] = Place{r.kind, r.key, r.at, r.at + int64(len(r.rec))}
+		return nil
+	})
+	if len(found) != s.rows {
+		err = errors.Join(err, fmt.Errorf("%d records in the tree, %d found by their bytes", s.rows, len(found)))
+	}
+	return found, errors.Join(err, s.damage, f.Close())
+}
+
+// UsedPages returns the numbers of the pages that the tree of a whole file leads
+// to, and of those that are free.
+func UsedPages(path string) (used, free []uint64, err error) {
+	pages, f, err := openPages(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	good, _ := pages.metas()
+	s := surveyTree(pages, good[0])
+	for id := uint64(firstDataPage); id < s.limit; id++ {
+		if s.roles[id] == roleFree {
+			free = append(free, id)
+		} else {
+			used = append(used, id)
+		}
+	}
+	return used, free, f.Close()
+}
+
+// EventKey returns where an event lies, as [Places] names it.
+func EventKey(epoch, stream string, seq uint64) string {
+	for s := range streamLetters {
+		if string(s) == stream {
+			return string(rune(bucketOutbox)) + streamKey{edgeagent.ID(epoch), s}.key(seq)
+		}
+	}
+	return ""
+}

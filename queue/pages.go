@@ -1,0 +1,239 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+)
+
+// The layout of bbolt's pages, as much of it as has to be read without bbolt.
+// bbolt maps the file and trusts every page: on a damaged one it panics, faults
+// or spins, some of it in goroutines of its own that no recover reaches. What
+// is here reads with ReadAt, trusts nothing and holds one page at a time.
+const (
+	pageHeadSize  = 16
+	pageElemSize  = 16
+	bucketSize    = 16 // of a bucket in its parent: root page, sequence
+	metaSum       = 56 // bytes of a meta page that its checksum covers
+	metaSize      = 64
+	metaMagic     = 0xED0CDAED
+	metaVersion   = 2
+	noFreelist    = ^uint64(0)
+	flagBranch    = 0x01
+	flagLeaf      = 0x02
+	flagFreelist  = 0x10
+	flagBucket    = 0x01 // of a leaf's element
+	firstDataPage = 2
+	maxDepth      = 64
+)
+
+// pageFile is a data file as pages.
+type pageFile struct {
+	r     io.ReaderAt
+	size  int64
+	count uint64 // of whole pages
+}
+
+func openPages(path string) (pageFile, *os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return pageFile{}, nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return pageFile{}, nil, errors.Join(err, f.Close())
+	}
+	return pageFile{r: f, size: info.Size(), count: uint64(info.Size()) / pageSize}, f, nil
+}
+
+// bytes returns n whole pages from id on. A card that cannot read them is an
+// error like any other: nothing is mapped, so nothing faults.
+func (p pageFile) bytes(id uint64, n uint64) ([]byte, error) {
+	if id >= p.count || n > p.count-id {
+		return nil, fmt.Errorf("page %d and %d more: the file ends at %d: %w", id, n-1, p.count, errDamaged)
+	}
+	buf := make([]byte, n*pageSize)
+	if _, err := p.r.ReadAt(buf, int64(id)*pageSize); err != nil {
+		return nil, fmt.Errorf("read page %d: %w: %w", id, errDamaged, err)
+	}
+	return buf, nil
+}
+
+// pageHead begins every page.
+type pageHead struct {
+	id       uint64
+	flags    uint16
+	count    uint16
+	overflow uint32
+}
+
+func pageHeadOf(page []byte) pageHead {
+	e := binary.NativeEndian
+	return pageHead{e.Uint64(page), e.Uint16(page[8:]), e.Uint16(page[10:]), e.Uint32(page[12:])}
+}
+
+// names reports whether the page says of itself that it is page id of a tree.
+func (h pageHead) names(id uint64) bool {
+	return h.id == id && (h.flags == flagBranch || h.flags == flagLeaf)
+}
+
+// tree reads a page of a tree, with what it overflows into.
+func (p pageFile) tree(id uint64) (pageHead, []byte, error) {
+	buf, err := p.bytes(id, 1)
+	if err != nil {
+		return pageHead{}, nil, err
+	}
+	h := pageHeadOf(buf)
+	if !h.names(id) {
+		return h, buf, fmt.Errorf("page %d says it is page %d, of type %#x: %w", id, h.id, h.flags, errDamaged)
+	}
+	if h.overflow == 0 {
+		return h, buf, nil
+	}
+	whole, err := p.bytes(id, 1+uint64(h.overflow))
+	if err != nil {
+		return h, buf, err
+	}
+	return h, whole, nil
+}
+
+// An element is one pair of a leaf, or a child of a branch.
+type element struct {
+	flags uint32 // of a leaf's
+	child uint64 // of a branch's
+	key   []byte
+	value []byte
+}
+
+// elements reads a page of a tree, or a bucket that lies within one. Keys must
+// rise strictly.
+func elements(page []byte) ([]element, error) {
+	if len(page) < pageHeadSize {
+		return nil, fmt.Errorf("page of %d bytes: %w", len(page), errDamaged)
+	}
+	h := pageHeadOf(page)
+	n := int(h.count)
+	if pageHeadSize+n*pageElemSize > len(page) {
+		return nil, fmt.Errorf("page %d counts %d elements: %w", h.id, n, errDamaged)
+	}
+	out := make([]element, 0, n)
+	for i := range n {
+		e, err := elementAt(page, pageHeadSize+i*pageElemSize, h.flags == flagBranch)
+		if err != nil {
+			return nil, fmt.Errorf("page %d, element %d: %w", h.id, i, err)
+		}
+		if i > 0 && bytes.Compare(out[i-1].key, e.key) >= 0 {
+			return nil, fmt.Errorf("page %d: keys do not rise at element %d: %w", h.id, i, errDamaged)
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func elementAt(page []byte, at int, branch bool) (element, error) {
+	o := binary.NativeEndian
+	var e element
+	var pos, keys, values uint64
+	if branch {
+		pos, keys, e.child = uint64(o.Uint32(page[at:])), uint64(o.Uint32(page[at+4:])), o.Uint64(page[at+8:])
+	} else {
+		e.flags, pos = o.Uint32(page[at:]), uint64(o.Uint32(page[at+4:]))
+		keys, values = uint64(o.Uint32(page[at+8:])), uint64(o.Uint32(page[at+12:]))
+	}
+	from := uint64(at) + pos
+	if from+keys+values > uint64(len(page)) || keys == 0 {
+		return e, fmt.Errorf("reaches out of its page: %w", errDamaged)
+	}
+	e.key, e.value = page[from:from+keys], page[from+keys:from+keys+values]
+	return e, nil
+}
+
+// metaPage is what a meta page says, when its checksum holds.
+type metaPage struct {
+	root, freelist, limit, txid uint64
+}
+
+func decodeMeta(page []byte) (metaPage, error) {
+	o := binary.NativeEndian
+	m := page[pageHeadSize:]
+	sum := fnv.New64a()
+	_, _ = sum.Write(m[:metaSum]) // a hash's Write never fails
+	switch {
+	case o.Uint32(m) != metaMagic || o.Uint32(m[4:]) != metaVersion:
+		return metaPage{}, fmt.Errorf("no meta page: %w", errDamaged)
+	case o.Uint64(m[metaSum:]) != sum.Sum64():
+		return metaPage{}, fmt.Errorf("checksum of the meta page differs: %w", errDamaged)
+	case o.Uint32(m[8:]) != pageSize:
+		return metaPage{}, fmt.Errorf("pages of %d bytes: %w", o.Uint32(m[8:]), errDamaged)
+	}
+	return metaPage{root: o.Uint64(m[16:]), freelist: o.Uint64(m[32:]), limit: o.Uint64(m[40:]), txid: o.Uint64(m[48:])}, nil
+}
+
+// metas returns the meta pages that hold, the newest first, and what is wrong
+// with the others.
+func (p pageFile) metas() (good []metaPage, damage error) {
+	for id := range uint64(firstDataPage) {
+		page, err := p.bytes(id, 1)
+		if err == nil {
+			var m metaPage
+			if m, err = decodeMeta(page); err == nil {
+				good = append(good, m)
+				continue
+			}
+		}
+		damage = errors.Join(damage, fmt.Errorf("meta page %d: %w", id, err))
+	}
+	if len(good) == 2 && good[0].txid < good[1].txid {
+		good[0], good[1] = good[1], good[0]
+	}
+	return good, damage
+}
+
+// A treeBucket is a bucket as it lies in its parent.
+type treeBucket struct {
+	root   uint64
+	inline []byte // the page of a small one, which has no root
+}
+
+func decodeBucket(e element) (treeBucket, error) {
+	if e.flags != flagBucket || len(e.value) < bucketSize {
+		return treeBucket{}, fmt.Errorf("%q is no bucket: %w", e.key, errDamaged)
+	}
+	b := treeBucket{root: binary.NativeEndian.Uint64(e.value)}
+	if b.root == 0 {
+		b.inline = e.value[bucketSize:]
+	}
+	return b, nil
+}
+
+// freeIDs reads a stored list of free pages. A count of 65535 says that the
+// count is the first entry.
+func (p pageFile) freeIDs(id uint64) ([]uint64, error) {
+	buf, err := p.bytes(id, 1)
+	if err != nil {
+		return nil, err
+	}
+	h := pageHeadOf(buf)
+	if h.id != id || h.flags != flagFreelist {
+		return nil, fmt.Errorf("page %d is no list of free pages: %w", id, errDamaged)
+	}
+	if buf, err = p.bytes(id, 1+uint64(h.overflow)); err != nil {
+		return nil, err
+	}
+	list, n := buf[pageHeadSize:], uint64(h.count)
+	if n == 0xffff {
+		n, list = binary.NativeEndian.Uint64(list), list[8:]
+	}
+	if n > uint64(len(list)/8) {
+		return nil, fmt.Errorf("page %d lists %d free pages: %w", id, n, errDamaged)
+	}
+	ids := make([]uint64, n)
+	for i := range ids {
+		ids[i] = binary.NativeEndian.Uint64(list[8*i:])
+	}
+	return ids, nil
+}

@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// keepDamaged is how many damaged files are kept for a person to look at. They
+// are on the same card as the data: the newest stays whatever its size, older
+// ones only as long as all of them fit into the quota.
+const keepDamaged = 3
+
+// Why a file was set aside, as its name says.
+const (
+	asideCorrupt = "corrupt"
+	asideNewer   = "newer"
+)
+
+// setAside gives the file a second name and leaves the first in place: until
+// another file takes it, a power cut finds everything as it was.
+func setAside(path, why string) (kept string, err error) {
+	stamp := time.Now().UTC().Format("20060102T150405.000Z")
+	kept = fmt.Sprintf("%s.%s-%s", path, why, stamp)
+	err = durable("aside.link", func() error { return os.Link(path, kept) })
+	for n := 2; errors.Is(err, os.ErrExist) && n < 100; n++ {
+		kept = fmt.Sprintf("%s.%s-%s-%d", path, why, stamp, n)
+		err = os.Link(path, kept)
+	}
+	if err == nil {
+		return kept, nil
+	}
+	// A file system without hard links, as on a card that a camera has formatted.
+	if err := durable("aside.rename", func() error { return os.Rename(path, kept) }); err != nil {
+		return "", fmt.Errorf("set the data file %s aside: %w", path, err)
+	}
+	return kept, nil
+}
+
+// swapIn puts a new file, whole and synced, in place of the old one.
+func swapIn(fresh, path string) error {
+	if err := durable("swap.rename", func() error { return os.Rename(fresh, path) }); err != nil {
+		return fmt.Errorf("put the new data file in place: %w", err)
+	}
+	return durable("swap.folder", func() error { return syncPath(filepath.Dir(path)) })
+}
+
+// pruneDamaged deletes damaged files that are too old or too much, and returns
+// how many.
+func pruneDamaged(path string, keep int, quota int64) (deleted int, err error) {
+	found, err := filepath.Glob(escapeGlob(path) + "." + asideCorrupt + "-*")
+	if err != nil {
+		return 0, fmt.Errorf("look for damaged files: %w", err)
+	}
+	slices.Sort(found) // their names tell their age
+	slices.Reverse(found)
+	var sum int64
+	for i, name := range found {
+		info, statErr := os.Stat(name)
+		if statErr == nil {
+			sum += info.Size()
+		}
+		if i < keep && (i == 0 || sum <= quota) {
+			continue
+		}
+		if removeErr := os.Remove(name); removeErr != nil {
+			err = errors.Join(err, removeErr)
+			continue
+		}
+		deleted++
+	}
+	return deleted, err
+}
+
+// escapeGlob keeps a path from being read as a pattern.
+func escapeGlob(path string) string {
+	out := make([]byte, 0, len(path))
+	for i := range len(path) {
+		switch path[i] {
+		case '*', '?', '[', '\\':
+			out = append(out, '\\')
+		}
+		out = append(out, path[i])
+	}
+	return string(out)
+}
