@@ -44,29 +44,33 @@ func pointNames(t *testing.T) []string {
 }
 
 // stages says what has to be there before a failpoint can be reached, by the
-// beginning of its name; most need nothing.
-var stages = map[string]func(*cutRig, string){
+// beginning of its name, and what the worker is told; most need nothing.
+var stages = map[string]func(*cutRig, string) (env string){
 	"interrupt": leaveRunning,
 	"aside.":    leaveDamaged,
 	"upgrade.":  leaveOlder,
+	"restore.":  leaveBackup,
+	"swap.":     leaveBackup,
 }
 
 // leaveRunning kills a worker in the middle of a job.
-func leaveRunning(r *cutRig, dir string) {
+func leaveRunning(r *cutRig, dir string) string {
 	if !r.armed(dir, "complete", 3) {
 		r.t.Fatal("no job was left running")
 	}
+	return ""
 }
 
 // leaveDamaged lays a file there that is none.
-func leaveDamaged(r *cutRig, dir string) {
+func leaveDamaged(r *cutRig, dir string) string {
 	if err := os.WriteFile(filepath.Join(dir, "agent.db"), []byte(strings.Repeat("no data file ", 4096)), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
+	return ""
 }
 
 // leaveOlder lays a file of an earlier version there.
-func leaveOlder(r *cutRig, dir string) {
+func leaveOlder(r *cutRig, dir string) string {
 	packed, err := os.Open(filepath.Join(root, "queue", "testdata", "schema-1.db.gz"))
 	if err != nil {
 		r.t.Fatal(err)
@@ -83,6 +87,16 @@ func leaveOlder(r *cutRig, dir string) {
 	if err := os.WriteFile(filepath.Join(dir, "agent.db"), content, 0o600); err != nil {
 		r.t.Fatal(err)
 	}
+	return ""
+}
+
+// leaveBackup lets a worker make a backup and go on; the next one restores it.
+func leaveBackup(r *cutRig, dir string) string {
+	backup := filepath.Join(dir, "backup")
+	if r.armed(dir, "nowhere", 1, "QUEUE_TEST_BACKUP="+backup) || r.armed(dir, "nowhere", 1) {
+		r.t.Fatal("no backup was made")
+	}
+	return "QUEUE_TEST_RESTORE=" + backup
 }
 
 // The process is killed before each durable step. Nothing that it had promised
@@ -122,23 +136,25 @@ func (r *cutRig) strike(name string, hit int) (dir string, killed bool) {
 	if err := os.WriteFile(filepath.Join(dir, "promises"), nil, 0o600); err != nil {
 		r.t.Fatal(err)
 	}
+	env := ""
 	for begins, prepare := range stages {
 		if strings.HasPrefix(name, begins) {
-			prepare(r, dir)
+			env = prepare(r, dir)
 		}
 	}
-	return dir, r.armed(dir, name, hit)
+	return dir, r.armed(dir, name, hit, env)
 }
 
 // armed runs a worker with a failpoint, for a while and then to its end, and
 // reports whether it was killed there. Promises go into a plain file: what a
 // process has written survives it.
-func (r *cutRig) armed(dir, point string, hit int) (killed bool) {
+func (r *cutRig) armed(dir, point string, hit int, env ...string) (killed bool) {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.t.Context(), r.program)
 	cmd.Env = append(os.Environ(), "QUEUE_TEST_ROLE=cut", "QUEUE_TEST_FILE="+filepath.Join(dir, "agent.db"),
 		"QUEUE_TEST_ACKS="+filepath.Join(dir, "promises"), fmt.Sprintf("QUEUE_TEST_BOOT=%d", time.Now().UnixNano()),
 		fmt.Sprintf("EDGEAGENT_FAILPOINT=%s=kill@%d", point, hit))
+	cmd.Env = append(cmd.Env, env...)
 	var said strings.Builder
 	cmd.Stderr = &said
 	stdin, err := cmd.StdinPipe()

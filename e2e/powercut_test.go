@@ -173,17 +173,19 @@ func newExt4(t *testing.T) *powercut.Disk {
 	return powercut.NewDisk(map[string][]byte{powercut.Image: image})
 }
 
-// work records four lives of a data file: the first from nothing, ended by
-// kill -9; one that ends cleanly; one that begins after that; one more.
+// work records five lives of a data file: the first from nothing, ended by
+// kill -9; one that ends with a backup and a stop; one that begins after that;
+// one that begins with restoring the backup; and one more. All compact the file.
 func (r *cutRig) work(disk *powercut.Disk, at place) powercut.Recording {
 	r.t.Helper()
 	data, acks, leave := at(r.t, disk)
 	defer leave()
-	for life, clean := range []bool{false, true, false, false} {
+	backup := filepath.Join(r.t.TempDir(), "backup")
+	for life, more := range []string{"", "QUEUE_TEST_BACKUP=" + backup, "", "QUEUE_TEST_RESTORE=" + backup, ""} {
 		cmd := exec.CommandContext(r.t.Context(), r.program)
 		cmd.Env = append(os.Environ(), "QUEUE_TEST_ROLE=cut", "QUEUE_TEST_FILE="+filepath.Join(data, "agent.db"),
-			"QUEUE_TEST_ACKS="+acks, fmt.Sprintf("QUEUE_TEST_BOOT=boot-%d", life))
-		r.live(cmd, clean)
+			"QUEUE_TEST_ACKS="+acks, fmt.Sprintf("QUEUE_TEST_BOOT=boot-%d", life), more)
+		r.live(cmd, life == 1)
 	}
 	rec := disk.Recording()
 	r.t.Logf("recorded %d writes, %d flushes of files and %d of the folder, %d promises",
@@ -227,21 +229,24 @@ func (r *cutRig) live(cmd *exec.Cmd, clean bool) {
 }
 
 // mustHold fails for every promise that a cut broke. A quarter of the cuts lies
-// in the creation of the file.
+// in the creation of the file, an eighth in the restore.
 func (r *cutRig) mustHold(rec powercut.Recording, n int) {
 	r.t.Helper()
 	born := rec.Mark("OPEN")
-	if born < 0 || rec.Count(powercut.Ack) < 50 {
+	if born < 0 || rec.Mark("RESTORED") < 0 || rec.Count(powercut.Ack) < 50 {
 		r.t.Fatalf("only %d promises were made: this proves nothing", rec.Count(powercut.Ack))
 	}
 	random := rand.New(rand.NewPCG(uint64(*seed), uint64(n)))
 	cuts := make([]int, n)
 	for i := range cuts {
-		to := len(rec.Entries)
-		if i%4 == 0 {
-			to = born
+		switch i % 8 {
+		case 0, 1:
+			cuts[i] = rec.Cut(0, born, random)
+		case 2:
+			cuts[i] = rec.Cut(rec.Mark("RESTORING"), rec.Mark("RESTORED"), random)
+		default:
+			cuts[i] = rec.Cut(0, len(rec.Entries), random)
 		}
-		cuts[i] = rec.Cut(0, to, random)
 	}
 	r.keep = true
 	bad := r.cutAll(rec, cuts, powercut.Fates, nil)

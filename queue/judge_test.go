@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,16 +43,37 @@ func judgeFolder(dir string) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{judgeStorage(db)}
-	found, err := readStreams(db)
-	errs = append(errs, err, judgeHalves(db, found))
-	for line := range strings.Lines(string(text)) {
+	said := strings.Split(strings.TrimSpace(string(text)), "\n")
+	err = errors.Join(judgeStorage(db), judgeEither(db, said), judgeFinish(db))
+	found, readErr := readStreams(db, said)
+	return errors.Join(err, readErr, judgeHalves(db, found), db.Close())
+}
+
+// judgeEither holds the file to the promises that count. After a restore those
+// are the backup's and what was said since; while one is under way, the file is
+// the old one or the restored one, and whole either way.
+func judgeEither(db *queue.DB, said []string) error {
+	backup, begun, done := slices.Index(said, "BACKUP"), slices.Index(said, "RESTORING"), slices.Index(said, "RESTORED")
+	switch {
+	case begun < 0:
+		return judgePromises(db, said)
+	case done >= 0:
+		return judgePromises(db, slices.Concat(said[:backup], said[done:]))
+	}
+	old, restored := judgePromises(db, said), judgePromises(db, said[:backup])
+	if old == nil || restored == nil {
+		return nil
+	}
+	return fmt.Errorf("neither the old file (%w) nor the restored one (%w)", old, restored)
+}
+
+func judgePromises(db *queue.DB, said []string) error {
+	found, err := readStreams(db, said)
+	errs := []error{err, judgeHalves(db, found)}
+	for _, line := range said {
 		errs = append(errs, found.judgePromise(db, strings.Fields(line)))
 	}
-	errs = append(errs, judgeLeases(db, string(text)), judgeFinish(db))
-	found, err = readStreams(db)
-	errs = append(errs, err, judgeHalves(db, found))
-	return errors.Join(append(errs, db.Close())...)
+	return errors.Join(append(errs, judgeLeases(db, said))...)
 }
 
 // judgeStorage: a power cut is no damage. What was flushed is whole.
@@ -123,14 +145,14 @@ type leased struct {
 }
 
 // judgeLeases: what a cut interrupted is counted as that, and costs no attempt.
-func judgeLeases(db *queue.DB, text string) error {
+func judgeLeases(db *queue.DB, all []string) error {
 	book := make(map[string]*leased)
-	for line := range strings.Lines(text + "\nOPEN\n") {
+	for _, line := range append(slices.Clone(all), "OPEN") {
 		said := strings.Fields(line)
 		if len(said) == 0 {
 			continue
 		}
-		if len(said) == 1 { // OPEN: the life before has ended
+		if len(said) == 1 { // OPEN and the like: the life before has ended
 			for _, l := range book {
 				l.end()
 			}
@@ -232,24 +254,19 @@ type streams struct {
 	about   map[edgeagent.EventType]map[edgeagent.ID]int
 }
 
-// readStreams reads all events: numbers from 1 without a hole, each id once.
-func readStreams(db *queue.DB) (streams, error) {
+// readStreams reads all events of this epoch and of those that were promised:
+// numbers from 1 without a hole, each id once.
+func readStreams(db *queue.DB, said []string) (streams, error) {
 	f := streams{make(map[string]string), make(map[string]uint64), make(map[edgeagent.EventType]map[edgeagent.ID]int)}
 	ids := make(map[string]bool)
-	for _, stream := range edgeagent.Streams {
-		last := db.Backlog("historian").Next[stream] - 1
-		for want := uint64(1); want <= last; {
-			some, err := db.Range(db.Epoch(), edgeagent.Range{Stream: stream, From: want, To: last})
-			if err != nil || len(some) == 0 {
-				return f, errors.Join(err, fmt.Errorf("%s %d of %d is missing", stream, want, last))
+	for epoch := range epochsOf(db, said) {
+		for _, stream := range edgeagent.Streams {
+			next, err := f.read(db, epoch, stream, ids)
+			if err != nil {
+				return f, err
 			}
-			for _, e := range some {
-				if e.Sequence != want || ids[e.ID] {
-					return f, fmt.Errorf("%s: %d with id %s stands where %d should, or a second time", stream, e.Sequence, e.ID, want)
-				}
-				ids[e.ID] = true
-				want++
-				f.note(e)
+			if want := db.Backlog("historian").Next[stream]; epoch == db.Epoch() && next != want {
+				return f, fmt.Errorf("%s ends before %d, and its next number is %d", stream, next, want)
 			}
 		}
 	}
@@ -258,6 +275,36 @@ func readStreams(db *queue.DB) (streams, error) {
 		f.waiting[name(e)] = e.Sequence
 	}
 	return f, err
+}
+
+func epochsOf(db *queue.DB, said []string) map[edgeagent.ID]bool {
+	epochs := map[edgeagent.ID]bool{db.Epoch(): true}
+	for _, line := range said {
+		if sent, ok := strings.CutPrefix(line, "SENT "); ok {
+			epoch, _, _ := strings.Cut(sent, "/")
+			epochs[edgeagent.ID(epoch)] = true
+		}
+	}
+	return epochs
+}
+
+// read notes all events of one stream and returns the number after the last.
+func (f streams) read(db *queue.DB, epoch edgeagent.ID, stream edgeagent.Stream, ids map[string]bool) (next uint64, err error) {
+	next = 1
+	for {
+		some, err := db.Range(epoch, edgeagent.Range{Stream: stream, From: next, To: math.MaxUint64})
+		if err != nil || len(some) == 0 {
+			return next, err
+		}
+		for _, e := range some {
+			if e.Sequence != next || ids[e.ID] {
+				return next, fmt.Errorf("%s: %d with id %s stands where %d should, or a second time", stream, e.Sequence, e.ID, next)
+			}
+			ids[e.ID] = true
+			next++
+			f.note(e)
+		}
+	}
 }
 
 func name(e edgeagent.Outgoing) string { return string(e.Epoch) + "/" + string(e.Stream) }

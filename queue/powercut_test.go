@@ -31,14 +31,21 @@ func cut() int {
 	if err != nil {
 		return complain(err)
 	}
-	db, err := queue.Open(context.Background(), o)
-	if err != nil {
-		return complain(err)
-	}
 	promise := func(format string, args ...any) {
 		if _, err := fmt.Fprintf(acks, format+"\n", args...); err != nil { // one write each: never half a promise
 			os.Exit(complain(err))
 		}
+	}
+	if backup := os.Getenv("QUEUE_TEST_RESTORE"); backup != "" {
+		promise("RESTORING")
+		if _, err := queue.Restore(context.Background(), backup, o.Path, nil); err != nil {
+			return complain(err)
+		}
+		promise("RESTORED")
+	}
+	db, err := queue.Open(context.Background(), o)
+	if err != nil {
+		return complain(err)
 	}
 	promise("OPEN")
 	fmt.Println("OPEN")
@@ -47,7 +54,22 @@ func cut() int {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	return complain(errors.Join(cutLoops(ctx, db, promise), db.Close()))
+	err = cutLoops(ctx, db, promise)
+	if backup := os.Getenv("QUEUE_TEST_BACKUP"); backup != "" && err == nil {
+		if err = backUp(db, backup); err == nil {
+			promise("BACKUP")
+		}
+	}
+	return complain(errors.Join(err, db.Close()))
+}
+
+func backUp(db *queue.DB, path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = db.Backup(func(int64) (io.Writer, error) { return f, nil })
+	return errors.Join(err, f.Close())
 }
 
 func complain(err error) int {
@@ -58,7 +80,7 @@ func complain(err error) int {
 	return 1
 }
 
-// cutLoops raises, diagnoses and sends until ctx ends.
+// cutLoops raises, diagnoses, sends and compacts until ctx ends.
 func cutLoops(ctx context.Context, db *queue.DB, promise func(string, ...any)) error {
 	steps := []func() error{
 		func() error { return recordOne(db, fmt.Sprintf("line-%d", rand.IntN(500)), promise) },
@@ -66,6 +88,11 @@ func cutLoops(ctx context.Context, db *queue.DB, promise func(string, ...any)) e
 		func() error { return cutWork(db, promise) },
 		func() error { return cutWork(db, promise) },
 		func() error { return sendNoted(db, promise) },
+		func() error {
+			_, _, err := db.Compact(context.Background())
+			time.Sleep(40 * time.Millisecond) // the others fill the file meanwhile
+			return err
+		},
 	}
 	errs := make([]error, len(steps))
 	var wg sync.WaitGroup

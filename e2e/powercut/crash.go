@@ -75,7 +75,7 @@ func (p *Replay) step(e Entry) {
 	case Create:
 		p.files[e.File] = &file{}
 		p.pending = append(p.pending, e)
-	case Rename, Unlink:
+	case Link, Rename, Unlink:
 		p.pending = append(p.pending, e)
 	case Sync:
 		if f := p.files[e.File]; !p.lies() {
@@ -171,7 +171,7 @@ func rename(names map[string]uint64, entries []Entry) map[string]uint64 {
 	}
 	for _, e := range entries {
 		switch e.Kind {
-		case Create:
+		case Create, Link:
 			after[e.Name] = e.File
 		case Unlink:
 			delete(after, e.Name)

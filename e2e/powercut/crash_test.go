@@ -40,6 +40,9 @@ func TestCrashKeepsWhatWasFlushed(t *testing.T) {
 		{"grown and cut", []Entry{create, write(0, "abc"), sync, folder, truncate(6), truncate(2)},
 			map[string]string{"new": "abc"}, map[string]string{"new": "ab"}},
 		{"a hole", []Entry{create, folder, write(2, "c")}, map[string]string{"new": ""}, map[string]string{"new": "\x00\x00c"}},
+		{"linked, then replaced", []Entry{create, write(0, "abc"), sync, rename, folder, {Kind: Link, File: one, Name: "kept"},
+			{Kind: Create, File: one + 1, Name: "new"}, {Kind: Sync, File: one + 1}, rename},
+			map[string]string{"db": "abc"}, map[string]string{"kept": "abc", "db": ""}},
 		{"unlinked", []Entry{create, folder, rename, folder, unlink}, map[string]string{"db": ""}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -87,7 +87,7 @@ func (d *Disk) do(e Entry) {
 	switch e.Kind {
 	case Write, Truncate:
 		d.files[e.File] = e.apply(d.files[e.File])
-	case Create, Rename, Unlink:
+	case Create, Link, Rename, Unlink:
 		d.names = rename(d.names, []Entry{e})
 		if e.Kind == Create {
 			d.files[e.File] = nil

@@ -11,6 +11,7 @@ const (
 	Truncate                   // File is Off bytes long
 	Sync                       // File is durable, its names are not
 	Create                     // Name is File
+	Link                       // Name is File too
 	Rename                     // Name becomes To
 	Unlink                     // Name is gone
 	SyncFolder                 // names are durable

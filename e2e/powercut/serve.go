@@ -118,6 +118,17 @@ func (d *Disk) FsyncDir(_ <-chan struct{}, _ *fuse.FsyncIn) fuse.Status {
 	return fuse.OK
 }
 
+// Link gives a file one more name.
+func (d *Disk) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, there := d.names[name]; there {
+		return fuse.Status(syscall.EEXIST)
+	}
+	d.do(Entry{Kind: Link, File: in.Oldnodeid, Name: name})
+	return d.entry(in.Oldnodeid, out)
+}
+
 // Rename gives a file another name; what had it before is gone.
 func (d *Disk) Rename(_ <-chan struct{}, in *fuse.RenameIn, from, to string) fuse.Status {
 	d.mu.Lock()
