@@ -22,14 +22,17 @@ type Subscription struct {
 	roster
 	source Subscriber
 	device *device
+	names  []string       // of the tags
 	index  map[string]int // tags by name
 	turn   chan struct{}  // held by whoever fetches
 	beat   chan struct{}  // the heartbeat is to be looked at again
 
 	// Of the episode that runs; guarded by mu.
-	up     bool
-	told   []bool // tags whose value was told since it began
-	cancel func()
+	up      bool
+	told    []bool   // tags whose value was told since it began
+	message uint64   // messages heard
+	in      []uint64 // the last message that told each tag
+	cancel  func()
 }
 
 // NewSubscription returns a subscription that does nothing before Run.
@@ -38,12 +41,13 @@ func NewSubscription(s Subscriber, spec DeviceSpec, o Options) *Subscription {
 	l := &Subscription{
 		source: s, device: d, index: make(map[string]int, len(spec.Tags)),
 		turn: make(chan struct{}, 1), beat: make(chan struct{}, 1),
-		told: make([]bool, len(spec.Tags)), cancel: func() {},
+		told: make([]bool, len(spec.Tags)), in: make([]uint64, len(spec.Tags)), cancel: func() {},
 	}
 	l.init(o)
 	l.devices = []*device{d}
 	for i := range spec.Tags {
 		l.index[spec.Tags[i].Name] = i
+		l.names = append(l.names, spec.Tags[i].Name)
 	}
 	return l
 }
@@ -188,8 +192,9 @@ func (s *Subscription) hear(h Heard, life int) {
 	if h.Up {
 		s.rise(h)
 	}
+	samples, twice := s.take(h.Samples, now)
 	scan := edgeagent.Scan{
-		Device: d.spec.Name, At: h.At, Samples: s.take(h.Samples, now), Confirmed: h.Confirmed,
+		Device: d.spec.Name, At: h.At, Samples: samples, Confirmed: h.Confirmed,
 		Conditions: h.Conditions, Requests: h.Requests,
 	}
 	if d.frost != nil {
@@ -201,7 +206,11 @@ func (s *Subscription) hear(h Heard, life int) {
 		s.answered(now, h.Gap, before)
 	}
 	scan.Events, d.events = d.events, nil
-	s.deliver(scan)
+	if twice {
+		s.deliver(scan)
+	} else {
+		s.o.Deliver(scan)
+	}
 	s.conclude(d)
 }
 
@@ -247,21 +256,27 @@ func (s *Subscription) rise(h Heard) {
 
 // take keeps what was told and returns what is to be delivered of it. When a
 // heartbeat ends a standstill that is all that was told since the episode began:
-// of what did not change meanwhile the server says nothing any more.
-func (s *Subscription) take(samples []edgeagent.Sample, now time.Time) []edgeagent.Sample {
+// of what did not change meanwhile the server says nothing any more. It also
+// reports whether a tag may stand there twice.
+func (s *Subscription) take(samples []edgeagent.Sample, now time.Time) (out []edgeagent.Sample, twice bool) {
 	d, thawed := s.device, false
+	s.message++
+	next := 0
 	for i := range samples {
-		tag, known := s.index[samples[i].Tag]
+		tag, known := s.place(samples[i].Tag, next)
 		if !known {
+			twice = true // nobody knows
 			continue
 		}
-		d.last[tag], d.quality[tag], s.told[tag] = samples[i], samples[i].Quality, true
+		next = tag + 1
+		twice = twice || s.in[tag] == s.message
+		d.last[tag], d.quality[tag], s.told[tag], s.in[tag] = samples[i], samples[i].Quality, true, s.message
 		if tag == d.pulse.tag {
 			thawed = d.feel(now, samples[i].Value) || thawed
 		}
 	}
 	if !thawed {
-		return samples
+		return samples, twice
 	}
 	var all []edgeagent.Sample
 	for tag, told := range s.told {
@@ -270,7 +285,17 @@ func (s *Subscription) take(samples []edgeagent.Sample, now time.Time) []edgeage
 		}
 	}
 	s.book(all)
-	return all
+	return all, false
+}
+
+// place returns which tag a name is. Servers tell tags in the order in which
+// they were subscribed to, so that it is most often the one that is guessed.
+func (s *Subscription) place(name string, guess int) (tag int, known bool) {
+	if guess < len(s.names) && s.names[guess] == name {
+		return guess, true
+	}
+	tag, known = s.index[name]
+	return tag, known
 }
 
 // book notes the quality in which tags are delivered, where it is not the told one.

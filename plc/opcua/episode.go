@@ -120,6 +120,7 @@ type episode struct {
 
 	items      []*item // by client handle
 	unresolved []edgeagent.Sample
+	letters    uint64 // of the publishing goroutine
 
 	mu       sync.Mutex // guards what the workers share
 	subs     []*subscription

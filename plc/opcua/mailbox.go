@@ -25,6 +25,7 @@ type mailbox struct {
 	at        time.Time // of the newest
 	samples   []edgeagent.Sample
 	waiting   map[string]seat
+	once      bool                    // no tag waits twice, and waiting is not written up yet
 	confirmed map[uint32]confirmation // by subscription
 	sets      []edgeagent.ConditionSet
 	open      int // conditions in the sets
@@ -50,6 +51,8 @@ func newMailbox() *mailbox {
 type letter struct {
 	at           time.Time
 	samples      []edgeagent.Sample
+	once         bool // no tag is told twice
+	twice        bool // one is
 	subscription uint32
 	confirmed    []string
 	sets         []edgeagent.ConditionSet
@@ -72,9 +75,7 @@ func (m *mailbox) put(l letter) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.at = l.at
-	for _, s := range l.samples {
-		m.add(s)
-	}
+	m.addAll(l)
 	if len(l.confirmed) > 0 {
 		m.confirmed[l.subscription] = confirmation{l.at, l.confirmed}
 	}
@@ -88,6 +89,24 @@ func (m *mailbox) put(l letter) bool {
 	default:
 	}
 	return m.open <= maxWaiting
+}
+
+// addAll takes over the samples of a letter. Into an empty box, as it is with a
+// reader who is not late, they go as they are.
+func (m *mailbox) addAll(l letter) {
+	if l.once && len(m.samples) == 0 {
+		m.samples, m.once = l.samples, true
+		return
+	}
+	if m.once && len(l.samples) > 0 {
+		m.once = false
+		for n := range m.samples {
+			m.waiting[m.samples[n].Tag] = seat{newest: n, count: 1}
+		}
+	}
+	for _, s := range l.samples {
+		m.add(s)
+	}
 }
 
 func (m *mailbox) add(s edgeagent.Sample) {
@@ -113,11 +132,10 @@ func (m *mailbox) take() []plc.Heard {
 		}
 		return &out[i]
 	}
-	seen := make(map[string]int, len(m.waiting))
-	for _, s := range m.samples {
-		h := message(seen[s.Tag])
-		h.Samples = append(h.Samples, s)
-		seen[s.Tag]++
+	if m.once && len(m.samples) > 0 {
+		message(0).Samples = m.samples
+	} else {
+		m.spread(message)
 	}
 	if len(m.sets) > 0 || m.gap {
 		message(0).Gap = m.gap
@@ -129,10 +147,20 @@ func (m *mailbox) take() []plc.Heard {
 	if len(out) == 0 && !m.at.IsZero() {
 		message(0) // that it was heard at all
 	}
-	m.samples, m.sets, m.open, m.gap, m.at = nil, nil, 0, false, time.Time{}
+	m.samples, m.once, m.sets, m.open, m.gap, m.at = nil, false, nil, 0, false, time.Time{}
 	clear(m.waiting)
 	clear(m.confirmed)
 	return out
+}
+
+// spread gives each value of a tag a message of its own.
+func (m *mailbox) spread(message func(int) *plc.Heard) {
+	seen := make(map[string]int, len(m.waiting))
+	for _, s := range m.samples {
+		h := message(seen[s.Tag])
+		h.Samples = append(h.Samples, s)
+		seen[s.Tag]++
+	}
 }
 
 // replaced returns how many samples a later one replaced.

@@ -61,21 +61,29 @@ func decodeResponse(body []byte) (ua.Response, error) {
 	if err := wellFormed(body, typ); err != nil {
 		return nil, fmt.Errorf("%w: malformed %s: %w", plc.ErrSilent, typ.Name(), err)
 	}
-	v := reflect.New(typ).Interface()
-	if _, err := ua.Decode(body, v); err != nil {
+	res, err := decodeAs(typ, body)
+	if err != nil {
 		return nil, fmt.Errorf("%w: decode %s: %w", plc.ErrSilent, typ.Name(), err)
 	}
-	res, ok := v.(ua.Response)
-	if !ok || res.Header() == nil {
+	if res == nil || res.Header() == nil {
 		return nil, fmt.Errorf("%w: %s has no header", plc.ErrSilent, typ.Name())
 	}
 	if status := res.Header().ServiceResult; isBad(status) {
 		return nil, status
 	}
-	if _, fault := v.(*ua.ServiceFault); fault {
+	if _, fault := res.(*ua.ServiceFault); fault {
 		return nil, fmt.Errorf("%w: a fault without a reason", plc.ErrSilent)
 	}
 	return res, nil
+}
+
+func decodeAs(typ reflect.Type, body []byte) (ua.Response, error) {
+	if typ == reflect.TypeFor[ua.PublishResponse]() {
+		return decodePublish(body)
+	}
+	res, _ := reflect.TypeAssert[ua.Response](reflect.New(typ))
+	_, err := ua.Decode(body, res)
+	return res, err
 }
 
 // encodingID reads the node id in front of a message or an extension object if

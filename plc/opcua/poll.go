@@ -123,6 +123,7 @@ func (e *episode) compare(ctx context.Context, which func(*item) bool) error {
 			continue
 		}
 		l.samples = i.samples(l.samples, values[n], now)
+		i.listed = false // the roster may be corrected below
 	}
 	for _, s := range l.samples {
 		for _, sub := range e.subs {

@@ -90,11 +90,13 @@ func (e *episode) take(res *ua.PublishResponse, now time.Time) ([]*ua.Subscripti
 		e.doubtAll(s)
 	}
 	l := letter{at: now, subscription: s.id, gap: missed}
+	e.letters++
 	for _, data := range message.NotificationData {
 		if err := e.open(s, data, &l); err != nil {
 			return nil, err
 		}
 	}
+	l.once = !l.twice
 	l.confirmed = e.heardOf(s, now, missed || res.MoreNotifications)
 	if err := e.mail(l); err != nil {
 		return nil, err
@@ -128,9 +130,7 @@ func (e *episode) open(s *subscription, data *ua.ExtensionObject, l *letter) err
 	}
 	switch v := data.Value.(type) {
 	case *ua.DataChangeNotification:
-		for _, change := range v.MonitoredItems {
-			e.changed(s, change, l)
-		}
+		e.changes(s, v.MonitoredItems, l)
 	case *ua.EventNotificationList:
 		for _, event := range v.Events {
 			e.happened(event, l)
@@ -141,7 +141,16 @@ func (e *episode) open(s *subscription, data *ua.ExtensionObject, l *letter) err
 	return nil
 }
 
-// changed takes one value.
+func (e *episode) changes(s *subscription, changes []*ua.MonitoredItemNotification, l *letter) {
+	l.samples = slices.Grow(l.samples, len(changes))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, change := range changes {
+		e.changed(s, change, l)
+	}
+}
+
+// changed takes one value. The caller holds mu.
 func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification, l *letter) {
 	switch {
 	case change == nil || change.Value == nil:
@@ -153,8 +162,6 @@ func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification,
 		return // none of ours
 	}
 	i := e.items[change.ClientHandle]
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if i.slow || change.Value.Status&0xFFFF0000 == ua.StatusBadWaitingForInitialData {
 		return // no news: it is read, or the server has yet to look for what was read at the beginning
 	}
@@ -162,9 +169,9 @@ func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification,
 	l.samples = i.samples(l.samples, change.Value, l.at)
 	l.gap = l.gap || overflowed(change.Value.Status) && !isBad(change.Value.Status)
 	i.told++
-	for _, sample := range l.samples[before:] {
-		s.roster.told(sample)
-	}
+	l.twice = l.twice || i.letter == e.letters
+	i.letter = e.letters
+	i.listed = s.roster.toldAll(l.samples[before:], i.listed)
 }
 
 // doubtAll tells that notifications of a subscription are lost: the last value

@@ -3,6 +3,7 @@ package opcua
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"math"
 	"time"
 
@@ -146,7 +147,11 @@ func (ch *channel) assemble(kind string, final byte, number uint32, part []byte)
 		ex.done <- reply{err: fmt.Errorf("the server broke off its answer: %w", status)}
 		return nil
 	case 'C', 'F':
-		ex.parts = append(ex.parts, part...)
+		if ex.parts == nil {
+			ex.parts = slices.Clip(part) // the frame is nobody else's
+		} else {
+			ex.parts = append(ex.parts, part...)
+		}
 		if ex.chunks++; ex.chunks > maxChunks || len(ex.parts) > maxMessage {
 			return fmt.Errorf("%w: an answer of more than %d bytes", plc.ErrSilent, maxMessage)
 		}

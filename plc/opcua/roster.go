@@ -39,6 +39,22 @@ func (r *roster) told(s edgeagent.Sample) {
 	delete(r.at, s.Tag)
 }
 
+// toldAll notes the newest samples of an item's tags and returns whether all of
+// them are listed, which they are known to be where listed is true.
+func (r *roster) toldAll(samples []edgeagent.Sample, listed bool) bool {
+	good := true
+	for i := range samples {
+		good = good && samples[i].Quality != edgeagent.QualityBad
+	}
+	if good && listed {
+		return true // as nearly always: a thousand times a second nothing is looked up
+	}
+	for i := range samples {
+		r.told(samples[i])
+	}
+	return good
+}
+
 // correct takes a tag off that turned out bad, though nothing was told of it.
 func (r *roster) correct(s edgeagent.Sample) {
 	if _, in := r.at[s.Tag]; in && s.Quality == edgeagent.QualityBad {

@@ -98,9 +98,12 @@ func statusName(status ua.StatusCode) string {
 	return fmt.Sprintf("0x%08X", uint32(status))
 }
 
+// unset is the start of 1971: a clock that has lost its time is in 1970.
+const unset = 365 * 24 * 60 * 60
+
 // stamp drops the times that mean none: zero, and those of an unset clock.
 func stamp(t time.Time) time.Time {
-	if t.Year() < 1971 {
+	if t.Unix() < unset {
 		return time.Time{}
 	}
 	return t

@@ -56,6 +56,8 @@ type item struct {
 	sub      *subscription
 
 	told, audited uint64 // notifications, now and at the last audit; guarded by episode.mu
+	letter        uint64 // the last that told it; of the publishing goroutine
+	listed        bool   // all its tags are on the roster; guarded by episode.mu
 	slow          bool   // sampled so seldom that it is read: what is told of it is too old; guarded by episode.mu
 }
 

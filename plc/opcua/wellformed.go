@@ -44,6 +44,7 @@ var special map[reflect.Type]func(*walker, int) error
 // init, because the functions mention the map through walk.
 func init() {
 	special = map[reflect.Type]func(*walker, int) error{
+		notifiedItem:                          (*walker).notifiedItem,
 		reflect.TypeFor[ua.Variant]():         (*walker).variant,
 		reflect.TypeFor[ua.DataValue]():       (*walker).dataValue,
 		reflect.TypeFor[ua.ExtensionObject](): (*walker).extension,
@@ -66,13 +67,16 @@ func (w *walker) walk(t reflect.Type, depth int) error {
 	if w.left -= int(t.Size()); w.left < 0 {
 		return errTooBig
 	}
-	if check, ok := special[t]; ok {
-		return check(w, depth+1)
-	}
 	switch t.Kind() {
 	case reflect.Bool, reflect.Int8, reflect.Uint8, reflect.Int16, reflect.Uint16, reflect.Int32, reflect.Uint32,
 		reflect.Int64, reflect.Uint64, reflect.Float32, reflect.Float64:
 		return w.skip(int(t.Size()))
+	default:
+	}
+	if check, ok := special[t]; ok {
+		return check(w, depth+1)
+	}
+	switch t.Kind() {
 	case reflect.String:
 		return w.text()
 	case reflect.Slice:
@@ -154,6 +158,18 @@ var variantTypes = map[byte]reflect.Type{
 	25: reflect.TypeFor[ua.DiagnosticInfo](),
 }
 
+// value is a walk to a variant that takes the short way to a number.
+func (w *walker) value(depth int) error {
+	if len(w.b) == 0 || scalars[w.b[0]&0x3f] == 0 || w.b[0]&^0x3f != 0 {
+		return w.walk(reflect.TypeFor[ua.Variant](), depth)
+	}
+	size := scalars[w.b[0]]
+	if w.left -= int(reflect.TypeFor[ua.Variant]().Size()) + size; w.left < 0 {
+		return errTooBig
+	}
+	return w.skip(1 + size)
+}
+
 func (w *walker) variant(depth int) error {
 	mask, err := w.byte()
 	if err != nil || mask&0x3f == 0 {
@@ -207,10 +223,27 @@ func (w *walker) dimensions(elements int) error {
 	return w.skip(4 * n)
 }
 
+var notifiedItem = reflect.TypeFor[ua.MonitoredItemNotification]()
+
+// notifiedItem spares the thousand changes of a busy second the way through
+// their type.
+func (w *walker) notifiedItem(depth int) error {
+	if err := w.skip(4); err != nil {
+		return err
+	}
+	if w.left -= 4 + int(reflect.TypeFor[ua.DataValue]().Size()); w.left < 0 {
+		return errTooBig
+	}
+	return w.dataValue(depth)
+}
+
+// scalars are the sizes of the built-in types that are plain numbers.
+var scalars = [64]int{1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 4, 8: 8, 9: 8, 10: 4, 11: 8}
+
 func (w *walker) dataValue(depth int) error {
 	mask, err := w.byte()
 	if err == nil && mask&ua.DataValueValue != 0 {
-		err = w.walk(reflect.TypeFor[ua.Variant](), depth)
+		err = w.value(depth)
 	}
 	return w.optional(err, mask, []flagged{
 		{ua.DataValueStatusCode, 4}, {ua.DataValueSourceTimestamp, 8}, {ua.DataValueSourcePicoseconds, 2},
