@@ -3,8 +3,8 @@ package opcua
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/gopcua/opcua/ua"
