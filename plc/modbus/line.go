@@ -86,9 +86,8 @@ func (l *Link) again(ctx context.Context, id uint8, u *unit, r plc.Request) ([]b
 func (l *Link) exchange(ctx context.Context, id uint8, u *unit, r plc.Request) ([]byte, error) {
 	payload, err := l.request(ctx, id, r)
 	l.line.last = time.Now()
-	_, refused := errors.AsType[*plc.Exception](err)
 	switch {
-	case err == nil, refused:
+	case err == nil, answeredBy(err):
 		l.line.mute = 0
 		return payload, err
 	case errors.Is(err, ErrReadOnly):

@@ -37,7 +37,8 @@ package modbus
 // A refusal (exception) has no size, so the late refusal of an owed request
 // looks like one of the confirmation. It confirms only when nothing of its
 // function is owed; otherwise another function is asked. A refusal is never a
-// value, but it would condemn the wrong tags.
+// value, but it would condemn the wrong tags. One by which a gateway says that
+// the unit has not answered is no answer: that one is owed.
 //
 // An answer that comes unasked, or twice, puts its unit in doubt by itself. So
 // does the request of a second master. An answer is believed only after the
@@ -220,16 +221,36 @@ func (u *unit) judge(answer []byte, want signature) (mine bool, err error) {
 // bytes twice may be one answer that came twice: nothing is taken off for that.
 func (u *unit) late(answer []byte) bool {
 	s := signed(answer)
-	if u.hear(answer); u.twice {
+	switch u.hear(answer); {
+	case u.twice:
 		return s.size > 0 && u.owes(s)
+	case s.size == 0 && gateways[answer[2]]:
+		return false // the unit may still answer
+	default:
+		return u.settle(s)
 	}
-	return u.settle(s)
 }
 
 // hear remembers the last answer of the unit that was heard.
 func (u *unit) hear(answer []byte) {
 	sum := maphash.Bytes(seed, answer)
 	u.twice, u.heard = sum == u.heard, sum
+}
+
+// gateways are the exceptions by which a gateway says that a unit has not
+// answered in time. It may do so yet, and a gateway that has given up can take
+// that for the answer to the next request.
+var gateways = map[byte]bool{10: true, 11: true}
+
+// answeredBy reports whether err is a refusal of the unit itself.
+func answeredBy(err error) bool {
+	e, refused := errors.AsType[*plc.Exception](err)
+	return refused && !gateways[e.Code]
+}
+
+func isException(err error) bool {
+	_, refused := errors.AsType[*plc.Exception](err)
+	return refused
 }
 
 // owesOf reports whether an answer of the function may still come.
@@ -253,7 +274,6 @@ func (l *Link) confirm(ctx context.Context, id uint8, u *unit, r plc.Request) er
 		}
 		began, either := time.Now(), u.owes(expected(c))
 		_, err := l.exchange(ctx, id, u, c)
-		_, refused := errors.AsType[*plc.Exception](err)
 		u.habits.learn(c, r, err)
 		switch {
 		case err == nil && either: // the old answer or the new one: the other may still come
@@ -261,13 +281,13 @@ func (l *Link) confirm(ctx context.Context, id uint8, u *unit, r plc.Request) er
 				u.settle(u.spent)
 			}
 			u.doubt(expected(c), time.Now(), 0)
-		case err == nil, refused:
+		case err == nil, answeredBy(err):
 			u.confirmed()
 			return l.timeFor(ctx, id, r, time.Since(began))
 		case errors.Is(err, errAmbiguous):
 			u.quiet = time.Time{}
-		case expected(c) == expected(r):
-			return err // it is r itself that was not answered
+		case expected(c) == expected(r), isException(err):
+			return err // it is r itself that was not answered, or a gateway that says so
 		default:
 			return fmt.Errorf("%w: unit %d: %w", plc.ErrQuarantined, id, err)
 		}

@@ -318,3 +318,41 @@ func TestNeverReadConfirmsNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestGatewayThatGaveUp answers for a unit that was too slow, and gives what the
+// unit says in the end to the next request.
+func TestGatewayThatGaveUp(t *testing.T) {
+	for _, quantity := range []uint16{10, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var late []byte
+			l, end := lines(t, func(n int, request []byte) [][]byte {
+				answer := rtuTruth(request)
+				if n%9 == 8 {
+					late = answer
+					return [][]byte{rtu(request[0], request[1]|exception, 11)}
+				}
+				answers := [][]byte{late, answer}
+				if late == nil {
+					answers = answers[1:]
+				}
+				late = nil
+				return answers
+			})
+			defer end()
+			good, exceptions := 0, 0
+			for a := range uint16(100) {
+				r := holding(a*16, quantity)
+				got, err := l.Read(t.Context(), 1, r)
+				if err == nil {
+					wantOracle(t, r, got)
+					good++
+				} else if _, refused := errors.AsType[*plc.Exception](err); refused {
+					exceptions++
+				}
+			}
+			if good < 50 || exceptions < 5 {
+				t.Errorf("%d of 100 reads and %d exceptions", good, exceptions)
+			}
+		})
+	}
+}
