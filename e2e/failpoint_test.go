@@ -47,10 +47,16 @@ func pointNames(t *testing.T) []string {
 // beginning of its name, and what the worker is told; most need nothing.
 var stages = map[string]func(*cutRig, string) (env string){
 	"interrupt": leaveRunning,
-	"aside.":    leaveDamaged,
+	"aside.":    leaveGarbage,
+	"salvage.":  leaveBeheaded,
 	"upgrade.":  leaveOlder,
 	"restore.":  leaveBackup,
 	"swap.":     leaveBackup,
+}
+
+// onlyAfter are failpoints that are reached when another step has failed.
+var onlyAfter = map[string]string{
+	"aside.rename": "aside.link=eio@1", // there are no hard links
 }
 
 // leaveRunning kills a worker in the middle of a job.
@@ -61,8 +67,25 @@ func leaveRunning(r *cutRig, dir string) string {
 	return ""
 }
 
-// leaveDamaged lays a file there that is none.
-func leaveDamaged(r *cutRig, dir string) string {
+// leaveBeheaded takes both meta pages from a file that was worked on: all records
+// are whole, and all promises have to be kept.
+func leaveBeheaded(r *cutRig, dir string) string {
+	if r.armed(dir, "nowhere", 1) {
+		r.t.Fatal("the worker ended by itself")
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "agent.db"), os.O_WRONLY, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, 2*4096), 0); err != nil {
+		r.t.Fatal(err)
+	}
+	return ""
+}
+
+// leaveGarbage lays a file there that is none.
+func leaveGarbage(r *cutRig, dir string) string {
 	if err := os.WriteFile(filepath.Join(dir, "agent.db"), []byte(strings.Repeat("no data file ", 4096)), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
@@ -141,6 +164,9 @@ func (r *cutRig) strike(name string, hit int) (dir string, killed bool) {
 		if strings.HasPrefix(name, begins) {
 			env = prepare(r, dir)
 		}
+	}
+	if first := onlyAfter[name]; first != "" {
+		env = "EDGEAGENT_FAILPOINT=" + first + "," + fmt.Sprintf("%s=kill@%d", name, hit)
 	}
 	return dir, r.armed(dir, name, hit, env)
 }

@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// failpointEnv arms one failpoint: NAME=kill@N ends the process at the N-th time
-// that NAME is reached, NAME=eio@N makes that step fail as a broken card does.
-// "*" is every name: NAME is then counted over all of them.
+// failpointEnv arms failpoints, with commas between them: NAME=kill@N ends the
+// process at the N-th time that NAME is reached, NAME=eio@N makes that step fail
+// as a broken card does. "*" is every name, counted over all of them.
 const failpointEnv = "EDGEAGENT_FAILPOINT"
 
 // An armedPoint is what the environment asks for.
@@ -25,20 +25,31 @@ type armedPoint struct {
 	hits atomic.Int64
 }
 
-var armed = sync.OnceValue(func() *armedPoint {
-	p, err := parseFailpoint(os.Getenv(failpointEnv))
+var armed = sync.OnceValue(func() []*armedPoint {
+	points, err := parseFailpoints(os.Getenv(failpointEnv))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	return p
+	return points
 })
 
-// parseFailpoint reads NAME=ACTION@N; nothing arms nothing.
-func parseFailpoint(text string) (*armedPoint, error) {
-	if text == "" {
-		return &armedPoint{}, nil
+func parseFailpoints(text string) (points []*armedPoint, err error) {
+	for one := range strings.SplitSeq(text, ",") {
+		if text == "" {
+			return nil, nil
+		}
+		p, err := parseFailpoint(one)
+		if err != nil {
+			return nil, err
+		}
+		points = append(points, p)
 	}
+	return points, nil
+}
+
+// parseFailpoint reads NAME=ACTION@N.
+func parseFailpoint(text string) (*armedPoint, error) {
 	name, rest, _ := strings.Cut(text, "=")
 	does, count, _ := strings.Cut(rest, "@")
 	at, err := strconv.ParseInt(count, 10, 64)
@@ -50,7 +61,15 @@ func parseFailpoint(text string) (*armedPoint, error) {
 
 // failpoint ends the process or fails when it is armed and its time has come.
 func failpoint(name string) error {
-	p := armed()
+	for _, p := range armed() {
+		if err := p.reached(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *armedPoint) reached(name string) error {
 	if p.name != "*" && p.name != name || p.hits.Add(1) != p.at {
 		return nil
 	}
