@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -37,6 +39,37 @@ func (db *DB) Hold(ctx context.Context, held, release chan struct{}) error {
 		<-release
 		return nil
 	})
+}
+
+// Await returns when n operations wait for the committer.
+func (db *DB) Await(n int) {
+	for len(db.ops) < n {
+		runtime.Gosched()
+	}
+}
+
+// FillAndDrain writes n bodies of a kilobyte and deletes them again.
+func (db *DB) FillAndDrain(ctx context.Context, n int) error {
+	const each = 500
+	body := make([]byte, 1<<10)
+	id := edgeagent.NewID(time.Now())
+	for _, change := range []func(b *batch, key string) error{
+		func(b *batch, key string) error { return b.put(bucketBodies, key, 0, body) },
+		func(b *batch, key string) error { b.drop(bucketBodies, key); return nil },
+	} {
+		for from := 0; from < n; from += each {
+			err := db.do(ctx, "fill and drain", func(b *batch) (err error) {
+				for i := from; i < from+each && err == nil; i++ {
+					err = change(b, fmt.Sprintf("%s%c%06d", id, partEvidence, i))
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Limit sets the largest size of the file, in bytes; 0 is none.
