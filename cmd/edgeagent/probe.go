@@ -211,7 +211,7 @@ func (a *runningAgent) device(d config.Device) probeResult {
 		return r
 	}
 	for _, s := range a.devices {
-		if s.Name == d.Name && s.URL == d.URL && s.Unit == d.Unit {
+		if s.Name == d.Name && s.URL == d.URL && s.Unit == int(deviceSpec(d).Unit) {
 			return agentWords(r, s)
 		}
 	}
