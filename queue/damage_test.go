@@ -68,7 +68,7 @@ func images(t *testing.T, alarms int) []image {
 		}
 	}
 	lease(t, db) // is running when the end comes
-	killed := shot(t, db, path, o)
+	killed := shot(t, db, path)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func confirmSome(t *testing.T, db *queue.DB) {
 }
 
 // shot copies the file as a kill would leave it, and asks it everything.
-func shot(t *testing.T, db *queue.DB, path string, o queue.Options) image {
+func shot(t *testing.T, db *queue.DB, path string) image {
 	t.Helper()
 	img := image{data: readFile(t, path), truth: ask(t, db)}
 	img.truth.epoch = db.Epoch()

@@ -156,7 +156,7 @@ func (db *DB) takeBackLate() error {
 func (db *DB) Configure(o Options) {
 	o = o.withDefaults()
 	was := db.options.Load()
-	o.Path, o.Site, o.Agent, o.MaxSize, o.Check, o.BootID = was.Path, was.Site, was.Agent, was.MaxSize, was.Check, was.BootID
+	o.Path, o.Site, o.Agent, o.MaxSize, o.Check, o.BootID, o.Hardware = was.Path, was.Site, was.Agent, was.MaxSize, was.Check, was.BootID, was.Hardware
 	o.CrashCostUSD, o.Log, o.OnCommit = was.CrashCostUSD, was.Log, was.OnCommit
 	db.options.Store(&o)
 	db.ledger.configure(o)

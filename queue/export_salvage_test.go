@@ -3,6 +3,9 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"strconv"
+
+	"go.etcd.io/bbolt"
 
 	"edgeagent"
 )
@@ -70,4 +73,16 @@ func EventKey(epoch, stream string, seq uint64) string {
 		}
 	}
 	return ""
+}
+
+// MakeNewer marks a whole file as one of a later version.
+func MakeNewer(path string) error {
+	b, err := openBolt(path, 1<<20)
+	if err != nil {
+		return err
+	}
+	put := func(tx *bbolt.Tx) error {
+		return writeRecord(tx, bucketMeta, keySchema, encodeRecord(bucketMeta, keySchema, 0, []byte(strconv.Itoa(schemaVersion+1))))
+	}
+	return errors.Join(b.Update(put), b.Close())
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -117,10 +118,7 @@ func (v *salvager) confirmed(tx *bbolt.Tx) (spans map[streamKey]span, slowest ma
 		return nil, nil, err
 	}
 	slowest = make(map[streamKey]uint64)
-	spans = make(map[streamKey]span)
-	for s, n := range v.spans {
-		spans[s] = n
-	}
+	spans = maps.Clone(v.spans)
 	furthest := make(map[streamKey]uint64)
 	for c, at := range w.cursors {
 		if n, seen := slowest[c.streamKey]; !seen || at.at < n {

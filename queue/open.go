@@ -158,7 +158,7 @@ func salvageInto(o Options, damage error) error {
 	fresh := o.Path + ".new"
 	s, err := salvageFile(o.Path, fresh, o.MaxSize, false)
 	if err != nil && noSpace(err) {
-		if _, pruneErr := pruneDamaged(o.Path, 0, 0); pruneErr == nil {
+		if pruneErr := pruneDamaged(o.Path, 0, 0); pruneErr == nil {
 			s, err = salvageFile(o.Path, fresh, o.MaxSize, true)
 		}
 	}
@@ -179,7 +179,7 @@ func salvageInto(o Options, damage error) error {
 	if err := swapIn(fresh, o.Path); err != nil {
 		return err
 	}
-	if _, err := pruneDamaged(o.Path, keepDamaged, o.MaxSize); err != nil {
+	if err := pruneDamaged(o.Path, keepDamaged, o.MaxSize); err != nil {
 		o.Log.Warn("older damaged files were not deleted", "error", err)
 	}
 	return nil

@@ -18,7 +18,7 @@ type Destination struct {
 }
 
 // Options are what a data file needs to know. Path, Site, Agent, MaxSize,
-// CrashCostUSD, Check, BootID, Log and OnCommit count at open; everything else
+// CrashCostUSD, Check, Hardware, BootID, Log and OnCommit count at open; everything else
 // may change while the file is open, by [DB.Configure].
 type Options struct {
 	Path        string

@@ -48,12 +48,11 @@ func swapIn(fresh, path string) error {
 	return durable("swap.folder", func() error { return syncPath(filepath.Dir(path)) })
 }
 
-// pruneDamaged deletes damaged files that are too old or too much, and returns
-// how many.
-func pruneDamaged(path string, keep int, quota int64) (deleted int, err error) {
+// pruneDamaged deletes damaged files that are too old or too much.
+func pruneDamaged(path string, keep int, quota int64) error {
 	found, err := filepath.Glob(escapeGlob(path) + "." + asideCorrupt + "-*")
 	if err != nil {
-		return 0, fmt.Errorf("look for damaged files: %w", err)
+		return fmt.Errorf("look for damaged files: %w", err)
 	}
 	slices.Sort(found) // their names tell their age
 	slices.Reverse(found)
@@ -63,16 +62,12 @@ func pruneDamaged(path string, keep int, quota int64) (deleted int, err error) {
 		if statErr == nil {
 			sum += info.Size()
 		}
-		if i < keep && (i == 0 || sum <= quota) {
+		if i < keep && (i == 0 || sum <= quota) { // the newest, or with all before it within the quota
 			continue
 		}
-		if removeErr := os.Remove(name); removeErr != nil {
-			err = errors.Join(err, removeErr)
-			continue
-		}
-		deleted++
+		err = errors.Join(err, os.Remove(name))
 	}
-	return deleted, err
+	return err
 }
 
 // escapeGlob keeps a path from being read as a pattern.

@@ -183,10 +183,10 @@ func (v *salvager) guest(r stray) bool {
 	if !open && !ahead {
 		return false
 	}
-	switch {
-	case r.kind == bucketMeta:
+	switch r.kind {
+	case bucketMeta:
 		return strings.HasPrefix(r.key, prefixSent) || strings.HasPrefix(r.key, prefixPark)
-	case r.kind == bucketOutbox:
+	case bucketOutbox:
 		s, seq, err := parseOutboxKey(r.key)
 		return err == nil && seq > v.spans[s].floor
 	default:

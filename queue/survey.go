@@ -234,6 +234,7 @@ func (s *survey) branch(bucket byte, rows []element, lo, hi []byte, depth int) {
 			leaves = true
 		case foundNothing:
 			broken = append(broken, hole{bucket: bucket, lo: e.key, hi: end})
+		case foundBranch:
 		}
 	}
 	for _, h := range broken { // all children of a branch are of one kind

@@ -25,24 +25,11 @@ func newDBCheck() *cobra.Command {
 	}
 }
 
-// unchecked says that the check could not come to a verdict: it was killed (a
-// gateway short of memory, a service manager that ends the whole group) or
-// never began. A data file must not be set aside for that.
-type unchecked struct{ err error }
-
-func (e unchecked) Error() string {
-	return "data file not checked, and left as it is: " + e.err.Error()
-}
-func (e unchecked) Unwrap() error { return e.err }
-
-// Is gives it the name by which the data file knows what is no damage.
-func (e unchecked) Is(target error) bool { return target == os.ErrPermission }
-
 // checkInChild returns what is wrong with the file at path.
 func checkInChild(ctx context.Context, path string) error {
 	self, err := os.Executable()
 	if err != nil {
-		return unchecked{fmt.Errorf("find our own binary: %w", err)}
+		return fmt.Errorf("%w: find our own binary: %w", queue.ErrUnchecked, err)
 	}
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, self, checkCommand, path)
@@ -52,15 +39,16 @@ func checkInChild(ctx context.Context, path string) error {
 }
 
 // verdict reads how the child ended. Only a child that ended by itself has
-// seen the file.
+// seen the file: one that was killed (a gateway short of memory, a service
+// manager that ends the whole group) has not, and nothing is set aside for it.
 func verdict(err error, said string) error {
 	if err == nil {
 		return nil
 	}
 	exit, ended := errors.AsType[*exec.ExitError](err)
-	if !ended || !exit.Exited() || strings.Contains(said, "out of memory") {
-		return unchecked{err}
-	}
 	line, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
+	if !ended || !exit.Exited() || strings.Contains(said, "out of memory") || strings.Contains(line, queue.ErrUnchecked.Error()) {
+		return fmt.Errorf("%w: %w: %.200s", queue.ErrUnchecked, err, line)
+	}
 	return fmt.Errorf("%s (%w)", line, err)
 }

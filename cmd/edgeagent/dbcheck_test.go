@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"edgeagent/queue"
 )
 
 func TestCheckInChild(t *testing.T) {
@@ -21,7 +23,7 @@ func TestCheckInChild(t *testing.T) {
 	}
 	r.file("torn.db", strings.Repeat("torn", 5000))
 	err := checkInChild(t.Context(), filepath.Join(r.dir, "torn.db"))
-	if err == nil || errors.Is(err, os.ErrPermission) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "torn.db") {
+	if err == nil || errors.Is(err, queue.ErrUnchecked) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "torn.db") {
 		t.Errorf("a torn file: %v", err)
 	}
 }
@@ -36,18 +38,21 @@ func TestCheckInChildThatIsKilled(t *testing.T) {
 	}
 	for _, script := range []string{"kill -KILL $$", "kill -TERM $$"} {
 		err := verdict(exec.CommandContext(t.Context(), "sh", "-c", script).Run(), "")
-		if !errors.Is(err, os.ErrPermission) {
+		if !errors.Is(err, queue.ErrUnchecked) {
 			t.Errorf("%s is taken for damage: %v", script, err)
 		}
 	}
-	if err := verdict(exec.CommandContext(t.Context(), "/nonexistent/edgeagent").Run(), ""); !errors.Is(err, os.ErrPermission) {
+	if err := verdict(exec.CommandContext(t.Context(), "/nonexistent/edgeagent").Run(), ""); !errors.Is(err, queue.ErrUnchecked) {
 		t.Errorf("a check that never ran is taken for damage: %v", err)
 	}
-	if err := verdict(exec.CommandContext(t.Context(), "sh", "-c", "exit 2").Run(), "fatal error: runtime: out of memory\n"); !errors.Is(err, os.ErrPermission) {
+	if err := verdict(exec.CommandContext(t.Context(), "sh", "-c", "exit 2").Run(), "fatal error: runtime: out of memory\n"); !errors.Is(err, queue.ErrUnchecked) {
 		t.Errorf("want of memory is taken for damage: %v", err)
 	}
+	if err := verdict(exec.CommandContext(t.Context(), "sh", "-c", "exit 1").Run(), "Error: check x: "+queue.ErrUnchecked.Error()+": timeout\n"); !errors.Is(err, queue.ErrUnchecked) {
+		t.Errorf("a file that was locked is taken for damage: %v", err)
+	}
 	err := verdict(exec.CommandContext(t.Context(), "sh", "-c", "exit 2").Run(), "panic: page 4 already freed\ngoroutine 1\n")
-	if errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "page 4 already freed (exit status 2)") {
+	if errors.Is(err, queue.ErrUnchecked) || !strings.Contains(err.Error(), "page 4 already freed (exit status 2)") {
 		t.Errorf("damage: %v", err)
 	}
 	if err := verdict(nil, ""); err != nil {

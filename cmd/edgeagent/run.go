@@ -143,6 +143,7 @@ func (a *agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	settleMemory()
 	notify("READY=1")
 	err = a.wait(ctx, base, hup)
 	if !errors.Is(err, errUntrusted) {
@@ -169,6 +170,7 @@ func (a *agent) wait(ctx, base context.Context, hup <-chan os.Signal) error {
 				a.log.Error("configuration refused, the old one goes on", "error", err)
 				continue
 			}
+			settleMemory()
 			a.log.Info("configuration read again", "changes", len(changes))
 		}
 	}
@@ -252,7 +254,8 @@ func dataFile(cfg *config.Config) string { return filepath.Join(cfg.Agent.DataDi
 func (a *agent) openFile(ctx context.Context) error {
 	cfg := a.cfg.Load()
 	o := queueOptions(cfg)
-	o.Log, o.Check, o.OnCommit = a.log, checkInChild, a.metrics.CommitDone
+	here := queue.ReadHardware()
+	o.Log, o.Check, o.OnCommit, o.Hardware = a.log, checkInChild, a.metrics.CommitDone, &here
 	db, err := queue.Open(ctx, o)
 	if err != nil {
 		return fmt.Errorf("open the data file: %w", err)

@@ -1,0 +1,183 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"edgeagent"
+	"edgeagent/queue"
+)
+
+func TestAClonedCardBeginsANewEpoch(t *testing.T) {
+	path := dataFile(t)
+	o := options(path)
+	o.Hardware = &queue.Hardware{Machine: "m", Board: "b1"}
+	db := open(t, o)
+	record(t, db, raise("L", "A1", 1))
+	first := db.Epoch()
+	reopen := func(h *queue.Hardware) *queue.DB {
+		t.Helper()
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.Hardware = h
+		db = open(t, o)
+		return db
+	}
+	if got := reopen(&queue.Hardware{Machine: "m", Board: "b1", Links: []string{"l"}}).Epoch(); got != first {
+		t.Error("the same machine began a new epoch")
+	}
+	if got := reopen(nil).Epoch(); got != first {
+		t.Error("a machine that says nothing began a new epoch")
+	}
+	if got := reopen(&queue.Hardware{Machine: "m", Board: "b2"}).Epoch(); got <= first {
+		t.Errorf("epoch %s after %s: two machines would number one stream", got, first)
+	}
+	if got := pending(t, db, "historian"); len(got) != 1 || got[0].Epoch != first || got[0].Sequence != 1 {
+		t.Errorf("pending = %+v, want the event of before as it was", got)
+	}
+}
+
+func TestAClockOf1970DoesNotPutTheNewEpochFirst(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	late := raise("L", "A1", 1)
+	record(t, db, late)
+	first := db.Epoch()
+	for range 3 {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o := options(path)
+		o.Agent += "x"
+		db = open(t, o)
+		if db.Epoch() <= first {
+			t.Fatalf("epoch %s does not sort behind %s", db.Epoch(), first)
+		}
+	}
+}
+
+// damaged makes a data file of which a page of records is gone.
+func damaged(t *testing.T, path string) (alarms []edgeagent.ID) {
+	t.Helper()
+	db := open(t, options(path))
+	for n := range 40 {
+		alarms = append(alarms, record(t, db, raise("L", string(rune('A'+n)), 1))[0].ID)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	used, _, err := queue.UsedPages(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := readFile(t, path)
+	p := used[len(used)/2] * page
+	clear(whole[p : p+page])
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return alarms
+}
+
+func TestOnlyTheNewestDamagedFilesAreKept(t *testing.T) {
+	path := dataFile(t)
+	for _, at := range []string{"20200101T000000.000Z", "20200102T000000.000Z", "20200103T000000.000Z", "20200104T000000.000Z"} {
+		if err := os.WriteFile(path+".corrupt-"+at, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newer := path + ".newer-20200101T000000.000Z"
+	if err := os.WriteFile(newer, []byte("whole"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	damaged(t, path)
+	open(t, options(path))
+	kept, err := filepath.Glob(path + ".corrupt-*")
+	if err != nil || len(kept) != 3 || !strings.Contains(kept[0], "20200103") {
+		t.Errorf("kept %v, %v, want the newest three", kept, err)
+	}
+	if _, err := os.Stat(newer); err != nil {
+		t.Errorf("a file of a newer version was deleted: %v", err)
+	}
+}
+
+func TestAPowerCutDuringASalvageIsSalvagedAgain(t *testing.T) {
+	path := dataFile(t)
+	alarms := damaged(t, path)
+	// As a cut before the swap leaves it: the second name is there, and a new
+	// file that nobody has finished.
+	if err := errors.Join(os.Link(path, path+".corrupt-20200101T000000.000Z"), os.WriteFile(path+".new", []byte("half"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, options(path))
+	if s := db.Storage(); s.State != edgeagent.StorageSalvaged {
+		t.Errorf("storage = %+v, want salvaged", s)
+	}
+	if got := len(db.OpenAlarms()); got < len(alarms)/2 {
+		t.Errorf("%d of %d alarms are there", got, len(alarms))
+	}
+}
+
+func TestACheckWithoutAVerdictIsMadeHere(t *testing.T) {
+	unable := func(path string) queue.Options {
+		o := options(path)
+		o.Check = func(context.Context, string) error { return queue.ErrUnchecked }
+		return o
+	}
+	path := dataFile(t)
+	if s := open(t, unable(path)).Storage(); s.State != edgeagent.StorageOK {
+		t.Errorf("a whole file: %+v", s)
+	}
+	path = dataFile(t)
+	damaged(t, path)
+	if s := open(t, unable(path)).Storage(); s.State != edgeagent.StorageSalvaged {
+		t.Errorf("a damaged file: %+v", s)
+	}
+}
+
+func TestANewerFileIsAFault(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := queue.MakeNewer(path); err != nil {
+		t.Fatal(err)
+	}
+	want := readFile(t, path)
+	db = open(t, options(path))
+	if s := db.Storage(); s.State != edgeagent.StorageOK || !strings.Contains(s.Error, "newer version") {
+		t.Errorf("storage = %+v, want a fault", s)
+	}
+	kept, _ := filepath.Glob(path + ".newer-*")
+	if len(kept) != 1 || string(readFile(t, kept[0])) != string(want) {
+		t.Errorf("kept %v: the newer file was changed", kept)
+	}
+	record(t, db, raise("L", "A1", 1))
+}
+
+// What a salvage has to tell is told once, over any number of starts.
+func TestGapsAreToldOnce(t *testing.T) {
+	path := dataFile(t)
+	damaged(t, path)
+	for start := range 3 {
+		db := open(t, options(path))
+		for _, e := range pending(t, db, "historian") {
+			if e.Type == edgeagent.EventGap && start > 0 {
+				t.Errorf("start %d tells again: %s", start+1, e.Body)
+			}
+		}
+		drained(t, db)
+		if s := db.Storage().State; (s == edgeagent.StorageSalvaged) != (start == 0) {
+			t.Errorf("start %d: storage is %s", start+1, s)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
