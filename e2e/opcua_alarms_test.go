@@ -55,7 +55,7 @@ func TestOPCUACondition(t *testing.T) {
 			if c.before {
 				p.say("set Level 90")
 			}
-			a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", "")+events, "")}.toml(t))
+			a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", "")+events, quickRetry)}.toml(t))
 			a.start()
 			allGood(a, opcuaTags)
 			if !c.before {

@@ -18,12 +18,15 @@ var opcuaFaults = []struct {
 }
 
 func TestOPCUAFaultsAreNoticedAndGotOver(t *testing.T) {
-	p := startOPCUA(t)
-	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, ""), "")}.toml(t))
+	p := ownOPCUA(t, "{}")
+	const retry = `retry = { first = "500ms", max = "30s" }`
+	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, ""), retry)}.toml(t))
 	a.start()
 	allGood(a, opcuaTags)
 	for i, f := range opcuaFaults {
 		t.Run(f.name, func(t *testing.T) {
+			a.anew("line1")
+			allGood(a, opcuaTags)
 			began := time.Now()
 			f.begin(p)
 			a.eventually(15*time.Second, "the loss is noticed", func() bool {
@@ -34,8 +37,8 @@ func TestOPCUAFaultsAreNoticedAndGotOver(t *testing.T) {
 			if noticed > 9*time.Second {
 				t.Errorf("noticed after %v, want 9 s at most", noticed.Round(100*time.Millisecond))
 			}
-			back := time.Now()
 			f.end(p)
+			back := time.Now()
 			step := time.Until(a.nextTry("line1")) // the longest that the present step may last
 			allGood(a, opcuaTags)
 			recovered := time.Since(back)
@@ -48,14 +51,11 @@ func TestOPCUAFaultsAreNoticedAndGotOver(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a node is deleted", func(t *testing.T) { deletedNode(t, p, a) })
 }
 
-// A node that a PLC download took away costs its own tag alone.
-func TestOPCUADeletedNode(t *testing.T) {
-	p := startOPCUA(t)
-	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", ""), "")}.toml(t))
-	a.start()
-	allGood(a, opcuaTags)
+// deletedNode: what a PLC download took away costs its own tag alone.
+func deletedNode(t *testing.T, p *opcuaPeer, a *agent) {
 	p.say("delete V7")
 	p.chaos.set(chaosCut) // a download interrupts the connection, too
 	p.chaos.set(chaosPass)
@@ -71,11 +71,15 @@ func TestOPCUADeletedNode(t *testing.T) {
 // An agent that cannot keep up for a while gets a new subscription, not none.
 func TestOPCUASlowConsumer(t *testing.T) {
 	p := startOPCUA(t)
-	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", ""), "")}.toml(t))
+	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", ""), quickRetry)}.toml(t))
 	a.start()
 	allGood(a, opcuaTags)
+	late := 10 * time.Second // longer than any silence that is put up with
+	if full() {
+		late = 70 * time.Second // longer than session and subscription live without a request
+	}
 	_ = syscall.Kill(a.pid(), syscall.SIGSTOP)
-	time.Sleep(25 * time.Second) // longer than the subscription lives without publish requests
+	time.Sleep(late)
 	_ = syscall.Kill(a.pid(), syscall.SIGCONT)
 	p.say("set Level 33.5")
 	a.eventually(30*time.Second, "values come again", func() bool {

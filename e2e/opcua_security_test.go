@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,39 +49,37 @@ func TestOPCUASecurity(t *testing.T) {
 	}
 }
 
-// A server that is not the one we know learns neither user nor password.
-func TestOPCUAStrangerLearnsNoPassword(t *testing.T) {
+// A server that is not the one we know learns neither user nor password; and a
+// wrong password is tried once: accounts are locked after a few.
+func TestOPCUARefusalsAreForGood(t *testing.T) {
 	p := startOPCUA(t)
 	other, _ := writeCertificate(t, t.TempDir(), "other", "urn:e2e:opcua")
-	user := "  user = \"edge\"\n  password_file = \"" + writePassword(t, "correct horse") + "\"\n"
-	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", other, user), `resume = "5s"`)}.toml(t))
-	a.start()
-	a.eventually(20*time.Second, "the device is stopped at once", func() bool {
-		d := a.device("line1")
-		return d.State == "stopped" && strings.Contains(d.Error, "certificate")
-	})
-	time.Sleep(7 * time.Second) // one period of resume: nothing may try by itself
-	if got := p.logins(); len(got) != 0 {
-		t.Errorf("the server saw logins: %v", got)
+	refused := func(user, password, cert, says string) *agent {
+		login := fmt.Sprintf("  user = %q\n  password_file = %q\n", user, writePassword(t, password))
+		a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", cert, login), `resume = "2s"`)}.toml(t))
+		a.start()
+		a.eventually(20*time.Second, "the device is stopped at once", func() bool {
+			d := a.device("line1")
+			return d.State == "stopped" && strings.Contains(d.Error, says)
+		})
+		return a
 	}
-	if d := a.device("line1"); d.State != "stopped" {
-		t.Errorf("state %s, want stopped", d.State)
+	stranger := refused("careful", "correct horse", other, "certificate")
+	wrong := refused("edge", "wrong", p.cert, "password")
+	time.Sleep(5 * time.Second) // periods of resume: nothing may try by itself
+	for _, a := range []*agent{stranger, wrong} {
+		if d := a.device("line1"); d.State != "stopped" {
+			t.Errorf("state %s, want stopped", d.State)
+		}
+		if n := len(a.alarms("active")); n != 1 {
+			t.Errorf("%d alarms, want device_stopped", n)
+		}
 	}
-	if n := len(a.alarms("active")); n != 1 {
-		t.Errorf("%d alarms, want device_stopped", n)
+	if out, _, code := wrong.run("doctor", "line1", "-c", wrong.config()); code != 0 || !strings.Contains(out, "refuses this user") {
+		t.Errorf("doctor ended with %d and says\n%s", code, out)
 	}
-}
-
-// A wrong password is tried once: accounts are locked after a few.
-func TestOPCUAWrongPasswordIsTriedOnce(t *testing.T) {
-	p := startOPCUA(t)
-	user := "  user = \"edge\"\n  password_file = \"" + writePassword(t, "wrong") + "\"\n"
-	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, user), `resume = "5s"`)}.toml(t))
-	a.start()
-	a.eventually(20*time.Second, "the device is stopped", func() bool { return a.device("line1").State == "stopped" })
-	time.Sleep(7 * time.Second)
 	if got := p.logins(); len(got) != 1 || got[0] != "edge:rejected" {
-		t.Errorf("logins: %v, want one that was rejected", got)
+		t.Errorf("logins: %v, want one of edge that was rejected", got)
 	}
 }
 
@@ -98,9 +97,13 @@ func TestOPCUAKeysLoad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, keys), "")}.toml(t))
+			before := p.sessions() // of agents whose connection was cut
 			a.start()
 			allGood(a, opcuaTags)
 			wantOPCUAValues(t, a)
+			if err := a.stop(); err != nil || p.sessions() > before {
+				t.Errorf("the agent stopped with %v and leaves %d sessions, there were %d", err, p.sessions(), before)
+			}
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,31 +23,65 @@ import (
 
 // opcuaPeer is node-opcua's server in a process of its own.
 type opcuaPeer struct {
-	t          *testing.T
-	dir, port  string
-	cert       string // PEM
-	cmd        *exec.Cmd
-	in         *os.File
-	out        *bufio.Scanner
-	chaos      *chaos
-	everLogged []string // of earlier lives
+	t         *testing.T
+	dir, port string
+	options   string // JSON
+	cert      string // PEM
+	cmd       *exec.Cmd
+	in        *os.File
+	out       *bufio.Scanner
+	chaos     *chaos
 }
 
+// commonOPCUA serves the tests that leave a server as it was: it takes seconds
+// to start. It ends with this process.
+var commonOPCUA *opcuaPeer
+
+// startOPCUA returns the common server, in its first state, behind a proxy of
+// the test's own.
 func startOPCUA(t *testing.T) *opcuaPeer {
 	t.Helper()
 	needsNode(t)
-	p := &opcuaPeer{t: t, dir: t.TempDir(), port: freePort(t)}
-	p.cert, _ = writeCertificate(t, p.dir, "server", "urn:e2e:opcua")
-	p.up()
+	if commonOPCUA == nil {
+		dir := filepath.Join(root, "e2e", "out", "opcua")
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		commonOPCUA = newOPCUA(t, dir, "{}")
+	}
+	p := commonOPCUA
+	p.t, p.chaos = t, newChaos(t, "127.0.0.1:"+p.port)
+	for _, c := range []string{"set Level 20.5", "set Word 0", "forget"} {
+		p.say("%s", c)
+	}
+	return p
+}
+
+// ownOPCUA is a server of the test's own; options are those of opcua_server.js.
+func ownOPCUA(t *testing.T, options string) *opcuaPeer {
+	t.Helper()
+	needsNode(t)
+	p := newOPCUA(t, t.TempDir(), options)
 	t.Cleanup(p.kill)
 	p.chaos = newChaos(t, "127.0.0.1:"+p.port)
+	return p
+}
+
+func newOPCUA(t *testing.T, dir, options string) *opcuaPeer {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p := &opcuaPeer{t: t, dir: dir, port: freePort(t), options: options}
+	p.cert, _ = writeCertificate(t, p.dir, "server", "urn:e2e:opcua")
+	p.up()
 	return p
 }
 
 func (p *opcuaPeer) up() {
 	p.t.Helper()
 	cmd := exec.Command("node", "peers/node/opcua_server.js", p.port,
-		p.cert, strings.TrimSuffix(p.cert, ".pem")+".key", filepath.Join(p.dir, "pki"))
+		p.cert, strings.TrimSuffix(p.cert, ".pem")+".key", filepath.Join(p.dir, "pki"), p.options)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -102,7 +137,14 @@ func (p *opcuaPeer) say(format string, args ...any) string {
 // logins returns what users tried, USER:VERDICT each.
 func (p *opcuaPeer) logins() []string { return strings.Fields(p.say("log"))[1:] }
 
-func (p *opcuaPeer) sessions() string { return strings.TrimPrefix(p.say("sessions"), "sessions ") }
+func (p *opcuaPeer) sessions() int {
+	p.t.Helper()
+	n, err := strconv.Atoi(strings.TrimPrefix(p.say("sessions"), "sessions "))
+	if err != nil {
+		p.t.Fatalf("sessions: %v", err)
+	}
+	return n
+}
 
 // writeCertificate makes a key and its own certificate: NAME.pem, NAME.key
 // (PKCS#8) and NAME.pkcs1.key.
@@ -204,8 +246,14 @@ func opcuaKeys(policy, mode, serverCert, more string) string {
 // allGood waits until every tag of the server is there.
 func allGood(a *agent, tags int) {
 	a.t.Helper()
+	var d deviceDoc
+	defer func() {
+		if a.t.Failed() {
+			a.t.Logf("the device at last: %+v", d)
+		}
+	}()
 	a.eventually(50*time.Second, "every OPC UA tag is good", func() bool {
-		d := a.device("line1")
+		d = a.device("line1")
 		return d.State == "polling" && d.Link == "up" && d.Tags.Good == tags
 	})
 }

@@ -1,18 +1,24 @@
 // An OPC UA server on node-opcua: an independent implementation to read from,
 // with limits, users, all policies, and one limit alarm.
 //
-// usage: opcua_server.js PORT CERTIFICATE KEY PKI_FOLDER
+// usage: opcua_server.js PORT CERTIFICATE KEY PKI_FOLDER [OPTIONS]
+//
+// OPTIONS is JSON: lifetime of a channel's token in ms, subscriptions of a
+// session, items of a subscription, at most.
 //
 // Lines on standard input change it while it runs, each answered with "ok":
 //   set NAME VALUE        a variable's value
 //   delete NAME           takes the variable away
 //   ack                   acknowledges the limit alarm, as the panel would
 //   log                   answers with what users did: "log USER:verdict …"
+//   forget                begins that log anew
 //   sessions              answers with the number of sessions
+//   tokens                answers with how many tokens each channel had
 const opcua = require("node-opcua");
 const readline = require("readline");
 
-const [port, certificateFile, privateKeyFile, pki] = process.argv.slice(2);
+const [port, certificateFile, privateKeyFile, pki, more = "{}"] = process.argv.slice(2);
+const options = JSON.parse(more);
 const log = [];
 
 // The library prints its warnings to standard output; ours is for answers.
@@ -47,6 +53,7 @@ function variables(space, device) {
   add("Recipe", "String", "Lager 0.5 l");
   add("Word", "UInt32", 0);
   add("Temperatures", "Float", [1.5, 2.5, 3.5], { valueRank: 1, arrayDimensions: [3] });
+  add("Any", "Double", 1.5, { dataType: "BaseDataType" }); // of no numeric type: no deadband is taken
   for (let i = 0; i < 300; i++) add(`V${i}`, "Int32", i * 7 + 1);
   return all;
 }
@@ -85,8 +92,9 @@ function acknowledge(alarm) {
     securityModes: [M.None, M.Sign, M.SignAndEncrypt],
     allowAnonymous: true, maxConnectionsPerEndpoint: 50,
     serverInfo: { applicationUri: "urn:e2e:opcua" },
+    defaultSecureTokenLifetime: options.lifetime,
     serverCapabilities: {
-      maxSessions: 50,
+      maxSessions: 50, maxSubscriptionsPerSession: options.subscriptions, maxMonitoredItemsPerSubscription: options.items,
       operationLimits: { maxNodesPerRead: 100, maxMonitoredItemsPerCall: 100, maxNodesPerBrowse: 50 },
     },
   });
@@ -106,6 +114,8 @@ function acknowledge(alarm) {
     delete: (name) => { space.deleteNode(all[name]); delete all[name]; },
     ack: () => acknowledge(alarm),
     log: () => "log " + log.join(" "),
+    forget: () => { log.length = 0; },
+    tokens: () => "tokens " + server.endpoints[0].getChannels().map((c) => c.securityTokenCount).join(" "),
     sessions: () => "sessions " + server.engine.currentSessionCount,
     stop: async () => { clearInterval(moving); await server.shutdown(0); process.exit(0); },
   };
