@@ -98,11 +98,11 @@ func (b *batch) space() space {
 }
 
 // roomOf measures what is used and what can be: up to the quota, or until the
-// disk and what is held back on it are used up. Pages that are free within the
-// file need no disk.
+// disk and what is held back on it for open jobs are used up. Pages that are
+// free within the file need no disk. The base of the reserve is for people.
 func (db *DB) roomOf(quota int64) space {
 	file, free := db.sizes()
-	disk := max(db.used.Load(), allocated(db.path)) + diskFree(db.path) + db.reserve.size.Load() - headroom
+	disk := max(db.used.Load(), allocated(db.path)) + diskFree(db.path) + db.reserve.size.Load() - reserveBase - headroom
 	return space{used: file - free, capacity: max(1, min(quota, disk))}
 }
 

@@ -125,13 +125,9 @@ func (r *recorder) writeAll(ctx context.Context) {
 			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 				return // the end of the agent is no fault of the file; the flush comes
 			}
-			if errors.Is(err, edgeagent.ErrFull) {
-				_ = r.writeEach(ctx, r.urgent()) // the same fault is told below
-			}
 			failures++
 			r.report(err, failures, len(batch))
-			r.excuse(err)
-			_ = retry.Sleep(ctx, backoff.Wait(failures))
+			r.rest(ctx, backoff.Wait(failures), err)
 			continue
 		}
 		failures = 0
@@ -162,17 +158,37 @@ func (r *recorder) head() []entry {
 	return append([]entry(nil), r.waiting[:min(len(r.waiting), maxBatch)]...)
 }
 
-// urgent returns what waits behind the first batch and should not: what people
-// did, what is over, and alarms of priority 1, unless something that happened to
-// the same alarm waits before it.
+// rest waits before the next attempt. While the file is full, what is urgent is
+// tried at once and as soon as it comes; whoever waits for something else is told.
+func (r *recorder) rest(ctx context.Context, d time.Duration, err error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		if errors.Is(err, edgeagent.ErrFull) {
+			_ = r.writeEach(ctx, r.urgent()) // the fault is the one that is reported already
+			r.excuse(err)
+		}
+		select {
+		case <-r.wake:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// urgent returns what should not wait behind what a full file refuses: what
+// people did, what is over, and alarms of priority 1, unless something that
+// happened to the same alarm waits before it.
 func (r *recorder) urgent() []entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []entry
 	held := make(map[edgeagent.ID]bool)
-	for i, e := range r.waiting {
+	for _, e := range r.waiting {
 		t := e.transition
-		if i >= maxBatch && !held[t.Alarm.ID] && len(out) < maxBatch && (t.Kind != edgeagent.TransitionRaised || t.Alarm.Priority <= 1) {
+		if !held[t.Alarm.ID] && len(out) < maxBatch && (t.Kind != edgeagent.TransitionRaised || t.Alarm.Priority <= 1) {
 			out = append(out, e)
 			continue
 		}
