@@ -34,7 +34,8 @@ func TestOPCUATokensAreRenewedUnderLoad(t *testing.T) {
 	for i, s := range securedOPCUA {
 		// Patient, or six agents at once on a busy machine would test the machine.
 		keys := strings.ReplaceAll(opcuaKeys(s[0], s[1], p.cert, ""), `watchdog = "3s"`, `watchdog = "15s"`)
-		agents[i] = newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), keys, `timeout = "10s"`)}.toml(t))
+		device := strings.Replace(opcuaDevice(p.chaos.addr(), keys, `timeout = "10s"`), `scan = "200ms"`, `scan = "1s"`, 1)
+		agents[i] = newAgent(t, plan{devices: device}.toml(t))
 		agents[i].start()
 	}
 	for _, a := range agents {
