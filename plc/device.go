@@ -81,6 +81,7 @@ func newDevice(spec DeviceSpec) *device {
 	d := &device{
 		spec: spec, state: edgeagent.DeviceConnecting, link: edgeagent.LinkDown, asks: newAsks(&spec), pulse: pulseOf(&spec),
 	}
+	d.spec.Tags = d.tags // the caller's are not kept: 10,000 of them are 3 MB
 	d.saved = d.memory()
 	if !spec.Enabled {
 		d.state = edgeagent.DeviceDisabled
