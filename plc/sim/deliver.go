@@ -175,7 +175,11 @@ func sendAfterThaw(l *link, _ Fault, req frame, pdu []byte) error {
 }
 
 func sendTrickle(l *link, f Fault, req frame, pdu []byte) error {
-	for _, b := range l.server.framing.answer(req, pdu) {
+	began, raw := time.Now(), l.server.framing.answer(req, pdu)
+	for i, b := range raw {
+		if f.Most > 0 && time.Since(began) > f.Most {
+			return l.write(raw[i:])
+		}
 		if err := l.wait(f.delay(50 * time.Millisecond)); err != nil {
 			return err
 		}

@@ -110,6 +110,7 @@ type Fault struct {
 	Kind  FaultKind     // empty: that many requests are answered as they should be
 	Count int           // requests that are affected: 0 is one, -1 all until ClearFaults
 	Delay time.Duration // of the late kinds, Trickle and SplitException
+	Most  time.Duration // of Trickle: the rest comes at once then; 0: it never does
 	Code  byte          // of the exceptions
 	Run   int           // of Flap
 	Unit  uint8         // only requests to this unit; 0 any

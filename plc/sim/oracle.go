@@ -96,7 +96,7 @@ func (o *Oracle) fault(kind FaultKind) Fault {
 	case LateDuplicate:
 		f.Delay = o.some(0.01, 0.05, 0.1, 0.3, 0.6, 1.2, 2.1)
 	case Trickle:
-		f.Delay = o.some(0.002, 0.02, 0.2)
+		f.Delay, f.Most = o.some(0.002, 0.02, 0.2), 4*o.timeout // a long answer would take fifty
 	case SplitException, ExceptionReply, LateException:
 		f.Code = []byte{1, 2, 3, 4, 5, 6, 8, 10, 11}[o.rand.IntN(9)]
 	case AlwaysPrevious:
