@@ -123,7 +123,8 @@ func (db *DB) replaceBy(b *batch, fresh string, changed map[string][]byte) error
 	if err != nil {
 		return err
 	}
-	late := &batch{db: db, o: b.o, w: b.w, now: b.now, puts: changed}
+	v := db.view.Load() // memory has already what this batch will commit: its tally would speak of events that are not there
+	late := &batch{db: db, o: b.o, w: &working{last: v.last, floor: v.floor}, now: b.now, puts: changed}
 	steps := errors.Join(
 		durable("compact.changes", func() error { return guard(func() error { return bolt.Update(late.write) }) }),
 		durable("compact.sync", func() error { return syncPath(fresh) }))

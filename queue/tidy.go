@@ -121,6 +121,7 @@ func (b *batch) dropEvent(s streamKey, seq uint64) {
 func (b *batch) forgetStream(s streamKey) {
 	remove(b, b.w.last, s)
 	remove(b, b.w.floor, s)
+	b.outboxChanged = true
 	for c := range b.w.cursors {
 		if c.streamKey == s {
 			remove(b, b.w.cursors, c)
