@@ -159,6 +159,7 @@ func TestFaultsThatAnswer(t *testing.T) {
 		{"exception without a code", "000100000003018304", Fault{Kind: ExceptionReply}},
 		{"half frame", "00010000000701", Fault{Kind: HalfFrame}},
 		{"trickle", goodTwo, Fault{Kind: Trickle, Delay: time.Millisecond}},
+		{"trickle that ends", goodTwo, Fault{Kind: Trickle, Delay: time.Second, Most: time.Millisecond}},
 		{"bad length", "00010000ea6001030412345678", Fault{Kind: BadLength}},
 		{"zero length", "00010000000001030412345678", Fault{Kind: ZeroLength}},
 	}
