@@ -36,27 +36,7 @@ func TestOneDeadUnitOfTenCostsTheOthersOneTimeoutARetryStep(t *testing.T) {
 		r := run(t, f, nil, units...)
 		r.until(10*time.Minute + 500*time.Millisecond)
 
-		last, longest, late := map[uint8]time.Time{}, time.Duration(0), map[uint8]int{}
-		var dead []float64
-		for _, c := range f.takeCalls() {
-			if c.unit == 5 {
-				dead = append(dead, c.at.Sub(r.start).Seconds())
-				continue
-			}
-			if c.r.Offset != 0 {
-				continue
-			}
-			before, again := last[c.unit]
-			if !again {
-				before = r.start.Add(-time.Second)
-			}
-			wait := c.at.Sub(before)
-			longest = max(longest, wait)
-			if wait > time.Second+whole {
-				late[c.unit]++
-			}
-			last[c.unit] = c.at
-		}
+		dead, longest, late := waits(f.takeCalls(), r.start, time.Second+whole)
 		t.Logf("unit 5 was asked at %.3g s; the longest wait of another between two scans was %v", dead, longest)
 		if len(dead) != 6 {
 			t.Errorf("the dead unit was asked %d times, want once a step and one request a try: %v", len(dead), dead)
@@ -75,4 +55,30 @@ func TestOneDeadUnitOfTenCostsTheOthersOneTimeoutARetryStep(t *testing.T) {
 			}
 		}
 	})
+}
+
+// waits returns when unit 5 was asked, in seconds, how long another waited at
+// the longest between two scans, and how often each did for more than usual.
+func waits(calls []call, start time.Time, usual time.Duration) (dead []float64, longest time.Duration, late map[uint8]int) {
+	last := map[uint8]time.Time{}
+	late = map[uint8]int{}
+	for _, c := range calls {
+		if c.unit == 5 {
+			dead = append(dead, c.at.Sub(start).Seconds())
+		}
+		if c.unit == 5 || c.r.Offset != 0 {
+			continue
+		}
+		before, again := last[c.unit]
+		if !again {
+			before = start.Add(-time.Second)
+		}
+		wait := c.at.Sub(before)
+		longest = max(longest, wait)
+		if wait > usual {
+			late[c.unit]++
+		}
+		last[c.unit] = c.at
+	}
+	return dead, longest, late
 }
