@@ -62,12 +62,12 @@ package modbus
 // a refusal: there an answer is taken to be lost after forgetAfter times the
 // timeout, and the request itself is asked twice.
 //
-// What is assumed: answers stay in order; one that comes twice, comes twice
-// in a row; at most owedAtMost different sizes in
-// turn wait in any buffer between here and the device; and nobody gives, with
-// nothing wrong on the line before, another request's answer of the right unit,
-// function and size that was not seen yet. Against the last, no master can do
-// anything that has no number to send.
+// What is assumed: answers stay in order; one that comes twice comes twice in a
+// row; at most owedAtMost different sizes in turn wait in any buffer between
+// here and the device; and nobody gives, with nothing wrong on the line before,
+// another request's answer of the right unit, function and size that was not
+// seen yet. Against the last, no master can do anything that has no number to
+// send.
 
 import (
 	"context"
@@ -372,8 +372,8 @@ func (u *unit) lastOwed(candidates []plc.Request) (last plc.Request, ok bool) {
 	return last, best >= 0
 }
 
-// forget gives up the answers of a signature if there are any and all were asked
-// for before then.
+// forget gives up the answers of a signature if there are any, all asked for
+// before then.
 func (u *unit) forget(s signature, before time.Time) bool {
 	if !u.owes(s) || slices.ContainsFunc(u.owed, func(d debt) bool { return d.signature == s && d.since.After(before) }) {
 		return false
