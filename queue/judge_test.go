@@ -172,16 +172,16 @@ func judgeLeases(db *queue.DB, all []string) error {
 }
 
 func (l *leased) hear(said []string) {
-	switch {
-	case said[0] == "LEASED":
+	switch said[0] {
+	case "LEASED":
 		l.leases++
 		l.open = true
-	case said[0] == "ENDING":
+	case "ENDING":
 		l.open = false
 		if said[2] == "RETRIED" {
 			l.retrying++
 		}
-	case said[0] == "RETRIED":
+	case "RETRIED":
 		l.retrying--
 		l.retried++
 	}
