@@ -47,13 +47,24 @@ func place(kind byte, key string) (bucket byte, at []byte) {
 
 // placed reads what place returns for bucketData.
 func placed(at []byte) (kind byte, key string) {
+	switch kind = placedKind(at); kind {
+	case bucketKeys, bucketOutbox:
+		return kind, string(at[1:])
+	case bucketAlarms, bucketJobs:
+		return kind, string(at[:idLength])
+	default:
+		return kind, string(at)
+	}
+}
+
+func placedKind(at []byte) byte {
 	switch {
 	case len(at) > 0 && (at[0] == bucketKeys || at[0] == bucketOutbox):
-		return at[0], string(at[1:])
+		return at[0]
 	case len(at) == idLength+1 && (at[idLength] == bucketAlarms || at[idLength] == bucketJobs):
-		return at[idLength], string(at[:idLength])
+		return at[idLength]
 	default:
-		return bucketBodies, string(at)
+		return bucketBodies
 	}
 }
 
@@ -158,9 +169,9 @@ func (r *rows) last() bool {
 // settle goes on from a row of the cursor to the next of the kind, if there is one.
 func (r *rows) settle(step func() ([]byte, []byte), at row) bool {
 	for ; at.key != nil; at = rowOf(step()) {
-		kind, key := r.read(at.key)
+		kind := r.kindOf(at.key) // most are another kind's: no key is made of them
 		if kind == r.kind {
-			r.key, r.rec = key, at.rec
+			r.key, r.rec = r.keyOf(at.key), at.rec
 			return true
 		}
 		if region(kind) != region(r.kind) {
@@ -171,11 +182,19 @@ func (r *rows) settle(step func() ([]byte, []byte), at row) bool {
 	return false
 }
 
-func (r *rows) read(at []byte) (kind byte, key string) {
+func (r *rows) kindOf(at []byte) byte {
 	if r.kind == bucketMeta {
-		return bucketMeta, string(at)
+		return bucketMeta
 	}
-	return placed(at)
+	return placedKind(at)
+}
+
+func (r *rows) keyOf(at []byte) string {
+	if r.kind == bucketMeta {
+		return string(at)
+	}
+	_, key := placed(at)
+	return key
 }
 
 // A row is one pair of a cursor.
