@@ -37,7 +37,8 @@ e2e-full: build ## the same with the full numbers: 100 kills, five idle minutes,
 
 bench: ## measure against peers and the disk; medians of three, as in docs/performance.md
 	@MODBUS_BENCH_C_PEERS=$(CURDIR)/e2e/out \
-	$(GO) test -p 1 -run '^$$' -bench . -benchtime 2s -count 3 ./plc ./plc/modbus ./tags ./alarm ./queue ./llm ./llm/runbook | awk "$$MEDIANS"
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime 2s -count 3 ./plc ./plc/modbus ./plc/opcua ./cmd/edgeagent ./tags ./alarm ./queue ./llm ./llm/runbook | awk "$$MEDIANS"
+	@cd bench && $(GO) test -run '^$$' -bench . -benchtime 2s -count 3 -timeout 60m . | awk "$$MEDIANS"
 
 # One package after the other (-p 1), or they would measure each other. Plain
 # times of a run are left out: they say more of the machine than of the agent.

@@ -1,6 +1,8 @@
 /* A Modbus server on libmodbus: an independent implementation to read from.
- * usage: libmodbus-server PORT | rtu SERIAL_PORT
- * Every register is a function of its address. Lines on standard input change
+ * usage: libmodbus-server PORT [moving] | rtu SERIAL_PORT
+ * Every register is a function of its address, or with "moving" another every
+ * second: 50 blocks of 20 registers, each four words, three floats, a word and
+ * one that stays, and a coil. Lines on standard input change
  * the image while it runs: "holding ADDRESS VALUE" and "coil ADDRESS VALUE". */
 #include <errno.h>
 #include <modbus.h>
@@ -8,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SIZE = 1000 };
@@ -43,6 +46,26 @@ static void fill(modbus_mapping_t *m) {
 	m->tab_registers[500] = 0;
 }
 
+static void move(modbus_mapping_t *m) {
+	static time_t moved;
+	time_t now = time(NULL);
+	if (now == moved)
+		return;
+	moved = now;
+	for (int block = 0; block < SIZE / 20; block++) {
+		uint16_t *at = m->tab_registers + 20 * block;
+		for (int i = 0; i < 4; i++)
+			at[i] = (uint16_t)rand();
+		for (int i = 4; i < 10; i += 2)
+			put_float(at + i, (float)rand() / 1e7f, "ABCD");
+		at[10] = (uint16_t)rand();
+		at[11] = 7;
+		m->tab_bits[block] = rand() % 2 == 0;
+	}
+}
+
+static int moving;
+
 static int command(modbus_mapping_t *m) {
 	char area[16];
 	unsigned address, value;
@@ -63,6 +86,8 @@ static void serve(modbus_t *ctx, modbus_mapping_t *m, int fd, fd_set *all) {
 	uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
 	modbus_set_socket(ctx, fd);
 	int rc = modbus_receive(ctx, query);
+	if (moving)
+		move(m);
 	if (rc > 0)
 		modbus_reply(ctx, query, rc, m);
 	else if (rc == -1) {
@@ -106,7 +131,8 @@ int main(int argc, char **argv) {
 	fill(m);
 	if (argc == 3 && strcmp(argv[1], "rtu") == 0)
 		return serial(argv[2], m);
-	if (argc != 2)
+	moving = argc == 3 && strcmp(argv[2], "moving") == 0;
+	if (argc != 2 && !moving)
 		return 2;
 	modbus_t *ctx = modbus_new_tcp("127.0.0.1", atoi(argv[1]));
 	if (ctx == NULL)
