@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -12,12 +10,7 @@ import (
 // answer is about to be stored: whatever the answer did to the process, it did
 // before.
 func TestJobThatEndsTheAgentThreeTimes(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "edgeagent")
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "failpoints", "-o", bin, "./cmd/edgeagent")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the agent with failpoints: %v\n%s", err, out)
-	}
+	bin := builtWith(t, "failpoints", "edgeagent", "build", "./cmd/edgeagent")
 	books := newBooks(t, func(string) {})
 	a := newAgent(t, plan{upstreams: []string{books.url}}.toml(t))
 	a.start()

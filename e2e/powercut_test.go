@@ -118,16 +118,32 @@ type cutRig struct {
 
 func newCutRig(t *testing.T, tag string) *cutRig {
 	t.Helper()
-	r := &cutRig{t: t, program: filepath.Join(t.TempDir(), "queue.test"), scratch: t.TempDir()}
-	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", tag, "-o", r.program, "./queue")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the worker: %v\n%s", err, out)
-	}
-	return r
+	return &cutRig{t: t, program: builtWith(t, tag, "queue.test", "test", "-c", "./queue"), scratch: t.TempDir()}
 }
 
-// A place mounts a disk and returns where data and promises belong.
+// built are the programs of this run, by tag and name: each is built once.
+var built = map[string]string{}
+
+// builtWith builds a program of the repository with a tag: args are those of
+// the go command, its package last.
+func builtWith(t *testing.T, tag, name string, args ...string) string {
+	t.Helper()
+	path := filepath.Join(root, "e2e", "out", "with-"+tag, name)
+	if built[path] != "" {
+		return path
+	}
+	last := len(args) - 1
+	build := exec.CommandContext(t.Context(), "go", slices.Concat(args[:last], []string{"-tags", tag, "-o", path}, args[last:])...)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build %s with %q: %v\n%s", name, tag, err, out)
+	}
+	built[path] = path
+	return path
+}
+
+// A place mounts a disk and returns where data and promises belong. Whoever has
+// been there leaves; at the latest the test's end does.
 type place func(*testing.T, *powercut.Disk) (data, acks string, leave func())
 
 // fileFolder is the recording disk itself.
@@ -138,11 +154,13 @@ func fileFolder(t *testing.T, disk *powercut.Disk) (data, acks string, leave fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir, filepath.Join(dir, powercut.Acks), sync.OnceFunc(func() {
+	leave = sync.OnceFunc(func() {
 		if err := unmount(); err != nil {
 			t.Errorf("unmount: %v", err)
 		}
 	})
+	t.Cleanup(leave)
+	return dir, filepath.Join(dir, powercut.Acks), leave
 }
 
 // imageFolder is an ext4 in an image on the recording disk.
@@ -152,15 +170,16 @@ func imageFolder(t *testing.T, disk *powercut.Disk) (data, acks string, leave fu
 	dir := t.TempDir()
 	detach, err := powercut.Attach(t.Context(), filepath.Join(under, powercut.Image), dir)
 	if err != nil {
-		unmount()
 		t.Fatal(err)
 	}
-	return dir, acks, sync.OnceFunc(func() {
+	leave = sync.OnceFunc(func() {
 		if err := detach(); err != nil {
 			t.Errorf("detach: %v", err)
 		}
 		unmount()
 	})
+	t.Cleanup(leave)
+	return dir, acks, leave
 }
 
 // newExt4 is a disk that holds an empty file system.
@@ -179,7 +198,6 @@ func newExt4(t *testing.T) *powercut.Disk {
 func (r *cutRig) work(disk *powercut.Disk, at place) powercut.Recording {
 	r.t.Helper()
 	data, acks, leave := at(r.t, disk)
-	defer leave()
 	backup := filepath.Join(r.t.TempDir(), "backup")
 	for life, more := range []string{"", "QUEUE_TEST_BACKUP=" + backup, "", "QUEUE_TEST_RESTORE=" + backup, ""} {
 		cmd := exec.CommandContext(r.t.Context(), r.program)
@@ -187,6 +205,7 @@ func (r *cutRig) work(disk *powercut.Disk, at place) powercut.Recording {
 			"QUEUE_TEST_ACKS="+acks, fmt.Sprintf("QUEUE_TEST_BOOT=boot-%d", life), more)
 		r.live(cmd, life == 1)
 	}
+	leave()
 	rec := disk.Recording()
 	r.t.Logf("recorded %d writes, %d flushes of files and %d of the folder, %d promises",
 		rec.Count(powercut.Write), rec.Count(powercut.Sync), rec.Count(powercut.SyncFolder), rec.Count(powercut.Ack))
