@@ -30,7 +30,7 @@ func TestPowerCutAgent(t *testing.T) {
 	recordAgent(t, disk, data)
 	leave()
 	rec := disk.Recording()
-	cuts := sized(60, 600)
+	cuts := sized(40, 200)
 	random := rand.New(rand.NewPCG(uint64(*seed), 11))
 	replay := powercut.NewReplay(rec)
 	at := make([]int, cuts)
@@ -122,7 +122,7 @@ func judgeAgent(t *testing.T, files map[string][]byte, promises []string) {
 	for _, p := range promises {
 		judgePromised(t, a, p)
 	}
-	a.eventually(time.Minute, "everything is diagnosed and confirmed", func() bool {
+	a.eventually(3*time.Minute, "everything is diagnosed and confirmed", func() bool {
 		s := a.status()
 		return s.Jobs.Pending+s.Jobs.Running == 0 && s.Upstream[0].Backlog == 0
 	})
