@@ -87,10 +87,19 @@ func (db *DB) copyOut(bolt *bbolt.DB, o Options) error {
 	if err != nil {
 		return fmt.Errorf("compact into %s: %w", fresh, err)
 	}
-	if o.Check != nil {
-		return o.Check(context.Background(), fresh)
+	if o.Check == nil {
+		return walkFile(fresh)
 	}
-	return walkFile(fresh)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	db.compacting.busy.Go(func() { // a stop does not wait for the check
+		select {
+		case <-db.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return o.Check(ctx, fresh)
 }
 
 // exchange ends a compaction: what was committed since it began goes into the
