@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgeagent"
@@ -27,208 +28,6 @@ const (
 	damageSeed    = 20261122
 )
 
-// An image is a data file at one moment, with what was true then.
-type image struct {
-	data, mark []byte // mark is that of a clean stop; nil after a kill
-	places     map[string]queue.Place
-	used, free []uint64
-	truth      truth
-}
-
-// truth is all that can be asked of a file.
-type truth struct {
-	epoch     edgeagent.ID
-	alarms    map[edgeagent.ID]edgeagent.Alarm
-	evidence  map[edgeagent.ID]*edgeagent.Evidence
-	jobs      map[edgeagent.ID]edgeagent.Job
-	events    map[string][]byte // by [eventName]
-	next      map[edgeagent.Stream]uint64
-	confirmed map[edgeagent.Stream]uint64
-}
-
-func eventName(epoch edgeagent.ID, stream edgeagent.Stream, seq uint64) string {
-	return fmt.Sprintf("%s/%s/%d", epoch, stream, seq)
-}
-
-// images makes a file with a past: alarms that were acknowledged since, jobs in
-// every state, cases of many pages, events that were confirmed and deleted.
-func images(t *testing.T, alarms int) []image {
-	t.Helper()
-	path := dataFile(t)
-	o := options(path)
-	o.Destinations[0].Keep = 0
-	db := open(t, o)
-	random := rand.New(rand.NewPCG(damageSeed, 2))
-	for n := 0; n < alarms; n += 8 {
-		history(t, db, random, n)
-	}
-	for _, m := range []string{"filler", "capper"} {
-		if err := db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: m, State: edgeagent.DeviceStopped}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	lease(t, db) // is running when the end comes
-	killed := shot(t, db, path)
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	clean := killed
-	clean.data, clean.mark = readFile(t, path), readFile(t, path+".clean")
-	return []image{killed, clean}
-}
-
-func readFile(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// history is a few minutes of a plant.
-func history(t *testing.T, db *queue.DB, random *rand.Rand, n int) {
-	t.Helper()
-	var ts []edgeagent.Transition
-	for i := range 8 {
-		up := raise(fmt.Sprintf("line-%d", (n+i)%40), fmt.Sprintf("A%d", n+i), 1+i%4)
-		up.Alarm.Text = text(random, 40+random.IntN(300))
-		if i == 3 {
-			up.Evidence.Gaps = []string{text(random, 9000+random.IntN(9000))} // of several pages
-		}
-		if i == 5 {
-			up.Key, up.KeyHash = fmt.Sprintf("key-%d", n), "hash"
-		}
-		ts = append(ts, up)
-	}
-	stored := record(t, db, ts...)
-	for i := range 4 {
-		a := stored[i]
-		a.State, a.AckedBy, a.Revision = edgeagent.AlarmAcked, "shift-leader", a.Revision+1
-		record(t, db, edgeagent.Transition{Kind: edgeagent.TransitionAcked, At: time.Now(), Alarm: a})
-	}
-	for i := range 5 {
-		l := lease(t, db)
-		o := answer(text(random, 200))
-		var err error
-		switch i {
-		case 0:
-			err = db.Retry(t.Context(), l, o, edgeagent.NewNote("transient", "no answer"), time.Hour)
-		case 1:
-			err = db.Discard(t.Context(), l.Job, "chief", "known")
-		case 2:
-			if err = db.Complete(t.Context(), l, o); err == nil {
-				err = db.Feedback(t.Context(), l.Job, edgeagent.Feedback{Verdict: "right", By: "chief"})
-			}
-		default:
-			o.Prompt = text(random, 5000)
-			err = db.Complete(t.Context(), l, o)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n%40 == 0 {
-		confirmSome(t, db)
-	}
-}
-
-// text does not pack: what is measured here is pages.
-func text(random *rand.Rand, n int) string {
-	out := make([]byte, n)
-	for i := range out {
-		out[i] = "abcdefghijklmnopqrstuvwxyz0123456789 -_.,:;ABCDEFGHIJKLMNOPQRSTUVWXYZ"[random.IntN(68)]
-	}
-	return string(out)
-}
-
-func confirmSome(t *testing.T, db *queue.DB) {
-	t.Helper()
-	all := pending(t, db, "historian")
-	r := edgeagent.Receipt{Epoch: db.Epoch(), Contig: make(map[edgeagent.Stream]uint64)}
-	for _, e := range all[:len(all)*2/3] {
-		r.Contig[e.Stream] = e.Sequence
-	}
-	if err := db.Confirm(t.Context(), "historian", r); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// shot copies the file as a kill would leave it, and asks it everything.
-func shot(t *testing.T, db *queue.DB, path string) image {
-	t.Helper()
-	img := image{data: readFile(t, path), truth: ask(t, db)}
-	img.truth.epoch = db.Epoch()
-	img.truth.next = db.Backlog("historian").Next
-	img.truth.confirmed = make(map[edgeagent.Stream]uint64)
-	for _, e := range pending(t, db, "historian") {
-		if _, seen := img.truth.confirmed[e.Stream]; !seen {
-			img.truth.confirmed[e.Stream] = e.Sequence - 1
-		}
-	}
-	copied := filepath.Join(t.TempDir(), "copy.db")
-	if err := os.WriteFile(copied, img.data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if img.places, err = queue.Places(copied); err != nil {
-		t.Fatal(err)
-	}
-	if img.used, img.free, err = queue.UsedPages(copied); err != nil {
-		t.Fatal(err)
-	}
-	return img
-}
-
-// ask reads everything of a file.
-func ask(t *testing.T, db *queue.DB) truth {
-	t.Helper()
-	all := truth{
-		alarms: make(map[edgeagent.ID]edgeagent.Alarm), evidence: make(map[edgeagent.ID]*edgeagent.Evidence),
-		jobs: make(map[edgeagent.ID]edgeagent.Job), events: make(map[string][]byte),
-	}
-	f := queue.AlarmFilter{State: "history", Limit: 1000}
-	for next := edgeagent.ID("x"); next != ""; f.After = next {
-		var list []edgeagent.Alarm
-		var err error
-		if list, next, err = db.Alarms(f); err != nil {
-			t.Fatal(err)
-		}
-		for _, a := range list {
-			all.alarms[a.ID] = a
-			if all.evidence[a.ID], err = db.Evidence(a.ID); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for _, j := range jobs(t, db, "") {
-		all.jobs[j.ID] = j
-	}
-	for _, e := range kept(t, db, db.Epoch()) {
-		all.events[eventName(e.Epoch, e.Stream, e.Sequence)] = e.Body
-	}
-	return all
-}
-
-func kept(t *testing.T, db *queue.DB, epoch edgeagent.ID) []edgeagent.Outgoing {
-	t.Helper()
-	var out []edgeagent.Outgoing
-	for _, s := range edgeagent.Streams {
-		for from := uint64(1); ; {
-			some, err := db.Range(epoch, edgeagent.Range{Stream: s, From: from, To: 1 << 40})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(some) == 0 {
-				break
-			}
-			out = append(out, some...)
-			from = some[len(some)-1].Sequence + 1
-		}
-	}
-	return out
-}
-
 // A wound is one way to damage a file; it returns the damaged bytes.
 type wound struct {
 	name string
@@ -241,57 +40,77 @@ func pick(r *rand.Rand, ids []uint64) int { return int(ids[r.IntN(len(ids))]) * 
 
 var wounds = []wound{
 	{"a bit flipped", func(r *rand.Rand, img image, b []byte) []byte {
-		b[pick(r, img.used)+r.IntN(page)] ^= 1 << r.IntN(8)
+		b[pick(r, img.pages.Used)+r.IntN(page)] ^= 1 << r.IntN(8)
 		return b
 	}},
 	{"a bit flipped in a head", func(r *rand.Rand, img image, b []byte) []byte {
-		b[pick(r, img.used)+r.IntN(16)] ^= 1 << r.IntN(8)
+		b[pick(r, img.pages.Used)+r.IntN(16)] ^= 1 << r.IntN(8)
 		return b
 	}},
 	{"bytes flipped in tables", func(r *rand.Rand, img image, b []byte) []byte {
 		for range 4 {
-			b[pick(r, img.used)+r.IntN(200)] = byte(r.Uint32())
+			b[pick(r, img.pages.Used)+r.IntN(200)] = byte(r.Uint32())
 		}
 		return b
 	}},
 	{"a page zeroed", func(r *rand.Rand, img image, b []byte) []byte {
-		p := pick(r, img.used)
+		p := pick(r, img.pages.Used)
 		clear(b[p : p+page])
 		return b
 	}},
 	{"a sector of garbage", func(r *rand.Rand, img image, b []byte) []byte {
-		p := pick(r, img.used) + 512*r.IntN(8)
+		p := pick(r, img.pages.Used) + 512*r.IntN(8)
 		for i := range 512 {
 			b[p+i] = byte(r.Uint32())
 		}
 		return b
 	}},
 	{"a page of garbage", func(r *rand.Rand, img image, b []byte) []byte {
-		p := pick(r, img.used)
+		p := pick(r, img.pages.Used)
 		for i := range page {
 			b[p+i] = byte(r.Uint32())
 		}
 		return b
 	}},
 	{"two pages swapped", func(r *rand.Rand, img image, b []byte) []byte {
-		p, q := pick(r, img.used), pick(r, img.used)
+		p, q := pick(r, img.pages.Used), pick(r, img.pages.Used)
 		old := bytes.Clone(b[p : p+page])
 		copy(b[p:p+page], b[q:q+page])
 		copy(b[q:q+page], old)
 		return b
 	}},
 	{"a page over another", func(r *rand.Rand, img image, b []byte) []byte {
-		p, q := pick(r, img.used), pick(r, img.used)
+		p, q := pick(r, img.pages.Used), pick(r, img.pages.Used)
 		copy(b[p:p+page], b[q:q+page])
 		return b
 	}},
 	{"a page of before over one in use", func(r *rand.Rand, img image, b []byte) []byte {
-		p, q := pick(r, img.used), pick(r, img.free)
+		p, q := pick(r, img.pages.Used), pick(r, img.pages.Free)
 		copy(b[p:p+page], b[q:q+page])
 		return b
 	}},
+	{"a branch gone", func(r *rand.Rand, img image, b []byte) []byte {
+		p := pick(r, img.pages.Branches)
+		clear(b[p : p+page])
+		return b
+	}},
+	{"a bit flipped in a branch", func(r *rand.Rand, img image, b []byte) []byte {
+		b[pick(r, img.pages.Branches)+r.IntN(page/2)] ^= 1 << r.IntN(8)
+		return b
+	}},
+	{"the root gone", func(_ *rand.Rand, img image, b []byte) []byte {
+		p := img.pages.Root * page
+		clear(b[p : p+page])
+		return b
+	}},
+	{"the root and a meta page gone", func(r *rand.Rand, img image, b []byte) []byte {
+		for _, p := range []uint64{img.pages.Root * page, uint64(r.IntN(2) * page)} {
+			clear(b[p : p+page])
+		}
+		return b
+	}},
 	{"the last page cut", func(r *rand.Rand, img image, b []byte) []byte {
-		last := int(img.used[len(img.used)-1])*page + r.IntN(page)
+		last := int(img.pages.Used[len(img.pages.Used)-1])*page + r.IntN(page)
 		return b[:last]
 	}},
 	{"a third cut off", func(r *rand.Rand, _ image, b []byte) []byte { return b[:len(b)*2/3+r.IntN(page)] }},
@@ -315,7 +134,7 @@ var wounds = []wound{
 		return b
 	}},
 	{"one page in fifty gone", func(r *rand.Rand, img image, b []byte) []byte {
-		for _, id := range img.used {
+		for _, id := range img.pages.Used {
 			if r.IntN(50) == 0 {
 				clear(b[id*page : id*page+page])
 			}
@@ -341,17 +160,21 @@ func copies(t *testing.T) int {
 // whoever counts the events gets each once or is told that it is lost.
 func TestDamagedCopies(t *testing.T) {
 	n := copies(t)
-	imgs := images(t, 240)
-	t.Logf("%d kB, %d records, %d pages in use, %d free; seed %d",
-		len(imgs[0].data)/1024, len(imgs[0].places), len(imgs[0].used), len(imgs[0].free), damageSeed)
+	imgs := images(t)
+	for _, img := range imgs {
+		t.Logf("%d kB, %d records, %d pages in use, %d of them branches, %d free; seed %d",
+			len(img.data)/1024, len(img.places), len(img.pages.Used), len(img.pages.Branches), len(img.pages.Free), damageSeed)
+	}
 	replaced := 0
 	for i := range n {
 		w, img := wounds[i%len(wounds)], imgs[i/len(wounds)%len(imgs)]
 		t.Run(fmt.Sprintf("%03d %s", i, w.name), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(damageSeed, uint64(1000+i)))
-			if treat(t, img, w.deal(random, img, bytes.Clone(img.data))) {
-				replaced++
-			}
+			synctest.Test(t, func(t *testing.T) { // the clock of a box that has forgotten the time
+				if treat(t, img, w.deal(random, img, bytes.Clone(img.data))) {
+					replaced++
+				}
+			})
 		})
 	}
 	if replaced == 0 {
@@ -372,7 +195,7 @@ func treat(t *testing.T, img image, damaged []byte) (replaced bool) {
 			t.Fatal(err)
 		}
 	}
-	o := options(path)
+	o := agedOptions(path)
 	o.Check = checkInChild
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -46,23 +46,33 @@ func Places(path string) (map[string]Place, error) {
 	return found, errors.Join(err, s.damage, f.Close())
 }
 
-// UsedPages returns the numbers of the pages that the tree of a whole file leads
-// to, and of those that are free.
-func UsedPages(path string) (used, free []uint64, err error) {
+// Pages are the numbers of the pages of a whole file: those that its tree leads
+// to, those that are free, and of the former the branches and the root.
+type Pages struct {
+	Used, Free, Branches []uint64
+	Root                 uint64
+}
+
+// PagesOf returns the pages of a whole file.
+func PagesOf(path string) (Pages, error) {
 	pages, f, err := openPages(path)
 	if err != nil {
-		return nil, nil, err
+		return Pages{}, err
 	}
 	good, _ := pages.metas()
 	s := surveyTree(pages, good[0])
+	p := Pages{Root: good[0].root}
 	for id := uint64(firstDataPage); id < s.limit; id++ {
 		if s.roles[id] == roleFree {
-			free = append(free, id)
-		} else {
-			used = append(used, id)
+			p.Free = append(p.Free, id)
+			continue
+		}
+		p.Used = append(p.Used, id)
+		if h, _, err := pages.tree(id); err == nil && h.flags == flagBranch {
+			p.Branches = append(p.Branches, id)
 		}
 	}
-	return used, free, f.Close()
+	return p, f.Close()
 }
 
 // EventKey returns where an event lies, as [Places] names it.

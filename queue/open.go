@@ -156,10 +156,10 @@ func (db *DB) beginAnew(o Options, why string, cause error) error {
 // without.
 func salvageInto(o Options, damage error) error {
 	fresh := o.Path + ".new"
-	s, err := salvageFile(o.Path, fresh, o.MaxSize, false)
+	s, err := salvageFile(o, fresh, false)
 	if err != nil && noSpace(err) {
 		if pruneErr := pruneDamaged(o.Path, 0, 0); pruneErr == nil {
-			s, err = salvageFile(o.Path, fresh, o.MaxSize, true)
+			s, err = salvageFile(o, fresh, true)
 		}
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -27,36 +28,41 @@ const (
 
 // A salvager moves what is whole of one file into another.
 type salvager struct {
-	pages   pageFile
-	tree    *survey
-	newer   []*survey          // of commits behind the tree's that were not whole
-	spans   map[streamKey]span // what is known of each stream
-	epoch   edgeagent.ID       // of the damaged file
-	untold  uint64             // commits that left no tally
-	to      *bbolt.DB
-	lean    bool // leave out what a finished job can do without
-	chunk   []stray
-	size    int
-	guests  map[string]bool // events that were taken from pages not in use
-	twofold map[string]bool // and those of which there are two
-	found   int
+	pages    pageFile
+	tree     *survey
+	newer    []*survey          // of commits behind the tree's that were not whole
+	spans    map[streamKey]span // what is known of each stream
+	attempts int                // of a job that has to be given a new header
+	retain   time.Duration      // what is older was deleted
+	behind   bool               // the tree is that of the last commit but one
+	newest   string             // id in the tree
+	last     string             // id in any page
+	epoch    edgeagent.ID       // of the damaged file
+	untold   uint64             // commits that left no tally
+	to       *bbolt.DB
+	lean     bool // leave out what a finished job can do without
+	chunk    []stray
+	size     int
+	guests   map[string]bool // events that were taken from pages not in use
+	twofold  map[string]bool // and those of which there are two
+	found    int
 }
 
-// salvageFile writes what is whole of the file at path to fresh.
-func salvageFile(path, fresh string, maxSize int64, lean bool) (salvaged, error) {
-	pages, f, err := openPages(path)
+// salvageFile writes what is whole of the data file to fresh.
+func salvageFile(o Options, fresh string, lean bool) (salvaged, error) {
+	pages, f, err := openPages(o.Path)
 	if err != nil {
 		return salvaged{}, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	v := &salvager{pages: pages, lean: lean, guests: make(map[string]bool), twofold: make(map[string]bool)}
+	v := &salvager{pages: pages, lean: lean, attempts: o.MaxAttempts, retain: o.Retain, guests: make(map[string]bool), twofold: make(map[string]bool)}
 	if err := v.chooseTree(); err != nil {
 		return salvaged{}, err
 	}
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return salvaged{}, err
 	}
-	if v.to, err = openBolt(fresh, max(maxSize, pages.size)); err != nil {
+	if v.to, err = openBolt(fresh, max(o.MaxSize, pages.size)); err != nil {
 		return salvaged{}, err
 	}
 	v.to.NoSync = true // nobody knows the file before it is whole
@@ -72,7 +78,7 @@ func (v *salvager) run() (salvaged, error) {
 		return salvaged{}, err
 	}
 	err := v.pages.strays(func(r stray) error { return v.keep(r, v.lives(r)) })
-	if err == nil && (len(v.tree.holes) > 0 || len(v.newer) > 0) {
+	if err == nil && (v.behind || len(v.tree.holes) > 0 || len(v.newer) > 0) {
 		err = errors.Join(v.flush(), v.pages.strays(func(r stray) error { return v.keep(r, !v.lives(r) && v.guest(r)) }))
 	}
 	if err := errors.Join(err, v.flush()); err != nil {
@@ -86,10 +92,11 @@ func (v *salvager) run() (salvaged, error) {
 // that is gone, or the one before, or one whose commit never ended: then the
 // newest whole tree counts, and what later ones have of their own comes to it.
 func (v *salvager) chooseTree() error {
-	tallies, err := v.pages.tallies()
+	tallies, last, err := v.pages.tallies()
 	if err != nil {
 		return err
 	}
+	v.last = last
 	v.spans = known(tallies)
 	good, damage := v.pages.metas()
 	for _, r := range roots(good, tallies, v.pages.count) {
@@ -119,9 +126,7 @@ func (v *salvager) fallBack(metas bool) {
 		}
 		v.tree, v.newer = v.newer[at], v.newer[:at]
 	}
-	if metas && len(v.newer) > 0 { // the root of the last commit is gone, and all that it alone led to
-		v.tree.everything()
-	}
+	v.behind = metas && len(v.newer) > 0 // the root of the last commit is gone
 }
 
 // A root is a page that may be the root of a tree.
@@ -172,15 +177,23 @@ func known(tallies map[uint64]*tally) map[streamKey]span {
 	return out
 }
 
-// lives reports whether a record lies in a page that the tree leads to.
-func (v *salvager) lives(r stray) bool { return v.tree.holds(uint64(r.at) / pageSize) }
+// lives reports whether a record lies in a page that the tree leads to. One that
+// is not as it should be must hold what is missed.
+func (v *salvager) lives(r stray) bool {
+	page := uint64(r.at) / pageSize
+	if !v.tree.holds(page) {
+		return false
+	}
+	_, missed := v.tree.holeOf(r.kind, r.key)
+	return missed || v.tree.roles[page] == roleLive
+}
 
 // guest reports whether a record of a page not in use may be taken all the same:
 // where the tree has a hole, unless it is an older copy or was deleted.
 func (v *salvager) guest(r stray) bool {
 	h, open := v.tree.holeOf(r.kind, r.key)
 	ahead := slices.ContainsFunc(v.newer, func(s *survey) bool { return s.holds(uint64(r.at) / pageSize) })
-	if !open && !ahead {
+	if !open && !ahead && !v.behind {
 		return false
 	}
 	switch r.kind {
@@ -189,9 +202,33 @@ func (v *salvager) guest(r stray) bool {
 	case bucketOutbox:
 		s, seq, err := parseOutboxKey(r.key)
 		return err == nil && seq > v.spans[s].floor
+	case bucketKeys:
+		return open || ahead
 	default:
-		return !h.leaf || ahead || !changes(r.kind, r.key)
+		return !v.expired(r) && (ahead || v.behind && !open || !h.leaf || !changes(r.kind, r.key))
 	}
+}
+
+// expired reports whether a record is of an object so old that it was deleted,
+// by the time of the newest there is.
+func (v *salvager) expired(r stray) bool {
+	if len(r.key) < idLength {
+		return false
+	}
+	return edgeagent.ID(v.last).Time().Sub(edgeagent.ID(r.key[:idLength]).Time()) > v.retain
+}
+
+// owned reports whether a guest of the commit whose root is gone may stay: ids
+// rise, and what it added to older objects finds those in the tree. What finds
+// nothing was deleted long ago.
+func (v *salvager) owned(tx *bbolt.Tx, r stray) bool {
+	if !v.behind || v.lives(r) || r.kind == bucketMeta || r.kind == bucketOutbox || len(r.key) < idLength {
+		return true
+	}
+	id := r.key[:idLength]
+	_, _, alarm := readRecord(tx, bucketAlarms, id)
+	_, _, job := readRecord(tx, bucketJobs, id)
+	return id > v.newest || alarm == nil || job == nil
 }
 
 // changes reports whether a record is rewritten. Of what is not, every copy is
@@ -217,6 +254,9 @@ func (v *salvager) keep(r stray, wanted bool) error {
 	}
 	if r.kind == bucketOutbox && !v.lives(r) {
 		v.guests[r.key] = true
+	}
+	if (r.kind == bucketAlarms || r.kind == bucketJobs) && v.lives(r) {
+		v.newest = max(v.newest, r.key)
 	}
 	v.chunk = append(v.chunk, r)
 	if v.size += len(r.rec); v.size < salvageChunk {
@@ -249,6 +289,9 @@ func (v *salvager) flush() error {
 // put writes a record unless a copy is there that is as new.
 func (v *salvager) put(tx *bbolt.Tx, r stray) error {
 	old, revision, err := readRecord(tx, r.kind, r.key)
+	if err != nil && !v.owned(tx, r) {
+		return nil
+	}
 	switch {
 	case errors.Is(err, edgeagent.ErrNotFound):
 		v.found++

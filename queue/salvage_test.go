@@ -71,12 +71,12 @@ func damaged(t *testing.T, path string) (alarms []edgeagent.ID) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	used, _, err := queue.UsedPages(path)
+	pages, err := queue.PagesOf(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	whole := readFile(t, path)
-	p := used[len(used)/2] * page
+	p := pages.Used[len(pages.Used)/2] * page
 	clear(whole[p : p+page])
 	if err := os.WriteFile(path, whole, 0o600); err != nil {
 		t.Fatal(err)

@@ -148,11 +148,14 @@ func (p pageFile) guessed(at int64, least int) []byte {
 	}
 }
 
-// tallies returns the newest tally of every page that holds one, and what of
-// each stream the file knows at most.
-func (p pageFile) tallies() (pages map[uint64]*tally, err error) {
+// tallies returns the tally of every page that holds one, and the newest id of an
+// alarm or a job that any page holds.
+func (p pageFile) tallies() (pages map[uint64]*tally, newest string, err error) {
 	pages = make(map[uint64]*tally)
 	err = p.strays(func(r stray) error {
+		if r.kind == bucketAlarms || r.kind == bucketJobs {
+			newest = max(newest, r.key)
+		}
 		if r.kind != bucketTally || r.key != keyTally {
 			return nil
 		}
@@ -166,7 +169,7 @@ func (p pageFile) tallies() (pages map[uint64]*tally, err error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for what was committed: %w", err)
+		return nil, "", fmt.Errorf("look for what was committed: %w", err)
 	}
-	return pages, nil
+	return pages, newest, nil
 }

@@ -108,13 +108,13 @@ func (v *salvager) mendJobs(tx *bbolt.Tx) error {
 	})
 	for _, id := range ids {
 		if err == nil {
-			err = mendObject(tx, id)
+			err = v.mendObject(tx, id)
 		}
 	}
 	return err
 }
 
-func mendObject(tx *bbolt.Tx, id edgeagent.ID) error {
+func (v *salvager) mendObject(tx *bbolt.Tx, id edgeagent.ID) error {
 	if _, _, err := readRecord(tx, bucketAlarms, string(id)); err == nil {
 		return nil
 	}
@@ -134,7 +134,7 @@ func mendObject(tx *bbolt.Tx, id edgeagent.ID) error {
 	if err != nil && !errors.Is(err, edgeagent.ErrNotFound) && !errors.Is(err, errDamaged) {
 		return err
 	}
-	mended, ok := o.mend(tx, h)
+	mended, ok := o.mend(tx, h, v.attempts)
 	if !ok {
 		return o.drop(tx)
 	}
@@ -208,13 +208,13 @@ func (o object) entries() int {
 // the timeline tells its life, and an answer is an answer. It reports false for
 // what is no job, and for one that may have ended in what is lost with its
 // header: no answer is better than one that is paid twice.
-func (o object) mend(tx *bbolt.Tx, h header) (header, bool) {
+func (o object) mend(tx *bbolt.Tx, h header, attempts int) (header, bool) {
 	full, err := assemble(o.id, h, o.bodies)
 	if err != nil || h.State == "" && full.Diagnosis == nil && !over(full.Timeline) {
 		return h, false
 	}
 	if h.State == "" {
-		h = header{State: edgeagent.JobPending, Priority: priorityOf(tx, full.Alarms), MaxAttempts: defaultAttempts, Created: o.id.Time(), Group: o.group(tx)}
+		h = header{State: edgeagent.JobPending, Priority: priorityOf(tx, full.Alarms), MaxAttempts: attempts, Created: o.id.Time(), Group: o.group(tx)}
 	}
 	h.Entries, h.Asks = o.entries(), max(h.Asks, len(full.Calls))
 	h.Attempts, h.Interrupts = 0, 0
@@ -274,10 +274,7 @@ func priorityOf(tx *bbolt.Tx, ids []edgeagent.ID) int {
 	return slices.Min(priorities)
 }
 
-const (
-	defaultAttempts = 8
-	lowestPriority  = 4
-)
+const lowestPriority = 4
 
 // leave writes what was salvaged into the new file, for who opens it.
 func (s salvaged) leave(path string, maxSize int64) error {

@@ -169,7 +169,7 @@ func (k kindOfPage) ok() bool { return k != foundNothing }
 // visit walks one page and all below it. Keys must lie from lo to before hi.
 func (s *survey) visit(bucket byte, id uint64, lo, hi []byte, depth int) kindOfPage {
 	if id < firstDataPage || id >= s.limit || depth > maxDepth || s.roles[id] != roleFree {
-		s.met(fmt.Errorf("bucket %c: page %d cannot belong there: %w", bucket, id, errDamaged))
+		s.astray(bucket, id)
 		return foundNothing
 	}
 	h, page, err := s.pages.tree(id)
@@ -185,12 +185,31 @@ func (s *survey) visit(bucket byte, id uint64, lo, hi []byte, depth int) kindOfP
 		s.met(fmt.Errorf("bucket %c: %w", bucket, err))
 		return foundNothing
 	}
+	if h.flags == flagLeaf && outside(rows, lo, hi) {
+		clear(s.roles[id:min(id+1+uint64(h.overflow), s.limit)])
+		s.astray(bucket, id)
+		return foundNothing
+	}
 	if h.flags == flagLeaf {
 		s.leaf(bucket, rows, lo, hi)
 		return foundLeaf
 	}
 	s.branch(bucket, rows, lo, hi, depth)
 	return foundBranch
+}
+
+// astray notes a pointer that leads to what cannot be meant. What was meant is
+// whole, perhaps, and nobody knows where: it may be any page that is not in use.
+func (s *survey) astray(bucket byte, id uint64) {
+	s.met(fmt.Errorf("bucket %c: page %d cannot belong there: %w", bucket, id, errDamaged))
+	s.holes = slices.Insert(s.holes, 0, hole{bucket: bucket})
+}
+
+// outside reports whether no key of a leaf lies where it should.
+func outside(rows []element, lo, hi []byte) bool {
+	return len(rows) > 0 && !slices.ContainsFunc(rows, func(e element) bool {
+		return bytes.Compare(e.key, lo) >= 0 && (hi == nil || bytes.Compare(e.key, hi) < 0)
+	})
 }
 
 // claim marks a page and what it overflows into. It reports whether nothing
@@ -211,8 +230,17 @@ func (s *survey) claim(id uint64, h pageHead, believed bool) bool {
 			return !believed
 		}
 		s.roles[next] = role
+		if err == nil && s.foreign(pageHeadOf(page)) {
+			s.roles[next] = roleBroken
+		}
 	}
 	return true
+}
+
+// foreign reports whether a page that something overflows into says that it is
+// another: it was written over.
+func (s *survey) foreign(h pageHead) bool {
+	return h.id >= firstDataPage && h.id < s.pages.count && h.names(h.id)
 }
 
 func (s *survey) branch(bucket byte, rows []element, lo, hi []byte, depth int) {
