@@ -60,7 +60,7 @@ func TestHealthyScanningWritesNothing(t *testing.T) {
 
 // quietPlant is the reference configuration on free ports, its alarms taken
 // out, so that the simulated faults change values and nothing else: once as the
-// plant is simulated, and once as the agent reads it, through taps.
+// plant is simulated, and once as the agent reads it, Modbus through taps.
 func quietPlant(t *testing.T) (plant, tapped string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "config.toml"))
@@ -73,7 +73,7 @@ func quietPlant(t *testing.T) (plant, tapped string) {
 	for _, line := range strings.Split(string(text), "\n") {
 		head := strings.TrimSpace(line)
 		if strings.HasPrefix(head, "[") {
-			inDevice = strings.HasPrefix(head, "[[device")
+			inDevice = strings.HasPrefix(head, "[[device") || strings.HasPrefix(head, "[device.")
 			inAlarm = strings.HasPrefix(head, "[[device.alarm")
 		}
 		if inDevice && !inAlarm {
@@ -93,7 +93,11 @@ func quietPlant(t *testing.T) (plant, tapped string) {
 	for _, port := range []string{"15021", "15022", "15023"} {
 		target := "127.0.0.1:" + freePort(t)
 		plant = strings.ReplaceAll(plant, "127.0.0.1:"+port, target)
-		tapped = strings.ReplaceAll(tapped, "127.0.0.1:"+port, newTap(t, listenLoopback(t), target).addr())
+		through := target
+		if !strings.Contains(tapped, "opc.tcp://127.0.0.1:"+port) { // a tap takes Modbus apart
+			through = newTap(t, listenLoopback(t), target).addr()
+		}
+		tapped = strings.ReplaceAll(tapped, "127.0.0.1:"+port, through)
 	}
 	return plant, tapped
 }
