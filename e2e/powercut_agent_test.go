@@ -134,18 +134,31 @@ func judgeAgent(t *testing.T, files map[string][]byte, promises []string) {
 
 func judgePromised(t *testing.T, a *agent, promise string) {
 	t.Helper()
+	if broken := breaks(a, promise); broken != "" {
+		t.Error(broken)
+	}
+}
+
+// breaks says how the agent breaks a promise; empty if it keeps it.
+func breaks(a *agent, promise string) string {
 	word, id, _ := strings.Cut(promise, " ")
+	var d alarmDoc
+	var j jobDoc
 	switch word {
 	case "ALARM":
-		var d alarmDoc
 		if err := a.get("/api/v1/alarms/"+id, &d); err != nil || d.ID != id {
-			t.Errorf("an alarm that was answered is gone: %v", err)
+			return fmt.Sprintf("alarm %s, which was answered, is gone: %v", id, err)
+		}
+	case "ACK":
+		if err := a.get("/api/v1/alarms/"+id, &d); err != nil || d.State != "acked" {
+			return fmt.Sprintf("alarm %s was acknowledged and is %s: %v", id, d.State, err)
 		}
 	case "JOB":
-		if j := a.job(id); j.State != "completed" || j.Diagnosis == nil || j.Attempts != 1 {
-			t.Errorf("job %s was completed and is %s after %d attempts", id, j.State, j.Attempts)
+		if err := a.get("/api/v1/jobs/"+id, &j); err != nil || j.State != "completed" || j.Diagnosis == nil || j.Attempts != 1 {
+			return fmt.Sprintf("job %s was completed and is %s after %d attempts: %v", id, j.State, j.Attempts, err)
 		}
 	}
+	return ""
 }
 
 // books is an upstream that keeps what it was given in memory, across the power

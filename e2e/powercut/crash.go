@@ -101,9 +101,15 @@ func (p *Replay) Crash(f Fate, random *rand.Rand) map[string][]byte {
 	found := make(map[string][]byte)
 	for name, id := range rename(p.names, p.pending[:kept]) {
 		file := p.files[id]
-		found[name] = settle(append([]byte(nil), file.durable...), file.pending, func(e Entry) []Entry { return f.survive(e, random) })
+		found[name] = f.Settle(append([]byte(nil), file.durable...), file.pending, random)
 	}
 	return found
+}
+
+// Settle returns what is found of content, in place, after a power cut while
+// writes were under way.
+func (f Fate) Settle(content []byte, writes []Entry, random *rand.Rand) []byte {
+	return settle(content, writes, func(e Entry) []Entry { return f.survive(e, random) })
 }
 
 // survive returns what is left of an entry: some sectors of a write, a
