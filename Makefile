@@ -9,7 +9,7 @@ LINT     := bin/tools/golangci-lint
 LINT_VER := v2.15.0
 ARCHES   := arm64 armv7 amd64
 
-.PHONY: help demo build test race e2e e2e-full bench lint size release clean
+.PHONY: help demo build test race e2e e2e-full powercut bench lint size release clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ e2e-full: build ## the same with the full numbers: 100 kills, five idle minutes,
 	e2e/setup.sh
 	cd e2e && E2E_FULL=1 $(GO) test -count=1 -timeout 85m -v ./...
 
+powercut: build ## cut the power of an arm64 machine in qemu 24 times, and catch the mutants (root, Debian; installs qemu and a kernel)
+	e2e/qemu/setup.sh
+	cd e2e && REQUIRE_RIGS=1 $(GO) test -tags qemu -run OfAMachine -count=1 -timeout 40m -v .
+
 bench: ## measure against peers and the disk; medians of three, as in docs/performance.md
 	@MODBUS_BENCH_C_PEERS=$(CURDIR)/e2e/out \
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime 2s -count 3 ./plc ./plc/modbus ./plc/opcua ./cmd/edgeagent ./tags ./alarm ./queue ./llm ./llm/runbook | awk "$$MEDIANS"
@@ -58,7 +62,7 @@ export MEDIANS
 
 lint: $(LINT) size ## go vet, gofmt, golangci-lint, the size of the arm64 binary
 	$(GO) vet ./...
-	cd e2e && $(GO) vet ./...
+	cd e2e && $(GO) vet ./... && $(GO) vet -tags qemu .
 	test -z "$$(gofmt -l . | tee /dev/stderr)"
 	$(LINT) run ./...
 
