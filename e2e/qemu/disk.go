@@ -19,7 +19,7 @@ type Disk struct {
 	pending  []Write
 	flushes  int
 	withheld bool
-	left     int           // writes until the power fails; negative: it does not
+	left     int           // requests until the power fails; negative: it does not
 	failed   chan struct{} // closed when it has
 	over     chan struct{} // closed when the disk is not used any more
 }
@@ -38,9 +38,9 @@ func NewDisk(image []byte) *Disk {
 	return &Disk{durable: image, cached: slices.Clone(image), left: -1, failed: make(chan struct{}), over: make(chan struct{})}
 }
 
-// FailAfter cuts the disk's power after n more writes, n from 0: the next one is
-// not taken, and no request is answered any more. The channel is closed when
-// that has happened.
+// FailAfter cuts the disk's power after n more writes and flushes, n from 0: the
+// next one is not carried out, and no request is answered any more. The channel
+// is closed when that has happened.
 func (d *Disk) FailAfter(n int) (failed <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -48,7 +48,7 @@ func (d *Disk) FailAfter(n int) (failed <-chan struct{}) {
 	return d.failed
 }
 
-// spend takes one write from those that are left. Once there is none, it does
+// spend takes one request from those that are left. Once there is none, it does
 // not return before the disk is given up: nobody is told anything.
 func (d *Disk) spend() error {
 	if d.left > 0 {
@@ -109,17 +109,21 @@ func (d *Disk) WriteThrough(data []byte, off int64) error {
 }
 
 // Flush makes every write durable that was acknowledged, unless the disk lies.
-func (d *Disk) Flush() {
+func (d *Disk) Flush() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.spend(); err != nil {
+		return err
+	}
 	d.flushes++
 	if d.withheld = d.Lie != nil && d.Lie(); d.withheld {
-		return
+		return nil
 	}
 	for _, w := range d.pending {
 		copy(d.durable[w.Off:], w.Data)
 	}
 	d.pending = nil
+	return nil
 }
 
 // Flushes returns how often the disk was flushed, and whether the last time was

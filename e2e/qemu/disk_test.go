@@ -18,13 +18,13 @@ func TestDiskKeepsWhatWasFlushed(t *testing.T) {
 		cached           string
 	}{
 		{name: "nothing flushed", do: func(t *testing.T, d *Disk) { write(t, d, 2, "ab") }, durable: "..........", pending: "ab", cached: "..ab......"},
-		{name: "flushed", do: func(t *testing.T, d *Disk) { write(t, d, 2, "ab"); d.Flush(); write(t, d, 3, "c") },
+		{name: "flushed", do: func(t *testing.T, d *Disk) { write(t, d, 2, "ab"); flush(t, d); write(t, d, 3, "c") },
 			durable: "..ab......", pending: "c", cached: "..ac......"},
-		{name: "in order", do: func(t *testing.T, d *Disk) { write(t, d, 2, "ab"); write(t, d, 3, "cd"); d.Flush() },
+		{name: "in order", do: func(t *testing.T, d *Disk) { write(t, d, 2, "ab"); write(t, d, 3, "cd"); flush(t, d) },
 			durable: "..acd.....", cached: "..acd....."},
-		{name: "a lie", lies: []bool{true}, do: func(t *testing.T, d *Disk) { write(t, d, 0, "ab"); d.Flush() },
+		{name: "a lie", lies: []bool{true}, do: func(t *testing.T, d *Disk) { write(t, d, 0, "ab"); flush(t, d) },
 			durable: "..........", pending: "ab", cached: "ab........"},
-		{name: "an honest flush after a lie", lies: []bool{true, false}, do: func(t *testing.T, d *Disk) { write(t, d, 0, "ab"); d.Flush(); d.Flush() },
+		{name: "an honest flush after a lie", lies: []bool{true, false}, do: func(t *testing.T, d *Disk) { write(t, d, 0, "ab"); flush(t, d); flush(t, d) },
 			durable: "ab........", cached: "ab........"},
 		{name: "through the cache, over an older write", do: func(t *testing.T, d *Disk) { write(t, d, 0, "abcd"); through(t, d, 1, "XY") },
 			durable: ".XY.......", pending: "aXYd", cached: "aXYd......"},
@@ -65,29 +65,48 @@ func TestDiskEndsWhereItEnds(t *testing.T) {
 	write(t, d, 8, "ab")
 }
 
-// A disk without power takes nothing and answers nothing; a flush that was asked
-// for before is all that counts.
-func TestDiskFailsAfterWrites(t *testing.T) {
-	d := letters()
-	failed := d.FailAfter(2)
-	write(t, d, 0, "a")
-	d.Flush()
-	write(t, d, 1, "b")
-	answered := make(chan error, 1)
-	go func() { answered <- d.Write([]byte("c"), 2) }()
-	<-failed
-	select {
-	case err := <-answered:
-		t.Errorf("a write without power was answered: %v", err)
-	default:
+// A disk without power carries nothing out and answers nothing, whether it fails
+// at a write or at a flush.
+func TestDiskFailsAfterRequests(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		do      func(*Disk) error
+		durable string
+		pending int
+	}{
+		{"at a write", func(d *Disk) error { return d.Write([]byte("c"), 2) }, "a.........", 1},
+		{"at a write through the cache", func(d *Disk) error { return d.WriteThrough([]byte("c"), 2) }, "a.........", 1},
+		{"at a flush", (*Disk).Flush, "a.........", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := letters()
+			failed := d.FailAfter(3)
+			write(t, d, 0, "a")
+			flush(t, d)
+			write(t, d, 1, "b")
+			answered := make(chan error, 1)
+			go func() { answered <- c.do(d) }()
+			<-failed
+			select {
+			case err := <-answered:
+				t.Errorf("a request without power was answered: %v", err)
+			default:
+			}
+			if durable, pending := d.Left(); string(durable) != c.durable || len(pending) != c.pending {
+				t.Errorf("left %q and %v", durable, pending)
+			}
+			d.release()
+			if err := <-answered; !errors.Is(err, errNoPower) {
+				t.Errorf("a request without power: %v", err)
+			}
+		})
 	}
-	durable, pending := d.Left()
-	if string(durable) != "a........." || len(pending) != 1 || string(pending[0].Data) != "b" {
-		t.Errorf("left %q and %v", durable, pending)
-	}
-	d.release()
-	if err := <-answered; !errors.Is(err, errNoPower) {
-		t.Errorf("a write without power: %v", err)
+}
+
+func flush(t *testing.T, d *Disk) {
+	t.Helper()
+	if err := d.Flush(); err != nil {
+		t.Error(err)
 	}
 }
 

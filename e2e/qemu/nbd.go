@@ -163,8 +163,7 @@ func (c *client) request() error {
 		}
 		return reply(c.disk.Write(data, int64(r.Off)), nil)
 	case cmdFlush:
-		c.disk.Flush()
-		return reply(nil, nil)
+		return reply(c.disk.Flush(), nil)
 	case cmdDisconnect:
 		return errDisconnected
 	}
