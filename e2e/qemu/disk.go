@@ -19,6 +19,7 @@ type Disk struct {
 	pending  []Write
 	flushes  int
 	withheld bool
+	counted  Kind
 	left     int           // requests until the power fails; negative: it does not
 	failed   chan struct{} // closed when it has
 	over     chan struct{} // closed when the disk is not used any more
@@ -38,19 +39,31 @@ func NewDisk(image []byte) *Disk {
 	return &Disk{durable: image, cached: slices.Clone(image), left: -1, failed: make(chan struct{}), over: make(chan struct{})}
 }
 
-// FailAfter cuts the disk's power after n more writes and flushes, n from 0: the
+// FailAfter cuts the disk's power after n more requests of a kind, n from 0: the
 // next one is not carried out, and no request is answered any more. The channel
 // is closed when that has happened.
-func (d *Disk) FailAfter(n int) (failed <-chan struct{}) {
+func (d *Disk) FailAfter(n int, kind Kind) (failed <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.left = n
+	d.left, d.counted = n, kind
 	return d.failed
 }
 
+// Kind is a kind of request.
+type Kind string
+
+// The kinds of requests at which the power can fail.
+const (
+	AnyRequest Kind = "request" // a write or a flush
+	AnyFlush   Kind = "flush"   // most is at stake: all that was written since the last one
+)
+
 // spend takes one request from those that are left. Once there is none, it does
 // not return before the disk is given up: nobody is told anything.
-func (d *Disk) spend() error {
+func (d *Disk) spend(kind Kind) error {
+	if d.counted == AnyFlush && kind != AnyFlush {
+		return nil
+	}
 	if d.left > 0 {
 		d.left--
 	} else if d.left == 0 {
@@ -82,7 +95,7 @@ func (d *Disk) Read(p []byte, off int64) error {
 func (d *Disk) Write(data []byte, off int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := errors.Join(d.within(len(data), off), d.spend()); err != nil {
+	if err := errors.Join(d.within(len(data), off), d.spend(AnyRequest)); err != nil {
 		return err
 	}
 	copy(d.cached[off:], data)
@@ -94,7 +107,7 @@ func (d *Disk) Write(data []byte, off int64) error {
 func (d *Disk) WriteThrough(data []byte, off int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := errors.Join(d.within(len(data), off), d.spend()); err != nil {
+	if err := errors.Join(d.within(len(data), off), d.spend(AnyRequest)); err != nil {
 		return err
 	}
 	copy(d.cached[off:], data)
@@ -112,7 +125,7 @@ func (d *Disk) WriteThrough(data []byte, off int64) error {
 func (d *Disk) Flush() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.spend(); err != nil {
+	if err := d.spend(AnyFlush); err != nil {
 		return err
 	}
 	d.flushes++

@@ -70,17 +70,20 @@ func TestDiskEndsWhereItEnds(t *testing.T) {
 func TestDiskFailsAfterRequests(t *testing.T) {
 	for _, c := range []struct {
 		name    string
+		after   int
+		kind    Kind
 		do      func(*Disk) error
 		durable string
 		pending int
 	}{
-		{"at a write", func(d *Disk) error { return d.Write([]byte("c"), 2) }, "a.........", 1},
-		{"at a write through the cache", func(d *Disk) error { return d.WriteThrough([]byte("c"), 2) }, "a.........", 1},
-		{"at a flush", (*Disk).Flush, "a.........", 1},
+		{"at a write", 3, AnyRequest, func(d *Disk) error { return d.Write([]byte("c"), 2) }, "a.........", 1},
+		{"at a write through the cache", 3, AnyRequest, func(d *Disk) error { return d.WriteThrough([]byte("c"), 2) }, "a.........", 1},
+		{"at a flush", 3, AnyRequest, (*Disk).Flush, "a.........", 1},
+		{"at the second flush", 1, AnyFlush, (*Disk).Flush, "a.........", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := letters()
-			failed := d.FailAfter(3)
+			failed := d.FailAfter(c.after, c.kind)
 			write(t, d, 0, "a")
 			flush(t, d)
 			write(t, d, 1, "b")
