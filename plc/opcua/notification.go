@@ -1,6 +1,7 @@
 package opcua
 
 import (
+	"sync"
 	"time"
 
 	"github.com/gopcua/opcua/id"
@@ -72,8 +73,9 @@ func (n *notification) Decode(b []byte) (int, error) {
 	if buf.Error() != nil {
 		return head + buf.Pos(), buf.Error()
 	}
-	v := ua.DataChangeNotification{MonitoredItems: readChanges(body)}
-	n.data = ua.ExtensionObject{TypeID: ua.NewFourByteExpandedNodeID(0, uint16(number)), EncodingMask: ua.ExtensionObjectBinary, Value: &v}
+	v := new(dataChange)
+	v.read(body)
+	n.data = ua.ExtensionObject{TypeID: ua.NewFourByteExpandedNodeID(0, uint16(number)), EncodingMask: ua.ExtensionObjectBinary, Value: v}
 	if n := elements(body); n >= 0 {
 		v.DiagnosticInfos = make([]*ua.DiagnosticInfo, n)
 	}
@@ -101,24 +103,61 @@ type change struct {
 	variant ua.Variant
 }
 
-func readChanges(buf *ua.Buffer) []*ua.MonitoredItemNotification {
+// dataChange are the changes of a message. They serve the next one once they were
+// taken over: fresh memory, a hundred kilobytes a second of it, costs more than
+// what is decoded into it.
+type dataChange struct {
+	ua.DataChangeNotification
+	room *seats
+}
+
+type seats struct {
+	all   []change
+	items []*ua.MonitoredItemNotification
+}
+
+var rooms = sync.Pool{New: func() any { return new(seats) }}
+
+// maxKept is the largest room that is kept for the next message, in changes.
+const maxKept = 4096
+
+func (d *dataChange) read(buf *ua.Buffer) {
 	n := elements(buf)
 	if n < 0 {
-		return nil
+		return
 	}
-	all := make([]change, n)
-	items := make([]*ua.MonitoredItemNotification, len(all))
-	for i := range all {
-		c := &all[i]
+	d.room = rooms.Get().(*seats)
+	d.MonitoredItems = d.room.of(n)
+	for i := range d.MonitoredItems {
+		c := &d.room.all[i]
 		c.item.ClientHandle, c.item.Value = buf.ReadUint32(), &c.value
 		c.value.Value = &c.variant
 		readDataValue(buf, &c.value)
-		items[i] = &c.item
+		d.MonitoredItems[i] = &c.item
 		if buf.Error() != nil {
 			break
 		}
 	}
-	return items
+}
+
+// of returns a place for each of n changes; nothing is left of earlier ones.
+func (r *seats) of(n int) []*ua.MonitoredItemNotification {
+	if cap(r.all) < n || r.items == nil {
+		r.all, r.items = make([]change, n), make([]*ua.MonitoredItemNotification, n)
+		return r.items
+	}
+	r.all, r.items = r.all[:n], r.items[:n]
+	clear(r.all)
+	clear(r.items)
+	return r.items
+}
+
+// free lets the next message have the room. Nobody may look at the changes any more.
+func (d *dataChange) free() {
+	if d.room != nil && cap(d.room.all) <= maxKept {
+		rooms.Put(d.room)
+	}
+	d.room, d.MonitoredItems = nil, nil
 }
 
 // readDataValue is the library's (*ua.DataValue).Decode without its detours.

@@ -129,6 +129,9 @@ func (e *episode) open(s *subscription, data *ua.ExtensionObject, l *letter) err
 		return nil
 	}
 	switch v := data.Value.(type) {
+	case *dataChange:
+		e.changes(s, v.MonitoredItems, l)
+		v.free()
 	case *ua.DataChangeNotification:
 		e.changes(s, v.MonitoredItems, l)
 	case *ua.EventNotificationList:
