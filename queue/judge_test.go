@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"edgeagent"
@@ -37,7 +38,7 @@ func judgeFolder(dir string) error {
 	if err != nil {
 		return err
 	}
-	o := options(filepath.Join(dir, "agent.db"))
+	o := forAges(options(filepath.Join(dir, "agent.db")))
 	o.BootID = "after the cut"
 	db, err := queue.Open(context.Background(), o)
 	if err != nil {
@@ -142,6 +143,8 @@ type leased struct {
 	interrupts int  // leases that the end of a process ended
 	retried    int  // attempts that ended without an answer
 	retrying   int  // of which the last word was never heard
+	heard      bool // something was said of it
+	before     int  // attempts that a file of long ago came with
 }
 
 // judgeLeases: what a cut interrupted is counted as that, and costs no attempt.
@@ -172,7 +175,13 @@ func judgeLeases(db *queue.DB, all []string) error {
 }
 
 func (l *leased) hear(said []string) {
+	first := !l.heard
+	l.heard = true
 	switch said[0] {
+	case "KNOWN":
+		if first {
+			l.before, _ = strconv.Atoi(said[2])
+		}
 	case "LEASED":
 		l.leases++
 		l.open = true
@@ -206,7 +215,7 @@ func (l *leased) judge(db *queue.DB, id edgeagent.ID) error {
 	if j.State == edgeagent.JobCompleted {
 		ended = 1
 	}
-	if least := l.retried + ended; j.Attempts < least || j.Attempts > least+l.retrying {
+	if least := l.before + l.retried + ended; j.Attempts < least || j.Attempts > least+l.retrying {
 		return fmt.Errorf("job %s counts %d attempts after %d that ended", id, j.Attempts, least)
 	}
 	happened := make(map[string]int)
