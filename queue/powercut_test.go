@@ -82,9 +82,10 @@ func tellKnown(db *queue.DB, promise func(string, ...any)) error {
 // forAges keeps what was sent: the judge counts every number from the first, also
 // in a file that was made long ago.
 func forAges(o queue.Options) queue.Options {
-	o.Destinations = slices.Clone(o.Destinations)
+	const ages = 100 * 365 * 24 * time.Hour
+	o.Retain, o.Destinations = ages, slices.Clone(o.Destinations)
 	for i := range o.Destinations {
-		o.Destinations[i].Keep = 100 * 365 * 24 * time.Hour
+		o.Destinations[i].Keep = ages
 	}
 	return o
 }
