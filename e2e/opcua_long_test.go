@@ -21,17 +21,21 @@ import (
 )
 
 var securedOPCUA = [][2]string{
-	{"Basic256Sha256", "Sign"}, {"Basic256Sha256", "SignAndEncrypt"},
-	{"Aes128_Sha256_RsaOaep", "Sign"}, {"Aes128_Sha256_RsaOaep", "SignAndEncrypt"},
-	{"Aes256_Sha256_RsaPss", "Sign"}, {"Aes256_Sha256_RsaPss", "SignAndEncrypt"},
+	{"Basic256Sha256", "SignAndEncrypt"}, {"Aes128_Sha256_RsaOaep", "SignAndEncrypt"}, {"Aes256_Sha256_RsaPss", "SignAndEncrypt"},
+	{"Basic256Sha256", "Sign"}, {"Aes128_Sha256_RsaOaep", "Sign"}, {"Aes256_Sha256_RsaPss", "Sign"},
 }
 
 // A channel's keys change every three seconds while values are read: nothing is
-// lost, no connection ends. All policies and modes at the same time.
+// lost, no connection ends. Every policy at the same time; in full, every mode
+// of each.
 func TestOPCUATokensAreRenewedUnderLoad(t *testing.T) {
 	p := ownOPCUA(t, `{"lifetime": 4000}`)
-	agents := make([]*agent, len(securedOPCUA))
-	for i, s := range securedOPCUA {
+	secured := securedOPCUA[:3]
+	if full() {
+		secured = securedOPCUA
+	}
+	agents := make([]*agent, len(secured))
+	for i, s := range secured {
 		// Patient, or six agents at once on a busy machine would test the machine.
 		keys := strings.ReplaceAll(opcuaKeys(s[0], s[1], p.cert, ""), `watchdog = "3s"`, `watchdog = "15s"`)
 		device := strings.Replace(opcuaDevice(p.chaos.addr(), keys, `timeout = "10s"`), `scan = "200ms"`, `scan = "1s"`, 1)
