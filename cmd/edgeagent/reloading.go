@@ -39,7 +39,9 @@ func (a *agent) reload(ctx context.Context) ([]string, error) {
 	}
 	a.refused.Store(nil)
 	a.page.Changed(status.KindAgent, "")
-	return cfg.Diff(old), nil
+	changed := cfg.Diff(old)
+	settleMemory()
+	return changed, nil
 }
 
 // candidate reads the file and judges whether it can take old's place.

@@ -170,7 +170,6 @@ func (a *agent) wait(ctx, base context.Context, hup <-chan os.Signal) error {
 				a.log.Error("configuration refused, the old one goes on", "error", err)
 				continue
 			}
-			settleMemory()
 			a.log.Info("configuration read again", "changes", len(changes))
 		}
 	}
