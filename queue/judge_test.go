@@ -25,12 +25,19 @@ func judge() int {
 	for folders.Scan() {
 		verdict := "ok"
 		if err := judgeFolder(folders.Text()); err != nil {
-			first, rest, _ := strings.Cut(err.Error(), "\n")
-			verdict = fmt.Sprintf("%s (and %d lines more)", first, len(strings.Split(rest, "\n")))
+			verdict = firstLine(err)
 		}
 		fmt.Println(verdict)
 	}
 	return 0
+}
+
+func firstLine(err error) string {
+	first, rest, more := strings.Cut(err.Error(), "\n")
+	if !more {
+		return first
+	}
+	return fmt.Sprintf("%s (and %d lines more)", first, strings.Count(rest, "\n")+1)
 }
 
 func judgeFolder(dir string) error {
@@ -51,8 +58,8 @@ func judgeFolder(dir string) error {
 }
 
 // judgeEither holds the file to the promises that count. After a restore those
-// are the backup's and what was said since; while one is under way, the file is
-// the old one or the restored one, and whole either way.
+// are the backup's and what was said since; one that was cut off has left the old
+// file or the restored one, whole either way, with what was said on it since.
 func judgeEither(db *queue.DB, said []string) error {
 	backup, begun, done := slices.Index(said, "BACKUP"), slices.Index(said, "RESTORING"), slices.Index(said, "RESTORED")
 	switch {
@@ -61,11 +68,11 @@ func judgeEither(db *queue.DB, said []string) error {
 	case done >= 0:
 		return judgePromises(db, slices.Concat(said[:backup], said[done:]))
 	}
-	old, restored := judgePromises(db, said), judgePromises(db, said[:backup])
+	old, restored := judgePromises(db, said), judgePromises(db, slices.Concat(said[:backup], said[begun:]))
 	if old == nil || restored == nil {
 		return nil
 	}
-	return fmt.Errorf("neither the old file (%w) nor the restored one (%w)", old, restored)
+	return fmt.Errorf("neither the old file (%s) nor the restored one (%s)", firstLine(old), firstLine(restored))
 }
 
 func judgePromises(db *queue.DB, said []string) error {
