@@ -49,10 +49,23 @@ type Case struct {
 	Site     string      `json:"site"`
 	Line     string      `json:"line"`
 	Area     string      `json:"area"`
-	Outside  bool        `json:"outside"` // may leave the site
-	Alarms   []CaseAlarm `json:"alarms"`  // the job's own, first-out first
-	Related  []Alarm     `json:"related"` // others of the line in the last ten minutes, oldest first, without hints
+	Outside  bool        `json:"outside"`          // may leave the site
+	Alarms   []CaseAlarm `json:"alarms"`           // the job's own, first-out first
+	Related  []Alarm     `json:"related"`          // others of the line in the last ten minutes, oldest first, without hints
+	Before   []Precedent `json:"before,omitempty"` // the first alarm on earlier days, newest first; confirmed ones before others
 	Language string      `json:"language"`
+}
+
+// A Precedent is an earlier alarm of the same device and code, and what came of
+// it.
+type Precedent struct {
+	Alarm     ID        `json:"alarm"`
+	At        time.Time `json:"at"`                  // of its raise
+	Cause     string    `json:"cause,omitempty"`     // as a person found it, else as it was diagnosed
+	FixedBy   string    `json:"fixed_by,omitempty"`  // as a person wrote it; untrusted
+	Verdict   Verdict   `json:"verdict,omitempty"`   // on the diagnosis it had
+	Confirmed bool      `json:"confirmed,omitempty"` // an engineer stands by cause and remedy
+	ByPerson  bool      `json:"by_person,omitempty"` // the cause is a person's, not a model's
 }
 
 // First returns the alarm that the diagnosis is about: the first-out.

@@ -41,6 +41,10 @@ type Feedback struct {
 	FixedBy string    `json:"fixed_by,omitempty"`
 	By      string    `json:"by"`
 	At      time.Time `json:"at"`
+
+	// An engineer stands by it: only then does it go into later prompts.
+	ConfirmedBy string     `json:"confirmed_by,omitempty"`
+	ConfirmedAt *time.Time `json:"confirmed_at,omitempty"`
 }
 
 // Job is one diagnosis to be made: of one alarm, or of several of one line
