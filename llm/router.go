@@ -22,6 +22,9 @@ const (
 // stopRunbook as Options.DiagnoseStop answers stopped devices from the runbook.
 const stopRunbook = "runbook"
 
+// reasonOutside is why a provider elsewhere is not asked about a case.
+const reasonOutside = "must not leave the site"
+
 var errDeadline = errors.New("the diagnosis has used up its time")
 
 // Router asks providers in their order until one gives an answer that holds;
@@ -172,7 +175,7 @@ func (r *run) try(job, ctx context.Context, t *tier) (*edgeagent.Diagnosis, Then
 // breaker.
 func (r *run) refuses(t *tier) string {
 	if t.o.Outside && !r.c.Outside {
-		return "must not leave the site"
+		return reasonOutside
 	}
 	if reason := r.overCap(t); reason != "" {
 		return reason
