@@ -88,6 +88,18 @@ func runbookPath(cfg *config.Config) string {
 	return ""
 }
 
+// templatesOf names the template that each device was made of: runbook entries
+// may be written for one.
+func templatesOf(cfg *config.Config) map[string]string {
+	out := map[string]string{}
+	for _, d := range cfg.Devices {
+		if d.Template != "" {
+			out[d.Name] = d.Template
+		}
+	}
+	return out
+}
+
 // jobRetry is the wait after the k-th failed attempt of a job. The router has
 // retried already; what is left is a fault of our own or a deadline.
 func jobRetry(k int) time.Duration {

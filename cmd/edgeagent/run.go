@@ -309,7 +309,7 @@ func (a *agent) loadRunbook(cfg *config.Config) (changed bool) {
 		a.log.Error("runbook not read, answers come from what moved before the alarm", "error", err)
 		book, _ = runbook.Load("")
 	}
-	book.Language = cfg.LLM.Language
+	book.Language, book.Templates = cfg.LLM.Language, templatesOf(cfg)
 	for _, p := range book.Problems {
 		a.log.Warn("runbook", "problem", p)
 	}
