@@ -180,6 +180,7 @@ func (r *reader) queue(s *section) Queue {
 		Workers:     s.integer("workers", 2, 1, 16),
 		MaxAttempts: s.integer("max_attempts", 8, 1, 100),
 		GroupWindow: s.duration("group_window", 5*time.Second, 0, 10*time.Minute),
+		FloodWindow: s.duration("flood_window", 0, 0, day),
 		MaxSize:     s.size("max_size", 256<<20, 1<<20, 64<<30),
 		Retain:      s.duration("retain", 30*day, time.Hour, 3650*day),
 	}

@@ -55,7 +55,8 @@ type Queue struct {
 	Workers     int // diagnoses at a time
 	MaxAttempts int
 	GroupWindow time.Duration
-	MaxSize     int64 // bytes of the data file
+	FloodWindow time.Duration // 0: every job comes as its alarms do
+	MaxSize     int64         // bytes of the data file
 	Retain      time.Duration
 }
 

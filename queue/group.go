@@ -31,7 +31,7 @@ func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error 
 	j.Group = g
 	j.State, j.Priority, j.MaxAttempts = edgeagent.JobPending, a.Priority, b.o.MaxAttempts
 	j.Created, j.NotBefore, j.Wait = b.now, t.At.Add(b.o.GroupWindow), b.o.GroupWindow
-	if wait := b.w.flood[g].wait(b.now, b.o.FloodWindow); wait > j.Wait {
+	if wait := b.w.flood[g].wait(b.now, b.o.FloodWindow); wait > j.Wait && a.Priority > mostUrgent {
 		j.NotBefore, j.Wait = b.now.Add(wait), wait
 	}
 	set(b, b.w.flood, g, b.w.flood[g].open(b.now))
@@ -46,6 +46,9 @@ func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error 
 // join adds an alarm to a job that was not leased yet.
 func (b *batch) join(j job, t edgeagent.Transition, a *edgeagent.Alarm) error {
 	j.Priority = min(j.Priority, a.Priority)
+	if soon := t.At.Add(b.o.GroupWindow); a.Priority == mostUrgent && soon.Before(j.NotBefore) {
+		j.NotBefore, j.Wait = soon, b.o.GroupWindow // no flood keeps it waiting
+	}
 	a.Job = j.id
 	if o, known := b.w.opened[j.id]; known && len(o.alarms) < maxOpenedAlarms {
 		set(b, b.w.opened, j.id, o.with(a.ID, t.Evidence))
@@ -135,6 +138,9 @@ func (b *batch) leaveGroup(j job) {
 func unfinished(s edgeagent.JobState) bool {
 	return s == edgeagent.JobPending || s == edgeagent.JobRunning
 }
+
+// mostUrgent is the highest priority of an alarm.
+const mostUrgent = 1
 
 // groupFlood remembers the last raises of a group and when its last job was
 // opened. More than floodAlarms in a flood window share one job per window: one

@@ -156,6 +156,33 @@ func TestAFloodSharesOneJobPerTenMinutes(t *testing.T) {
 	})
 }
 
+func TestAFloodKeepsNoAlarmOfPriorityOneWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T, db *queue.DB) {
+		o := options("")
+		o.FloodWindow, o.GroupWindow = 10*time.Minute, 5*time.Second
+		db.Configure(o)
+		for i := range 12 {
+			record(t, db, raise("L", fmt.Sprint("A", i), 2))
+		}
+		time.Sleep(5 * time.Second)
+		lease(t, db)
+		waits := record(t, db, raise("L", "B", 2))[0]
+		time.Sleep(10 * time.Second)
+		nothingReady(t, db)
+		record(t, db, raise("L", "C", 1))
+		nothingReady(t, db)
+		time.Sleep(5 * time.Second)
+		if l := lease(t, db); l.Job != waits.Job || len(l.Case.Alarms) != 2 {
+			t.Errorf("leased %s with %d alarms, want the flood's job with both", l.Job, len(l.Case.Alarms))
+		}
+		urgent := record(t, db, raise("L", "D", 1))[0]
+		time.Sleep(5 * time.Second)
+		if l := lease(t, db); l.Job != urgent.Job {
+			t.Errorf("leased %s, want the job of priority 1", l.Job)
+		}
+	})
+}
+
 func TestOrderIsPriorityThenAgeThenID(t *testing.T) {
 	inBubble(t, func(t *testing.T, db *queue.DB) {
 		var want []edgeagent.ID

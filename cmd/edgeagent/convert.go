@@ -21,7 +21,7 @@ func checks() config.Checks { return config.Checks{Expr: alarm.Check, Mode: alar
 func queueOptions(cfg *config.Config) queue.Options {
 	o := queue.Options{
 		Path: dataFile(cfg), Site: cfg.Agent.Site, Agent: cfg.Agent.ID,
-		MaxSize: cfg.Queue.MaxSize, MaxAttempts: cfg.Queue.MaxAttempts, GroupWindow: cfg.Queue.GroupWindow, Retain: cfg.Queue.Retain,
+		MaxSize: cfg.Queue.MaxSize, MaxAttempts: cfg.Queue.MaxAttempts, GroupWindow: cfg.Queue.GroupWindow, FloodWindow: cfg.Queue.FloodWindow, Retain: cfg.Queue.Retain,
 		Location: cfg.Agent.Timezone, DailyCapUSD: cfg.LLM.DailyCapUSD, CrashCostUSD: crashCost(cfg), Language: cfg.LLM.Language,
 		Outside: func(line string) bool { return cfg.Line(line).DiagnoseOutside },
 		Area:    func(line string) string { return cfg.Line(line).Area },
