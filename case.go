@@ -54,6 +54,10 @@ type Case struct {
 	Related  []Alarm     `json:"related"`          // others of the line in the last ten minutes, oldest first, without hints
 	Before   []Precedent `json:"before,omitempty"` // the first alarm on earlier days, newest first; confirmed ones before others
 	Language string      `json:"language"`
+
+	// SpentUSD is what earlier attempts at the job have cost: the cap of a job
+	// outlives them. It is counted with each lease and never stored with a case.
+	SpentUSD float64 `json:"-"`
 }
 
 // A Precedent is an earlier alarm of the same device and code, and what came of

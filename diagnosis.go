@@ -131,6 +131,23 @@ type Outcome struct {
 	Calls     []Call
 	Prompt    string // what was sent, for the record; empty from the runbook
 	Raw       string // what came back
+	Faulty    []FaultyAnswer
+}
+
+// FaultyAnswer is an answer that could not be used as it came: what a person
+// needs to judge a model by. The next call of the provider asked for its repair.
+type FaultyAnswer struct {
+	Call  int    `json:"call"`  // it came with, from 0 in the order of the outcome's calls
+	Fault *Note  `json:"fault"` // as the model was told
+	Raw   string `json:"raw"`   // its beginning, if it was long
+}
+
+// Exchange is what was sent for a job with one attempt and what came back, for
+// the record: the last prompt, the answer that was taken, those that were not.
+type Exchange struct {
+	Prompt string         `json:"prompt,omitempty"`
+	Raw    string         `json:"raw,omitempty"`
+	Faulty []FaultyAnswer `json:"faulty,omitempty"`
 }
 
 // CostUSD returns the sum over all calls.

@@ -67,6 +67,9 @@ func (b *batch) lease(j job) (edgeagent.Lease, error) {
 	if err != nil {
 		return edgeagent.Lease{}, err
 	}
+	if c.SpentUSD, err = b.spentOn(j); err != nil {
+		return edgeagent.Lease{}, err
+	}
 	if boot := bootHash(b.o.BootID); j.Boot != boot {
 		j.Boot, j.BootInterrupts = boot, 0
 	}
@@ -189,16 +192,10 @@ func (b *batch) fail(j *job, ev event, cause *edgeagent.Note) error {
 	return b.emitJob(*j, edgeagent.EventJobFailed, int(j.revision), edgeagent.Outcome{})
 }
 
-// asked is the record of what was sent and what came back.
-type asked struct {
-	Prompt string `json:"prompt"`
-	Raw    string `json:"raw"`
-}
-
 // keepCalls stores the calls of a lease and books what they cost.
 func (b *batch) keepCalls(j *job, o edgeagent.Outcome) error {
 	b.undo = append(b.undo, b.db.ledger.endLease(j.id, o.CostUSD()))
-	if len(o.Calls) == 0 && o.Prompt == "" && o.Raw == "" {
+	if len(o.Calls) == 0 && o.Prompt == "" && o.Raw == "" && len(o.Faulty) == 0 {
 		return nil
 	}
 	n := clampUint16(j.Asks)
@@ -206,10 +203,10 @@ func (b *batch) keepCalls(j *job, o edgeagent.Outcome) error {
 		return err
 	}
 	j.Asks++
-	if o.Prompt == "" && o.Raw == "" {
+	if o.Prompt == "" && o.Raw == "" && len(o.Faulty) == 0 {
 		return nil
 	}
-	return b.putJSON(bucketBodies, numbered(j.id, partPrompt, n), 0, asked{o.Prompt, o.Raw})
+	return b.putJSON(bucketBodies, numbered(j.id, partPrompt, n), 0, edgeagent.Exchange{Prompt: o.Prompt, Raw: o.Raw, Faulty: o.Faulty})
 }
 
 // interrupt deals with a job that was found running at open: its process ended

@@ -1,0 +1,62 @@
+package queue
+
+import (
+	"errors"
+	"strings"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+// Exchanges returns what was sent for a job and what came back, an entry an
+// attempt that asked a model. They are the first to go when the file fills up;
+// ErrNotFound without the job.
+func (db *DB) Exchanges(job edgeagent.ID) (all []edgeagent.Exchange, err error) {
+	all = []edgeagent.Exchange{}
+	err = db.viewing("read what was sent for job "+string(job), func(tx *bbolt.Tx) error {
+		if _, err := readHeader(tx, job); err != nil {
+			return err
+		}
+		bodies, damage := bodiesOf(tx, job)
+		if damage != nil { // what is whole is shown
+			db.options.Load().Log.Error("part of a job cannot be read and is left out", "job", job, "error", damage)
+		}
+		prompts := part(job, partPrompt)
+		for _, key := range sortedKeys(bodies) {
+			if !strings.HasPrefix(key, prompts) {
+				continue
+			}
+			var e edgeagent.Exchange
+			if err := unmarshal(bucketBodies, key, bodies[key], &e); err != nil {
+				return err
+			}
+			all = append(all, e)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// spentOn returns what a job has cost so far, in US dollars: its calls, and for
+// each end of the process midway what one call costs at worst, as the day's cap
+// counts it too.
+func (b *batch) spentOn(j job) (usd float64, err error) {
+	usd = max(0, b.o.CrashCostUSD) * float64(j.Interrupts)
+	if j.Asks == 0 {
+		return usd, nil
+	}
+	err = b.scan(bucketBodies, part(j.id, partCalls), func(key string, body []byte) error {
+		var calls []edgeagent.Call
+		if err := unmarshal(bucketBodies, key, body, &calls); err != nil {
+			return err
+		}
+		usd += edgeagent.Outcome{Calls: calls}.CostUSD()
+		return nil
+	})
+	if errors.Is(err, errDamaged) { // an alarm is not left without an answer for it
+		b.o.Log.Error("what a job has cost cannot be read whole and counts as one call more", "job", j.id, "error", err)
+		return usd + max(0, b.o.CrashCostUSD), nil
+	}
+	return usd, err
+}

@@ -1,0 +1,67 @@
+package queue_test
+
+import (
+	"errors"
+	"testing"
+
+	"edgeagent"
+)
+
+// The cap of a job outlives its leases: what it has cost comes with each, after
+// a retry, a restart and a process that ended midway.
+func TestALeaseSaysWhatTheJobHasCost(t *testing.T) {
+	o := options(dataFile(t))
+	o.CrashCostUSD = 0.07
+	db := open(t, o)
+	record(t, db, raise("L", "A1", 2))
+	l := lease(t, db)
+	if l.Case.SpentUSD != 0 {
+		t.Fatalf("a new job has cost %v", l.Case.SpentUSD)
+	}
+	calls := edgeagent.Outcome{Calls: append(answer("").Calls, answer("").Calls...)}
+	if err := db.Retry(t.Context(), l, calls, offline, 0); err != nil {
+		t.Fatal(err)
+	}
+	if l = lease(t, db); !near(l.Case.SpentUSD, 0.02) {
+		t.Errorf("after two calls = %v", l.Case.SpentUSD)
+	}
+	if err := db.Release(t.Context(), l, edgeagent.Outcome{Calls: answer("").Calls}); err != nil {
+		t.Fatal(err)
+	}
+	if l = lease(t, db); !near(l.Case.SpentUSD, 0.03) {
+		t.Errorf("after three calls = %v", l.Case.SpentUSD)
+	}
+	if err := db.Close(); err != nil { // the lease is left running
+		t.Fatal(err)
+	}
+	db = open(t, o)
+	if l = lease(t, db); !near(l.Case.SpentUSD, 0.10) {
+		t.Errorf("after the process ended midway = %v, want the worst case of a call more", l.Case.SpentUSD)
+	}
+}
+
+// What a model said and was not taken is kept for who wants to know why.
+func TestFaultyAnswersAreKept(t *testing.T) {
+	db := open(t, options(dataFile(t)))
+	up := record(t, db, raise("L", "A1", 2))
+	faulty := []edgeagent.FaultyAnswer{{Call: 0, Fault: edgeagent.NewNote("ungrounded", "cites filler.ghost"), Raw: "the first answer"}}
+	if err := db.Retry(t.Context(), lease(t, db), edgeagent.Outcome{Calls: answer("").Calls, Faulty: faulty}, offline, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Complete(t.Context(), lease(t, db), answer("x")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := db.Exchanges(up[0].Job)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%d exchanges, %v, want one an attempt", len(got), err)
+	}
+	if f := got[0].Faulty; len(f) != 1 || f[0].Raw != "the first answer" || !f[0].Fault.Is("ungrounded") || got[0].Raw != "" {
+		t.Errorf("first = %+v", got[0])
+	}
+	if want := answer("x"); got[1].Prompt != want.Prompt || got[1].Raw != want.Raw || got[1].Faulty != nil {
+		t.Errorf("second = %+v", got[1])
+	}
+	if _, err := db.Exchanges("01ZZZZZZZZZZZZZZZZZZZZZZZZ"); !errors.Is(err, edgeagent.ErrNotFound) {
+		t.Errorf("of no job: %v", err)
+	}
+}
