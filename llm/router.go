@@ -105,7 +105,7 @@ func (r *Router) Diagnose(ctx context.Context, c edgeagent.Case) (edgeagent.Outc
 			return run.outcome(d), nil
 		}
 		if ctx.Err() != nil {
-			return edgeagent.Outcome{Calls: run.calls}, fmt.Errorf("diagnose job %s: %w", c.Job, context.Cause(ctx))
+			return run.outcome(nil), fmt.Errorf("diagnose job %s: %w", c.Job, context.Cause(ctx))
 		}
 		if then == ThenRunbook {
 			break
@@ -137,15 +137,16 @@ type run struct {
 	passages []Passage
 	language string
 	calls    []edgeagent.Call
-	spent    float64
+	spent    float64              // on the job, by earlier attempts too
 	skipped  []string             // why the providers so far did not answer
 	rough    *edgeagent.Diagnosis // an answer that could not be read
 	prompt   string
 	raw      string
+	faulty   []edgeagent.FaultyAnswer
 }
 
 func (r *Router) newRun(c edgeagent.Case) *run {
-	run := &run{Router: r, c: c, language: r.o.Language}
+	run := &run{Router: r, c: c, language: r.o.Language, spent: c.SpentUSD}
 	if run.language == "" {
 		run.language = c.Language
 	}
@@ -202,6 +203,7 @@ func (r *run) ask(job, ctx context.Context, t *tier) (*edgeagent.Diagnosis, Then
 	d, fault := Judge(r.c, r.passages, a.Text, r.language)
 	u.judged(fault)
 	if fault != nil {
+		r.keep(a.Text)
 		return r.repair(ctx, u, a, fault)
 	}
 	return r.accept(u, a, d), ThenNext
@@ -218,6 +220,7 @@ func (r *run) repair(ctx context.Context, u *turn, a Answer, fault *Fault) (*edg
 			return r.accept(u, a, d), ThenNext
 		}
 		fault = stays
+		r.keep(a.Text)
 	}
 	d, ok := Drop(r.c, r.passages, a.Text, r.language)
 	switch {
@@ -231,8 +234,25 @@ func (r *run) repair(ctx context.Context, u *turn, a Answer, fault *Fault) (*edg
 
 func (r *run) accept(u *turn, a Answer, d edgeagent.Diagnosis) *edgeagent.Diagnosis {
 	u.sign(&d, a)
-	r.prompt, r.raw = u.prompt.System+"\n\n"+u.prompt.User, a.Text
+	r.prompt, r.raw = u.prompt.System+"\n\n"+u.prompt.User, clip(a.Text, maxKept)
 	return &d
+}
+
+// What is kept of answers, in bytes: they lie in the data file of a small box.
+const (
+	maxKept    = 16 << 10 // of the one that was taken
+	maxFaulty  = 4 << 10  // of one that was not
+	mostFaulty = 4        // of those, of one attempt at a job
+)
+
+// keep stores an answer that could not be used beside the call that it came
+// with, for a person: the first ones, because those that follow repair them.
+func (r *run) keep(text string) {
+	last := len(r.calls) - 1
+	if len(r.faulty) == mostFaulty || last < 0 {
+		return
+	}
+	r.faulty = append(r.faulty, edgeagent.FaultyAnswer{Call: last, Fault: r.calls[last].Error, Raw: clip(text, maxFaulty)})
 }
 
 // gaveUp notes why t did not answer, and lets the prober look after a failure
@@ -262,7 +282,7 @@ func (r *run) fallback() edgeagent.Outcome {
 func (r *run) why() string { return strings.Join(r.skipped, "; ") }
 
 func (r *run) outcome(d *edgeagent.Diagnosis) edgeagent.Outcome {
-	return edgeagent.Outcome{Diagnosis: d, Calls: r.calls, Prompt: r.prompt, Raw: r.raw}
+	return edgeagent.Outcome{Diagnosis: d, Calls: r.calls, Prompt: r.prompt, Raw: r.raw, Faulty: r.faulty}
 }
 
 // record keeps one request and tells who counts them.
