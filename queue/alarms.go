@@ -193,10 +193,11 @@ func (b *batch) remember(a edgeagent.Alarm) {
 	if hiding, found := b.w.hiding(key); found {
 		b.forgetAlarm(hiding)
 	}
-	old := b.w.raised[key]
 	b.db.raisedMu.Lock()
-	ids := append(append(make([]edgeagent.ID, 0, len(old)+1), old...), a.ID)
-	set(b, b.w.raised, key, ids[max(0, len(ids)-occurrences):])
+	if last, known := b.w.raised[key]; known {
+		set(b, b.w.before, key, earlier(b.w.before[key], last))
+	}
+	set(b, b.w.raised, key, rawOf(a.ID))
 	b.db.raisedMu.Unlock()
 	recent := append(append(make([]time.Time, 0, floodAlarms+2), b.w.recent...), b.now)
 	assign(b, &b.w.recent, recent[max(0, len(recent)-floodAlarms-1):])
@@ -209,7 +210,7 @@ func (b *batch) putAlarm(a edgeagent.Alarm, stored []byte) error {
 	if err := b.put(bucketAlarms, string(a.ID), uint32(a.Revision), append(h.encode(), stored...)); err != nil {
 		return err
 	}
-	if !b.w.atHand(a.ID, h) {
+	if !b.w.atHand(rawOf(a.ID), h) {
 		b.forgetAlarm(a.ID)
 		return nil
 	}

@@ -109,10 +109,10 @@ func (h alarmHead) encode() []byte {
 
 // readHead returns what an alarm's record begins with; one of schema 1 has to be
 // read whole for it.
-func readHead(key string, body []byte) (h alarmHead, err error) {
+func readHead(key, body []byte) (h alarmHead, err error) {
 	if len(body) == 0 || body[0] != frozen {
 		var a edgeagent.Alarm
-		err := unmarshal(bucketAlarms, key, body, &a)
+		err := unmarshal(bucketAlarms, string(key), body, &a)
 		return headOf(a), err
 	}
 	if len(body) < alarmHeadSize || int(body[1]) >= len(alarmCodes) {

@@ -46,6 +46,6 @@ func FuzzThaw(f *testing.F) {
 		_, _ = thaw(stored)
 		_, _ = eventText(append([]byte{frozen}, stored...))
 		_, _ = plain(bucketAlarms, append([]byte{frozen}, stored...))
-		_, _ = readHead("key", append([]byte{frozen}, stored...))
+		_, _ = readHead([]byte("key"), append([]byte{frozen}, stored...))
 	})
 }

@@ -10,12 +10,14 @@ import (
 func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
 	g := groupOf(*a)
 	set(b, b.w.flood, g, b.w.flood[g].raise(b.now))
-	if id, open := b.w.groups[g]; open {
-		j, err := b.job(id)
+	if id, open := b.w.groups[g.key()]; open {
+		j, err := b.job(id.id())
 		if err != nil {
 			return err
 		}
-		return b.join(j, t, a)
+		if j.Group == g {
+			return b.join(j, t, a)
+		}
 	}
 	return b.open(g, t, a)
 }
@@ -35,7 +37,7 @@ func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error 
 		j.NotBefore, j.Wait = b.now.Add(wait), wait
 	}
 	set(b, b.w.flood, g, b.w.flood[g].open(b.now))
-	set(b, b.w.groups, g, j.id)
+	set(b, b.w.groups, g.key(), rawOf(j.id))
 	a.Job = j.id
 	if len(b.w.opened) < maxOpened {
 		set(b, b.w.opened, j.id, opened{}.with(a.ID, t.Evidence))
@@ -130,8 +132,9 @@ func (b *batch) unschedule(id edgeagent.ID) {
 
 // leaveGroup closes a job to further alarms.
 func (b *batch) leaveGroup(j job) {
-	if b.w.groups[j.Group] == j.id {
-		remove(b, b.w.groups, j.Group)
+	key := j.Group.key()
+	if b.w.groups[key] == rawOf(j.id) {
+		remove(b, b.w.groups, key)
 	}
 }
 

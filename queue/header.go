@@ -62,16 +62,25 @@ func (h header) encode() []byte {
 	return append(append(out[:headerSize], boolByte(h.Group.Agent)), h.Group.Line...)
 }
 
-// decodeHeader reads what encode writes.
-func decodeHeader(body []byte) (header, error) {
+// headerState reads the state alone.
+func headerState(body []byte) (edgeagent.JobState, error) {
 	if !isHeader(body) {
-		return header{}, fmt.Errorf("job header of %d bytes: %w", len(body), errDamaged)
+		return "", fmt.Errorf("job header of %d bytes: %w", len(body), errDamaged)
 	}
 	code := int(body[1])
 	if code == 0 || code >= len(stateCodes) {
-		return header{}, fmt.Errorf("job header with state %d: %w", code, errDamaged)
+		return "", fmt.Errorf("job header with state %d: %w", code, errDamaged)
 	}
-	h := header{State: stateCodes[code], Priority: int(body[2]), Frozen: body[3] != 0}
+	return stateCodes[code], nil
+}
+
+// decodeHeader reads what encode writes.
+func decodeHeader(body []byte) (header, error) {
+	state, err := headerState(body)
+	if err != nil {
+		return header{}, err
+	}
+	h := header{State: state, Priority: int(body[2]), Frozen: body[3] != 0}
 	if body[0] == headerVersion {
 		h.Group = group{Line: string(body[headerSize+1:]), Agent: body[headerSize] != 0}
 	}

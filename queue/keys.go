@@ -87,6 +87,25 @@ func parseOutboxKey(key string) (streamKey, uint64, error) {
 	return streamKey{}, 0, fmt.Errorf("outbox key %q: unknown stream", key)
 }
 
+// A streamRun reads keys that come in order: those of one stream after another.
+type streamRun struct {
+	prefix string
+	stream streamKey
+}
+
+// sequence returns the number of a key; its stream is then the run's.
+func (r *streamRun) sequence(key []byte) (uint64, error) {
+	if n := len(r.prefix); n > 0 && len(key) == n+8 && string(key[:n]) == r.prefix {
+		return binary.BigEndian.Uint64(key[n:]), nil
+	}
+	stream, seq, err := parseOutboxKey(string(key))
+	if err != nil {
+		return 0, err
+	}
+	*r = streamRun{stream.prefix(), stream}
+	return seq, nil
+}
+
 // A cursorKey names how far a destination has confirmed a stream.
 type cursorKey struct {
 	dest string

@@ -47,13 +47,19 @@ func place(kind byte, key string) (bucket byte, at []byte) {
 
 // placed reads what place returns for bucketData.
 func placed(at []byte) (kind byte, key string) {
+	kind, found := placedAt(at)
+	return kind, string(found)
+}
+
+// placedAt does so without copying the key.
+func placedAt(at []byte) (kind byte, key []byte) {
 	switch kind = placedKind(at); kind {
 	case bucketKeys, bucketOutbox:
-		return kind, string(at[1:])
+		return kind, at[1:]
 	case bucketAlarms, bucketJobs:
-		return kind, string(at[:idLength])
+		return kind, at[:idLength]
 	default:
-		return kind, string(at)
+		return kind, at
 	}
 }
 

@@ -18,7 +18,7 @@ func (db *DB) load() error {
 			return err
 		}
 		w := db.work
-		for _, step := range []func(*bbolt.Tx) error{w.loadMeta, w.loadAlarms, w.loadJobs, w.loadOutbox} {
+		for _, step := range []func(*bbolt.Tx) error{w.loadMeta, w.loadObjects, w.loadOutbox} {
 			if err := step(tx); err != nil {
 				return err
 			}
@@ -100,41 +100,81 @@ func cutLast(s string, n int) (before, last string) {
 	return s[:len(s)-n-1], s[len(s)-n:]
 }
 
-// loadAlarms reads the head of every alarm, and those whole that are at hand or
-// rose a moment ago.
-func (w *working) loadAlarms(tx *bbolt.Tx) error {
-	return scanRecords(tx, bucketAlarms, "", func(key string, body []byte, _ uint32) error {
-		id := edgeagent.ID(key)
-		h, err := readHead(key, body)
+// loadObjects reads the head of every alarm and the header of every job, in the
+// order of their ids. It makes no garbage of what is over: a file may hold a
+// hundred thousand of each.
+func (w *working) loadObjects(tx *bbolt.Tx) error {
+	b, err := bucketOf(tx, bucketData)
+	if err != nil {
+		return err
+	}
+	l := loader{w, tx, time.Now()}
+	c := b.Cursor()
+	for at, rec := c.First(); at != nil && region(placedKind(at)) == bucketBodies; at, rec = c.Next() {
+		kind := placedKind(at)
+		if kind != bucketAlarms && kind != bucketJobs {
+			continue
+		}
+		body, revision, err := decodeRecord(kind, at[:idLength], rec)
+		if err == nil && kind == bucketAlarms {
+			err = l.alarm(at[:idLength], body)
+		} else if err == nil {
+			err = l.job(at[:idLength], body, revision)
+		}
 		if err != nil {
 			return err
 		}
-		w.remember(id, h)
-		fresh := time.Since(h.raised) < floodWindow
-		if !fresh && !w.atHand(id, h) {
-			return nil
-		}
-		a, err := alarmOf(getter(tx), id)
-		if err != nil {
-			return err
-		}
-		if w.atHand(id, h) {
-			w.alarms[id] = &a
-		}
-		if fresh {
-			w.resight(a)
-		}
+	}
+	w.ready.order()
+	w.delayed.order()
+	return nil
+}
+
+// A loader takes up the objects of a file.
+type loader struct {
+	w   *working
+	tx  *bbolt.Tx
+	now time.Time
+}
+
+// alarm takes up an alarm: whole if it is at hand or rose a moment ago.
+func (l loader) alarm(key, body []byte) error {
+	h, err := readHead(key, body)
+	if err != nil {
+		return err
+	}
+	raw := rawOf(key)
+	l.w.remember(raw, h)
+	fresh := time.Since(h.raised) < floodWindow
+	if !fresh && !l.w.atHand(raw, h) {
 		return nil
-	})
+	}
+	a, err := alarmOf(getter(l.tx), edgeagent.ID(key))
+	if err != nil {
+		return err
+	}
+	if l.w.atHand(raw, h) {
+		l.w.alarms[a.ID] = &a
+	}
+	if fresh {
+		l.w.resight(a)
+	}
+	return nil
 }
 
 // remember notes an alarm of the file; ids rise, so the newest comes last.
-func (w *working) remember(id edgeagent.ID, h alarmHead) {
+func (w *working) remember(id rawID, h alarmHead) {
 	if hiding, found := w.hiding(h.name); found {
 		delete(w.alarms, hiding)
 	}
-	ids := append(w.raised[h.name], id)
-	w.raised[h.name] = ids[max(0, len(ids)-occurrences):]
+	if last, known := w.raised[h.name]; known {
+		before := w.before[h.name] // nobody else looks at it yet
+		if len(before) == occurrences-1 {
+			before = append(before[:0], before[1:]...)
+		}
+		w.before[h.name] = append(before, last)
+	}
+	w.raised[h.name] = id
 }
 
 // resight notes an alarm that rose shortly before the start.
@@ -148,28 +188,39 @@ func (w *working) resight(a edgeagent.Alarm) {
 	}
 }
 
-func (w *working) loadJobs(tx *bbolt.Tx) error {
-	now := time.Now()
-	return scanRecords(tx, bucketJobs, "", func(key string, body []byte, revision uint32) error {
-		id := edgeagent.ID(key)
-		h, err := wholeHeader(getter(tx), id, body)
-		if err != nil {
-			return err
-		}
-		w.counts[h.State]++
-		j := job{header: h, id: id, revision: revision, was: h.State}
-		if h.State == edgeagent.JobRunning {
-			w.running[id] = j
-		}
-		if h.State != edgeagent.JobPending {
-			return nil
-		}
-		w.schedule(j, now)
-		if !h.Frozen {
-			w.groups[h.Group] = id
-		}
+// job takes up a job: nothing but a number of one that is over.
+func (l loader) job(key, body []byte, revision uint32) error {
+	state, err := headerState(body)
+	if err != nil {
+		return fmt.Errorf("job %s: %w", key, err)
+	}
+	l.w.counts[state]++
+	if !unfinished(state) {
 		return nil
-	})
+	}
+	h, err := l.header(key, body)
+	if err != nil {
+		return err
+	}
+	raw := rawOf(key)
+	if state == edgeagent.JobRunning {
+		id := edgeagent.ID(key)
+		l.w.running[id] = job{header: h, id: id, revision: revision, was: state}
+		return nil
+	}
+	l.w.append(l.w.entryFor(raw, h, l.now), l.now)
+	if !h.Frozen {
+		l.w.groups[h.Group.key()] = raw
+	}
+	return nil
+}
+
+// header reads a header, in files of schema 1 with what lies beside it.
+func (l loader) header(key, body []byte) (header, error) {
+	if body[0] == headerApart {
+		return wholeHeader(getter(l.tx), edgeagent.ID(key), body)
+	}
+	return decodeHeader(body)
 }
 
 // loadOutbox finds both ends of every stream. Keys are sorted by epoch, stream

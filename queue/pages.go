@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"slices"
 )
 
 // The layout of bbolt's pages, as much of it as has to be read without bbolt.
@@ -52,11 +53,18 @@ func openPages(path string) (pageFile, *os.File, error) {
 
 // bytes returns n whole pages from id on. A card that cannot read them is an
 // error like any other: nothing is mapped, so nothing faults.
-func (p pageFile) bytes(id uint64, n uint64) ([]byte, error) {
+func (p pageFile) bytes(id uint64, n uint64) ([]byte, error) { return p.into(nil, id, n) }
+
+// into returns them in buf, or in another when that is too small.
+func (p pageFile) into(buf []byte, id uint64, n uint64) ([]byte, error) {
 	if id >= p.count || n > p.count-id {
 		return nil, fmt.Errorf("page %d and %d more: the file ends at %d: %w", id, n-1, p.count, errDamaged)
 	}
-	buf := make([]byte, n*pageSize)
+	if size := int(n * pageSize); cap(buf) < size {
+		buf = make([]byte, size)
+	} else {
+		buf = buf[:size]
+	}
 	if _, err := p.r.ReadAt(buf, int64(id)*pageSize); err != nil {
 		return nil, fmt.Errorf("read page %d: %w: %w", id, errDamaged, err)
 	}
@@ -82,8 +90,11 @@ func (h pageHead) names(id uint64) bool {
 }
 
 // tree reads a page of a tree, with what it overflows into.
-func (p pageFile) tree(id uint64) (pageHead, []byte, error) {
-	buf, err := p.bytes(id, 1)
+func (p pageFile) tree(id uint64) (pageHead, []byte, error) { return p.treeInto(nil, id) }
+
+// treeInto does so as into does.
+func (p pageFile) treeInto(buf []byte, id uint64) (pageHead, []byte, error) {
+	buf, err := p.into(buf, id, 1)
 	if err != nil {
 		return pageHead{}, nil, err
 	}
@@ -94,7 +105,7 @@ func (p pageFile) tree(id uint64) (pageHead, []byte, error) {
 	if h.overflow == 0 {
 		return h, buf, nil
 	}
-	whole, err := p.bytes(id, 1+uint64(h.overflow))
+	whole, err := p.into(buf, id, 1+uint64(h.overflow))
 	if err != nil {
 		return h, buf, err
 	}
@@ -111,7 +122,10 @@ type element struct {
 
 // elements reads a page of a tree, or a bucket that lies within one. Keys must
 // rise strictly.
-func elements(page []byte) ([]element, error) {
+func elements(page []byte) ([]element, error) { return appendElements(nil, page) }
+
+// appendElements does so into out, which is empty.
+func appendElements(out []element, page []byte) ([]element, error) {
 	if len(page) < pageHeadSize {
 		return nil, fmt.Errorf("page of %d bytes: %w", len(page), errDamaged)
 	}
@@ -120,7 +134,7 @@ func elements(page []byte) ([]element, error) {
 	if pageHeadSize+n*pageElemSize > len(page) {
 		return nil, fmt.Errorf("page %d counts %d elements: %w", h.id, n, errDamaged)
 	}
-	out := make([]element, 0, n)
+	out = slices.Grow(out, n)
 	for i := range n {
 		e, err := elementAt(page, pageHeadSize+i*pageElemSize, h.flags == flagBranch)
 		if err != nil {

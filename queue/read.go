@@ -218,7 +218,7 @@ func (db *DB) ByKey(key string) (alarm edgeagent.ID, bodyHash string, ok bool) {
 // what came of it; nil for the first one.
 func (db *DB) LastTime(device, line, code string, before edgeagent.ID) (o *edgeagent.Occurrence) {
 	db.raisedMu.RLock()
-	ids := db.work.raised[occasionNamed(device, line, code)]
+	ids := db.work.activations(occasionNamed(device, line, code))
 	db.raisedMu.RUnlock()
 	err := db.viewing("look up the last time", func(tx *bbolt.Tx) error {
 		o = lastTime(getter(tx), ids, before)
@@ -231,13 +231,14 @@ func (db *DB) LastTime(device, line, code string, before edgeagent.ID) (o *edgea
 }
 
 func (b *batch) lastTime(key occasion, before edgeagent.ID) *edgeagent.Occurrence {
-	return lastTime(b.getJSON, b.w.raised[key], before)
+	return lastTime(b.getJSON, b.w.activations(key), before)
 }
 
 // lastTime is a courtesy: whatever cannot be read is left empty.
-func lastTime(get func(bucket byte, key string, v any) error, ids []edgeagent.ID, before edgeagent.ID) *edgeagent.Occurrence {
-	for _, id := range slices.Backward(ids) {
+func lastTime(get func(bucket byte, key string, v any) error, ids []rawID, before edgeagent.ID) *edgeagent.Occurrence {
+	for _, raw := range slices.Backward(ids) {
 		var a edgeagent.Alarm
+		id := raw.id()
 		if id >= before || get(bucketAlarms, string(id), &a) != nil {
 			continue
 		}

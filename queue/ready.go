@@ -3,8 +3,6 @@ package queue
 import (
 	"bytes"
 	"cmp"
-	"container/heap"
-	"slices"
 	"time"
 
 	"edgeagent"
@@ -16,13 +14,21 @@ type rawID [16]byte
 
 const idLetters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
+// idValues are what the letters stand for, and 0 for what is none.
+var idValues = func() (values [256]byte) {
+	for v, letter := range []byte(idLetters) {
+		values[letter] = byte(v)
+	}
+	return values
+}()
+
 // rawOf returns the bytes of an id: five bits a letter, the first of them two
 // bits short.
-func rawOf(id edgeagent.ID) (raw rawID) {
+func rawOf[T ~string | ~[]byte](id T) (raw rawID) {
 	var acc uint64
 	bits, at := 0, len(raw)
 	for i := len(id) - 1; i >= 0 && at > 0; i-- {
-		acc |= uint64(max(0, bytes.IndexByte([]byte(idLetters), id[i]))) << bits
+		acc |= uint64(idValues[id[i]]) << bits
 		for bits += 5; bits >= 8 && at > 0; bits -= 8 {
 			at--
 			raw[at] = byte(acc)
@@ -64,9 +70,11 @@ type entry struct {
 	priority  uint8
 }
 
-func (w *working) entryOf(j job, now time.Time) entry {
+func (w *working) entryOf(j job, now time.Time) entry { return w.entryFor(rawOf(j.id), j.header, now) }
+
+func (w *working) entryFor(id rawID, j header, now time.Time) entry {
 	return entry{
-		id: rawOf(j.id), ready: w.mono(now.Add(j.remaining(now))),
+		id: id, ready: w.mono(now.Add(j.remaining(now))),
 		notBefore: nanos(j.NotBefore), priority: uint8(min(max(j.Priority, 0), 255)),
 	}
 }
@@ -77,12 +85,6 @@ func (w *working) mono(t time.Time) int64 { return int64(t.Sub(w.began)) }
 // at returns when an entry is ready.
 func (w *working) at(e entry) time.Time { return w.began.Add(time.Duration(e.ready)) }
 
-// entries are a heap in some order.
-type entries struct {
-	all  []entry
-	less func(a, b entry) int
-}
-
 // first orders by priority, then age, then id.
 func first(a, b entry) int {
 	return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.notBefore, b.notBefore), bytes.Compare(a.id[:], b.id[:]))
@@ -91,43 +93,24 @@ func first(a, b entry) int {
 // soonest orders by the time at which a job becomes ready.
 func soonest(a, b entry) int { return cmp.Compare(a.ready, b.ready) }
 
-func (h *entries) Len() int           { return len(h.all) }
-func (h *entries) Less(i, j int) bool { return h.less(h.all[i], h.all[j]) < 0 }
-func (h *entries) Swap(i, j int)      { h.all[i], h.all[j] = h.all[j], h.all[i] }
-
-// Push is heap.Interface's.
-func (h *entries) Push(x any) { h.all = append(h.all, x.(entry)) }
-
-// Pop is heap.Interface's.
-func (h *entries) Pop() any {
-	last := h.all[len(h.all)-1]
-	h.all = h.all[:len(h.all)-1]
-	return last
-}
-
-// take removes a job. It is looked for among the first, where those are that are
-// leased, and then from the end, where those are that came last.
-func (h *entries) take(id rawID) (entry, bool) {
-	if len(h.all) > 0 && h.all[0].id == id {
-		return heap.Pop(h).(entry), true
-	}
-	for i, e := range slices.Backward(h.all) {
-		if e.id == id {
-			return heap.Remove(h, i).(entry), true
-		}
-	}
-	return entry{}, false
-}
-
 // schedule makes a pending job findable.
 func (w *working) schedule(j job, now time.Time) { w.push(w.entryOf(j, now), now) }
 
-func (w *working) push(e entry, now time.Time) {
+// append adds to a heap that is put in order when it is complete.
+func (w *working) append(e entry, now time.Time) {
 	if e.ready > w.mono(now) {
-		heap.Push(&w.delayed, e)
+		w.delayed.all = append(w.delayed.all, e)
 		return
 	}
-	heap.Push(&w.ready, e)
+	w.ready.all = append(w.ready.all, e)
+}
+
+func (w *working) push(e entry, now time.Time) {
+	if e.ready > w.mono(now) {
+		w.delayed.push(e)
+		return
+	}
+	w.ready.push(e)
 }
 
 // unschedule takes a job out, if it is there.
@@ -141,7 +124,7 @@ func (w *working) unschedule(id rawID) (entry, bool) {
 // front returns the job to be leased next at now, if one is ready.
 func (w *working) front(now time.Time) (entry, bool) {
 	for due := w.mono(now); len(w.delayed.all) > 0 && w.delayed.all[0].ready <= due; {
-		heap.Push(&w.ready, heap.Pop(&w.delayed))
+		w.ready.push(w.delayed.remove(0))
 	}
 	if len(w.ready.all) == 0 {
 		return entry{}, false

@@ -48,7 +48,7 @@ func recordSum(rec []byte) uint32 {
 
 // decodeRecord returns the body of a record and its revision. The body is a
 // slice of rec, not a copy.
-func decodeRecord(bucket byte, key string, rec []byte) (body []byte, revision uint32, err error) {
+func decodeRecord[K string | []byte](bucket byte, key K, rec []byte) (body []byte, revision uint32, err error) {
 	damaged := func(what string) ([]byte, uint32, error) {
 		return nil, 0, fmt.Errorf("bucket %c, key %q: %s: %w", bucket, key, what, errDamaged)
 	}
@@ -62,7 +62,7 @@ func decodeRecord(bucket byte, key string, rec []byte) (body []byte, revision ui
 		return damaged(fmt.Sprintf("format %d is not known", rec[2]))
 	}
 	n := int(binary.BigEndian.Uint16(rec[12:]))
-	if rec[3] != bucket || len(rec) < recordHead+n || string(rec[recordHead:recordHead+n]) != key {
+	if rec[3] != bucket || len(rec) < recordHead+n || string(rec[recordHead:recordHead+n]) != string(key) {
 		return damaged("belongs to another key")
 	}
 	return rec[recordHead+n:], binary.BigEndian.Uint32(rec[4:]), nil

@@ -38,6 +38,24 @@ type survey struct {
 	tally  *tally
 	rooted bool  // the root page can be read
 	damage error // the first that was met
+
+	frames  []*frame // of the pages on the way to the one that is visited
+	scratch []byte   // a page of which the head alone is looked at
+	run     streamRun
+}
+
+// A frame is a page that is being visited. It serves for the next one of its
+// depth: a file of hundreds of megabytes is walked without making garbage.
+type frame struct {
+	page []byte
+	rows []element
+}
+
+func (s *survey) frame(depth int) *frame {
+	for len(s.frames) <= depth {
+		s.frames = append(s.frames, &frame{})
+	}
+	return s.frames[depth]
 }
 
 // surveyTree walks the tree under a root page.
@@ -172,14 +190,17 @@ func (s *survey) visit(bucket byte, id uint64, lo, hi []byte, depth int) kindOfP
 		s.astray(bucket, id)
 		return foundNothing
 	}
-	h, page, err := s.pages.tree(id)
+	f := s.frame(depth)
+	h, page, err := s.pages.treeInto(f.page, id)
+	f.page = page
 	whole := s.claim(id, h, err == nil)
 	if err == nil && !whole {
 		err = fmt.Errorf("page %d overflows into others: %w", id, errDamaged)
 	}
 	var rows []element
 	if err == nil {
-		rows, err = elements(page)
+		rows, err = appendElements(f.rows[:0], page)
+		f.rows = rows
 	}
 	if err != nil {
 		s.met(fmt.Errorf("bucket %c: %w", bucket, err))
@@ -225,7 +246,8 @@ func (s *survey) claim(id uint64, h pageHead, believed bool) bool {
 	}
 	s.roles[id] = role
 	for next := id + 1; next <= id+n && next < uint64(len(s.roles)); next++ {
-		page, err := s.pages.bytes(next, 1)
+		page, err := s.pages.into(s.scratch, next, 1)
+		s.scratch = page
 		if s.roles[next] != roleFree || err == nil && pageHeadOf(page).names(next) {
 			return !believed
 		}
@@ -246,7 +268,7 @@ func (s *survey) foreign(h pageHead) bool {
 func (s *survey) branch(bucket byte, rows []element, lo, hi []byte, depth int) {
 	if len(rows) == 0 {
 		s.met(fmt.Errorf("bucket %c: empty branch: %w", bucket, errDamaged))
-		s.holes = append(s.holes, hole{bucket: bucket, lo: lo, hi: hi})
+		s.holes = append(s.holes, hole{bucket: bucket, lo: bytes.Clone(lo), hi: bytes.Clone(hi)})
 		return
 	}
 	s.bounded(bucket, rows, lo, hi)
@@ -261,7 +283,7 @@ func (s *survey) branch(bucket byte, rows []element, lo, hi []byte, depth int) {
 		case foundLeaf:
 			leaves = true
 		case foundNothing:
-			broken = append(broken, hole{bucket: bucket, lo: e.key, hi: end})
+			broken = append(broken, hole{bucket: bucket, lo: bytes.Clone(e.key), hi: bytes.Clone(end)})
 		case foundBranch:
 		}
 	}
@@ -302,28 +324,28 @@ func (s *survey) leaf(bucket byte, rows []element, lo, hi []byte) {
 }
 
 // whose returns which record belongs at a key of a bucket.
-func (s *survey) whose(bucket byte, at []byte) (kind byte, key string) {
+func (s *survey) whose(bucket byte, at []byte) (kind byte, key []byte) {
 	if bucket == bucketData && s.schema != schemaApart {
-		return placed(at)
+		return placedAt(at)
 	}
-	return bucket, string(at)
+	return bucket, at
 }
 
 // note keeps what the survey itself needs of a record.
-func (s *survey) note(kind byte, key string, body []byte, revision uint32) (err error) {
+func (s *survey) note(kind byte, key, body []byte, revision uint32) (err error) {
 	switch {
-	case kind == bucketMeta && key == keySchema:
+	case kind == bucketMeta && string(key) == keySchema:
 		if s.schema, err = strconv.Atoi(string(body)); err != nil {
 			return errors.Join(err, errDamaged)
 		}
 	case kind == bucketTally:
 		s.tally, err = decodeTally(revision, body)
 	case kind == bucketOutbox:
-		stream, seq, err := parseOutboxKey(key)
+		seq, err := s.run.sequence(key)
 		if err != nil {
 			return fmt.Errorf("%w: %w", err, errDamaged)
 		}
-		s.ends[stream] = max(s.ends[stream], seq)
+		s.ends[s.run.stream] = max(s.ends[s.run.stream], seq)
 	}
 	return err
 }

@@ -205,12 +205,17 @@ func (b *batch) forget(a edgeagent.Alarm) {
 	b.db.raisedMu.Lock()
 	defer b.db.raisedMu.Unlock()
 	key := occasionOf(a)
-	ids := slices.DeleteFunc(slices.Clone(b.w.raised[key]), func(id edgeagent.ID) bool { return id == a.ID })
+	ids := slices.DeleteFunc(b.w.activations(key), func(id rawID) bool { return id == rawOf(a.ID) })
+	if len(ids) < 2 {
+		remove(b, b.w.before, key)
+	} else {
+		set(b, b.w.before, key, ids[:len(ids)-1])
+	}
 	if len(ids) == 0 {
 		remove(b, b.w.raised, key)
 		return
 	}
-	set(b, b.w.raised, key, ids)
+	set(b, b.w.raised, key, ids[len(ids)-1])
 }
 
 func lastChange(a edgeagent.Alarm) time.Time {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -16,12 +17,13 @@ type working struct {
 	began   time.Time // of the clock of ready and delayed
 	running map[edgeagent.ID]job
 	counts  map[edgeagent.JobState]int
-	groups  map[group]edgeagent.ID // the job that new alarms of a line join
-	ready   entries                // pending jobs that may be leased
-	delayed entries                // and those that have to wait
+	groups  map[groupKey]rawID // the job that new alarms of a line join
+	ready   entries            // pending jobs that may be leased
+	delayed entries            // and those that have to wait
 
 	alarms map[edgeagent.ID]*edgeagent.Alarm // those at hand, see atHand; never changed, but replaced
-	raised map[occasion][]edgeagent.ID       // last activations of every alarm, oldest first
+	raised map[occasion]rawID                // last activation of every alarm
+	before map[occasion][]rawID              // and those before it, oldest first, of one that had some
 	flood  map[group]groupFlood
 	lines  map[string][]sighting   // the raises of the last ten minutes, oldest first
 	opened map[edgeagent.ID]opened // jobs that were opened a moment ago, with what their case needs
@@ -48,13 +50,14 @@ func newWorking() *working {
 
 		running: make(map[edgeagent.ID]job),
 		counts:  make(map[edgeagent.JobState]int),
-		groups:  make(map[group]edgeagent.ID),
+		groups:  make(map[groupKey]rawID),
 		alarms:  make(map[edgeagent.ID]*edgeagent.Alarm),
 		lines:   make(map[string][]sighting),
 		opened:  make(map[edgeagent.ID]opened),
 		flood:   make(map[group]groupFlood),
 		tidyAt:  make(map[byte]edgeagent.ID),
-		raised:  make(map[occasion][]edgeagent.ID),
+		raised:  make(map[occasion]rawID),
+		before:  make(map[occasion][]rawID),
 		last:    make(map[streamKey]uint64),
 		floor:   make(map[streamKey]uint64),
 		cursors: make(map[cursorKey]cursor),
@@ -78,27 +81,57 @@ type group struct {
 	Agent bool   `json:"agent"`
 }
 
+// A groupKey stands for a group in memory, where a hundred thousand may wait. It
+// is a hash that differs from start to start: who finds a job by it looks
+// whether it is the group's.
+type groupKey uint64
+
+var groupSeed = maphash.MakeSeed()
+
+func (g group) key() groupKey {
+	var h maphash.Hash
+	h.SetSeed(groupSeed)
+	_, _ = h.WriteString(g.Line) // a hash's Write never fails
+	_ = h.WriteByte(boolByte(g.Agent))
+	return groupKey(h.Sum64())
+}
+
+// activations returns the last ones of an alarm, oldest first.
+func (w *working) activations(name occasion) []rawID {
+	last, known := w.raised[name]
+	if !known {
+		return nil
+	}
+	return append(slices.Clip(w.before[name]), last)
+}
+
+// earlier returns what comes before an activation that is new.
+func earlier(before []rawID, last rawID) []rawID {
+	before = append(slices.Clip(before), last)
+	return before[max(0, len(before)-occurrences+1):]
+}
+
 // atHand reports whether an alarm is kept in memory: it is open, or it was
 // closed while shelved and is the last of its name, whose next activation that
 // shelving hides.
-func (w *working) atHand(id edgeagent.ID, h alarmHead) bool {
+func (w *working) atHand(id rawID, h alarmHead) bool {
 	if h.state.Open() {
 		return true
 	}
-	ids := w.raised[h.name]
-	return !h.shelved.IsZero() && len(ids) > 0 && ids[len(ids)-1] == id
+	last, known := w.raised[h.name]
+	return !h.shelved.IsZero() && known && last == id
 }
 
 // hiding returns the alarm of a name that is closed and at hand: the shelving of
 // that name is the next one's.
 func (w *working) hiding(name occasion) (id edgeagent.ID, found bool) {
-	ids := w.raised[name]
-	if len(ids) == 0 {
+	last, known := w.raised[name]
+	if !known || len(w.alarms) == 0 {
 		return "", false
 	}
-	last := ids[len(ids)-1]
-	a, found := w.alarms[last]
-	return last, found && !a.State.Open()
+	id = last.id()
+	a, found := w.alarms[id]
+	return id, found && !a.State.Open()
 }
 
 // lapsed reports whether a closed alarm that is at hand hides nothing any more.
