@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"queue":          {""},
 	"llm":            {"", "internal/retry", "internal/dial"},
 	"llm/openai":     {"", "llm"},
+	"llm/anthropic":  {"", "llm"},
 	"llm/ollama":     {"", "llm"},
 	"llm/runbook":    {"", "llm"},
 	"llm/llmtest":    {"", "llm"},

@@ -122,7 +122,7 @@ type transportRow struct {
 
 var transportRows = []transportRow{
 	{code: "stall", is: endedBy(ErrStall), class: edgeagent.CallTransient, policy: once, billable: true, message: text("the answer stalled midway")},
-	{code: "first_token", is: endedBy(ErrFirstToken), class: edgeagent.CallTransient, policy: once, billable: true, message: text("no word within the first token's time: the model hangs or is too slow for this box")},
+	{code: "first_token", is: endedBy(ErrFirstToken), class: edgeagent.CallTransient, policy: once, billable: true, message: text("no word within first_token_timeout: the model hangs, or is too slow for it")},
 	{code: "aborted", is: cancelled, class: edgeagent.CallAborted, policy: Policy{Breaker: Excluded}, billable: true, message: text("given up by the agent")},
 	{code: "certificate", is: badCertificate, class: edgeagent.CallConfig, policy: Policy{Hold: HoldCertificate}, message: certificateHint},
 	{code: "client_cert", is: failedOn(errClientCert), class: edgeagent.CallConfig, policy: Policy{Hold: HoldCertificate}, message: func(err error) string { return OneLine(cause(err)) }},

@@ -22,11 +22,10 @@ const MaxBody = 1 << 20
 
 // TransportOptions configure a [Line]. Empty files are not used.
 type TransportOptions struct {
-	CAFile         string        // PEM; trusted instead of the system's
-	ClientCertFile string        // PEM, with ClientKeyFile; read anew for each connection
-	ClientKeyFile  string        // PEM
-	Proxy          string        // URL; empty: none, "environment": HTTPS_PROXY and its like
-	HeaderTimeout  time.Duration // from the request to the first byte; 0: no limit
+	CAFile         string // PEM; trusted instead of the system's
+	ClientCertFile string // PEM, with ClientKeyFile; read anew for each connection
+	ClientKeyFile  string // PEM
+	Proxy          string // URL; empty: none, "environment": HTTPS_PROXY and its like
 }
 
 // Line is a provider's transport: made at the first request, because it reads
@@ -99,7 +98,7 @@ func newTransport(o TransportOptions) (*http.Transport, error) {
 		return nil, err
 	}
 	t := dial.Transport(conf)
-	t.Proxy, t.ResponseHeaderTimeout = proxy, o.HeaderTimeout
+	t.Proxy = proxy
 	return t, nil
 }
 

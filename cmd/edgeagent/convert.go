@@ -71,7 +71,7 @@ func provider(p config.Provider) llm.Provider {
 			FirstToken: p.FirstTokenTimeout, Stall: p.StallTimeout, CAFile: p.CAFile,
 		})
 	}
-	o := openai.Options{BaseURL: p.BaseURL, Model: p.Model, CAFile: p.CAFile}
+	o := openai.Options{BaseURL: p.BaseURL, Model: p.Model, Transport: llm.TransportOptions{CAFile: p.CAFile}}
 	if p.APIKey.IsSet() {
 		o.APIKey = p.APIKey.Read
 	}

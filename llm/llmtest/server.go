@@ -9,7 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -30,15 +30,27 @@ type Wire struct {
 	Base  string // what a client's base URL ends in
 	probe func(r *http.Request, body []byte) bool
 	reply func(w http.ResponseWriter, r Reply, whole bool)
-	fail  func(message string) string // an error's body
+	fail  func(status int, message string) string // an error's body
+	list  string                                  // a good answer to a probe; empty: a probe is a question
 }
 
 // OpenAI is the chat completions wire, streamed.
 var OpenAI = Wire{
 	Name: "openai", Path: "/v1/chat/completions", Base: "/v1",
-	probe: func(r *http.Request, _ []byte) bool { return r.Method == http.MethodGet },
+	probe: isGet, list: `{"object":"list","data":[{"id":"cloud-1"}]}`,
 	reply: replyOpenAI,
-	fail:  func(m string) string { return marshal(map[string]any{"error": map[string]any{"message": m}}) },
+	fail:  func(_ int, m string) string { return marshal(map[string]any{"error": map[string]any{"message": m}}) },
+}
+
+// Azure is the same wire as a deployment of Azure speaks it: under its own
+// path, with the verdicts of the content filter, and the status as the code.
+var Azure = Wire{
+	Name: "azure", Path: "/openai/deployments/cloud-1/chat/completions",
+	probe: isGet, list: `{"object":"list","data":[{"id":"cloud-1","status":"succeeded"}]}`,
+	reply: replyAzure,
+	fail: func(status int, m string) string {
+		return marshal(map[string]any{"error": map[string]any{"code": strconv.Itoa(status), "message": m}})
+	},
 }
 
 // Ollama is Ollama's chat wire, streamed.
@@ -46,8 +58,10 @@ var Ollama = Wire{
 	Name: "ollama", Path: "/api/chat",
 	probe: isOllamaProbe,
 	reply: replyOllama,
-	fail:  func(m string) string { return marshal(map[string]any{"error": m}) },
+	fail:  func(_ int, m string) string { return marshal(map[string]any{"error": m}) },
 }
+
+func isGet(r *http.Request, _ []byte) bool { return r.Method == http.MethodGet }
 
 func isOllamaProbe(_ *http.Request, body []byte) bool {
 	var req struct {
@@ -64,9 +78,20 @@ func pieces(text string) []string {
 	return []string{text[:half], text[half:]}
 }
 
+func replyAzure(w http.ResponseWriter, r Reply, whole bool) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Apim-Request-Id", "req-1")
+	_, _ = io.WriteString(w, `data: {"choices":[],"model":"","prompt_filter_results":[{"prompt_index":0,"content_filter_results":{"hate":{"filtered":false,"severity":"safe"}}}]}`+"\n\n")
+	streamOpenAI(w, r, whole)
+}
+
 func replyOpenAI(w http.ResponseWriter, r Reply, whole bool) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Request-Id", "req-1")
+	streamOpenAI(w, r, whole)
+}
+
+func streamOpenAI(w http.ResponseWriter, r Reply, whole bool) {
 	event := func(v any) {
 		_, _ = fmt.Fprintf(w, "data: %s\n\n", marshal(v))
 		flush(w)
@@ -134,7 +159,7 @@ func (wire Wire) Say(r Reply) Step {
 // Refuse answers with a status and an error in the wire's shape; header holds
 // pairs of name and value.
 func (wire Wire) Refuse(status int, message string, header ...string) Step {
-	return Raw(status, "application/json", wire.fail(message), header...)
+	return Raw(status, "application/json", wire.fail(status, message), header...)
 }
 
 // Cut begins an answer and breaks the connection.
@@ -257,8 +282,8 @@ func (s *Server) next(r *http.Request, body []byte) Step {
 }
 
 func (s *Server) goodProbe() Step {
-	if strings.HasSuffix(s.wire.Path, "completions") {
-		return Raw(http.StatusOK, "application/json", `{"object":"list","data":[{"id":"cloud-1"}]}`)
+	if s.wire.list != "" {
+		return Raw(http.StatusOK, "application/json", s.wire.list)
 	}
 	return s.wire.Say(Reply{Text: "ok", TokensIn: 10, TokensOut: 1, Finish: "length"})
 }

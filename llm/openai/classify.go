@@ -1,7 +1,9 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -30,9 +32,14 @@ var table = []llm.Row{
 		Class: edgeagent.CallAuth, Message: "the API key is refused", Policy: llm.Policy{Hold: llm.HoldAuth}},
 	{Status: []int{400, 413, 422}, Words: []string{"context_length_exceeded", "maximum context length", "context length exceeded", "context window", "exceeds the context", "prompt is too long", "string too long"},
 		Class: edgeagent.CallRequest, Message: "the prompt is too long for the model", Policy: shrink},
+	{Status: []int{400, 404}, Words: []string{"api version", "api-version", "apiversion"},
+		Class: edgeagent.CallConfig, Message: "the API's version is refused, check api_version", Policy: llm.Policy{Hold: llm.HoldModel}},
 	{Status: []int{400, 403}, Words: []string{"content_filter", "content_policy", "responsibleaipolicyviolation", "content management policy"},
 		Class: edgeagent.CallRequest, Message: "the request was refused for its content", Policy: llm.Policy{Then: llm.ThenRunbook}},
-	{Status: []int{400, 404, 410}, Words: []string{"model_not_found", "model_decommissioned", "decommissioned", "unknown model", "model_not_available", "deploymentnotfound"},
+	{Status: []int{400, 404, 410}, Words: []string{"model_not_found", "model_decommissioned", "decommissioned", "unknown model", "model_not_available", "deploymentnotfound",
+		"does not work with the specified model", "has been deprecated", "has been retired"},
+		Class: edgeagent.CallConfig, Message: "the model is not there, check model", Policy: llm.Policy{Hold: llm.HoldModel}},
+	{Status: []int{400, 404, 410}, All: []string{"model", "no longer available"},
 		Class: edgeagent.CallConfig, Message: "the model is not there, check model", Policy: llm.Policy{Hold: llm.HoldModel}},
 	{Status: []int{400, 404, 410}, All: []string{"model", "does not exist"},
 		Class: edgeagent.CallConfig, Message: "the model is not there, check model", Policy: llm.Policy{Hold: llm.HoldModel}},
@@ -52,9 +59,12 @@ var table = []llm.Row{
 	{Status: []int{400, 422}, Class: edgeagent.CallRequest, Message: "the request is refused"},
 }
 
-// rest is for statuses that no row names.
+// rest is for statuses that no row names; 200 is that of a stream which began
+// well and then brought an error.
 func rest(said llm.Said) *llm.Error {
 	switch {
+	case said.Status == http.StatusOK:
+		return llm.Classify([]llm.Row{{Class: edgeagent.CallTransient, Message: "the service failed midway", Policy: llm.Policy{Retries: 1, Breaker: llm.Counted}}}, said)
 	case said.Status >= 500:
 		return llm.Classify([]llm.Row{{Class: edgeagent.CallTransient, Message: "the service failed", Policy: again}}, said)
 	case said.Status >= 400:
@@ -69,21 +79,6 @@ func classify(said llm.Said) *llm.Error {
 		return fail
 	}
 	return rest(said)
-}
-
-// refusal classifies an answer that is no completion.
-func refusal(resp *http.Response, body []byte) *llm.Error {
-	status := resp.StatusCode
-	if status >= 300 && status < 400 {
-		return llm.Portal(status, "redirects to "+resp.Header.Get("Location"))
-	}
-	if llm.IsHTML(resp.Header.Get("Content-Type"), body) {
-		if status < 400 || status == http.StatusForbidden || status == http.StatusNetworkAuthenticationRequired {
-			return llm.Portal(status, "")
-		}
-		return classify(llm.Said{Status: status, Text: "a page, not an API"})
-	}
-	return classify(parseError(status, body))
 }
 
 // parseError reads the error object in the shapes that are met: an object in
@@ -122,11 +117,15 @@ func parseObject(status int, object json.RawMessage) llm.Said {
 		Status  string `json:"status"`
 		Code    any    `json:"code"`
 		Param   any    `json:"param"`
+		Inner   struct {
+			Code   string             `json:"code"`
+			Result map[string]verdict `json:"content_filter_result"`
+		} `json:"innererror"`
 	}
 	if json.Unmarshal(object, &inner) != nil {
 		return llm.Said{Status: status, Text: string(object)}
 	}
-	said := llm.Said{Status: status, Text: inner.Message, Type: inner.Type}
+	said := llm.Said{Status: status, Text: inner.Message + filtered(inner.Inner.Result), Type: cmp.Or(inner.Type, inner.Inner.Code)}
 	switch code := inner.Code.(type) {
 	case string:
 		said.Code = code
@@ -142,6 +141,26 @@ func parseObject(status int, object json.RawMessage) llm.Said {
 		said.Code = param
 	}
 	return said
+}
+
+// verdict is what Azure's content filter says of one category.
+type verdict struct {
+	Filtered bool `json:"filtered"`
+}
+
+// filtered names what a content filter objected to: on a plant that is nearly
+// always a mistake, and the word tells which alarm text it was.
+func filtered(result map[string]verdict) string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(result)) {
+		if result[name].Filtered {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " [" + strings.Join(names, ", ") + "]"
 }
 
 // lesson is a refusal that means "I do not know this parameter".

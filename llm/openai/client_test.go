@@ -11,10 +11,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestConformance(t *testing.T) {
-	llmtest.Run(t, llmtest.OpenAI, func(baseURL string) llm.Provider {
-		c := New(Options{BaseURL: baseURL, Model: "cloud-1", APIKey: func() (string, error) { return "sk-secret", nil }})
-		t.Cleanup(c.CloseIdleConnections)
-		return c
+func conform(t *testing.T, wire llmtest.Wire, apiVersion string) {
+	llmtest.Run(t, wire, func(baseURL string) llm.Provider {
+		return client(t, Options{BaseURL: baseURL, APIVersion: apiVersion, APIKey: func() (string, error) { return "sk-secret", nil }})
 	})
 }
+
+func TestConformance(t *testing.T) { conform(t, llmtest.OpenAI, "") }
+
+func TestConformanceOfAzure(t *testing.T) { conform(t, llmtest.Azure, "2024-10-21") }

@@ -25,19 +25,19 @@ func TestSilenceIsNoticedInTime(t *testing.T) {
 		want time.Duration
 		code string
 	}{
-		{"no headers", llmtest.Hang(), 15 * time.Second, "timeout"},
+		{"no headers", llmtest.Hang(), 15 * time.Second, "first_token"},
 		{"headers, then nothing", func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(200)
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
-		}, 10 * time.Second, "stall"},
+		}, 15 * time.Second, "first_token"},
 		{"half an answer, then nothing", llmtest.OpenAI.Stall("half"), 10 * time.Second, "stall"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := client(t, Options{BaseURL: "http://model.test/v1"})
-				llmtest.InMemory(t, c.line.Transport, http.HandlerFunc(tt.step))
+				llmtest.InMemory(t, c.api.Line().Transport, http.HandlerFunc(tt.step))
 				start := time.Now()
 				_, err := c.Ask(t.Context(), question)
 				e := failure(t, err)
@@ -52,7 +52,7 @@ func TestSilenceIsNoticedInTime(t *testing.T) {
 func TestSlowButSteadyAnswerIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, Options{BaseURL: "http://model.test/v1"})
-		llmtest.InMemory(t, c.line.Transport, func(w http.ResponseWriter, r *http.Request) {
+		llmtest.InMemory(t, c.api.Line().Transport, func(w http.ResponseWriter, r *http.Request) {
 			for range 6 {
 				_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")
 				_ = http.NewResponseController(w).Flush()
@@ -72,7 +72,7 @@ func TestSlowButSteadyAnswerIsWaitedFor(t *testing.T) {
 func TestProbeEndsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, Options{BaseURL: "http://model.test/v1"})
-		llmtest.InMemory(t, c.line.Transport, http.HandlerFunc(llmtest.Hang()))
+		llmtest.InMemory(t, c.api.Line().Transport, http.HandlerFunc(llmtest.Hang()))
 		start := time.Now()
 		e := failure(t, c.Probe(t.Context()))
 		if took := time.Since(start); took != 5*time.Second || e.Breaker != llm.Counted {
@@ -100,8 +100,10 @@ func (c tunnel) Write(p []byte) (int, error) {
 func overTunnels(t *testing.T, c *Client, h http.Handler) (drop func()) {
 	t.Helper()
 	der, key := selfSigned(t, time.Now().Add(-time.Minute))
-	c.line = llm.NewLine(llm.TransportOptions{HeaderTimeout: headerTimeout, CAFile: writePEM(t, "CERTIFICATE", der)})
-	transport, err := c.line.Transport()
+	o := c.o
+	o.Transport.CAFile = writePEM(t, "CERTIFICATE", der)
+	c.api = New(o).api
+	transport, err := c.api.Line().Transport()
 	if err != nil {
 		t.Fatal(err)
 	}

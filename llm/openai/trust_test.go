@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"edgeagent/llm"
 	"encoding/pem"
 	"io"
 	"log"
@@ -64,7 +65,7 @@ func TestTrust(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := client(t, Options{BaseURL: tt.url, CAFile: tt.ca}).Ask(t.Context(), question)
+			_, err := client(t, Options{BaseURL: tt.url, Transport: llm.TransportOptions{CAFile: tt.ca}}).Ask(t.Context(), question)
 			if tt.says == "" {
 				if err != nil {
 					t.Error(err)
@@ -99,7 +100,7 @@ func selfSigned(t *testing.T, from time.Time) ([]byte, *ecdsa.PrivateKey) {
 func TestExpiredCertificateNamesTheClock(t *testing.T) {
 	der, key := selfSigned(t, time.Now().Add(time.Hour))
 	s := quietTLS(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
-	_, err := client(t, Options{BaseURL: s.URL, CAFile: writePEM(t, "CERTIFICATE", der)}).Ask(t.Context(), question)
+	_, err := client(t, Options{BaseURL: s.URL, Transport: llm.TransportOptions{CAFile: writePEM(t, "CERTIFICATE", der)}}).Ask(t.Context(), question)
 	if e := failure(t, err); e.Class != edgeagent.CallConfig || !strings.Contains(e.Error(), "the clock here says") {
 		t.Errorf("failure = %+v", e)
 	}
@@ -110,7 +111,7 @@ func TestMendedCAFileIsRead(t *testing.T) {
 	s := quietTLS(t, nil)
 	other, _ := selfSigned(t, time.Now().Add(-time.Minute))
 	path := writePEM(t, "CERTIFICATE", other)
-	c := client(t, Options{BaseURL: s.URL, CAFile: path})
+	c := client(t, Options{BaseURL: s.URL, Transport: llm.TransportOptions{CAFile: path}})
 	_, err := c.Ask(t.Context(), question)
 	failure(t, err)
 	good, err := os.ReadFile(writePEM(t, "CERTIFICATE", s.Certificate().Raw))
@@ -136,12 +137,12 @@ func TestClientCertificate(t *testing.T) {
 	cert, keyFile := writePEM(t, "CERTIFICATE", der), writePEM(t, "PRIVATE KEY", pkcs8)
 	s := quietTLS(t, &tls.Config{ClientAuth: tls.RequireAnyClientCert})
 	ca := writePEM(t, "CERTIFICATE", s.Certificate().Raw)
-	if _, err := client(t, Options{BaseURL: s.URL, CAFile: ca, ClientCertFile: cert, ClientKeyFile: keyFile}).Ask(t.Context(), question); err != nil {
+	if _, err := client(t, Options{BaseURL: s.URL, Transport: llm.TransportOptions{CAFile: ca, ClientCertFile: cert, ClientKeyFile: keyFile}}).Ask(t.Context(), question); err != nil {
 		t.Errorf("with a certificate: %v", err)
 	}
 	for name, o := range map[string]Options{
-		"none":         {BaseURL: s.URL, CAFile: ca},
-		"no such file": {BaseURL: s.URL, CAFile: ca, ClientCertFile: cert + "x", ClientKeyFile: keyFile},
+		"none":         {BaseURL: s.URL, Transport: llm.TransportOptions{CAFile: ca}},
+		"no such file": {BaseURL: s.URL, Transport: llm.TransportOptions{CAFile: ca, ClientCertFile: cert + "x", ClientKeyFile: keyFile}},
 	} {
 		_, err := client(t, o).Ask(t.Context(), question)
 		if e := failure(t, err); e.Class != edgeagent.CallConfig || e.Hold == 0 || name != "none" && !strings.Contains(e.Error(), "client_cert_file") {

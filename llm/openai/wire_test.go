@@ -237,7 +237,7 @@ func TestCutAnswerKeepsWhatWasSaid(t *testing.T) {
 func TestBadSettingsAreNotSent(t *testing.T) {
 	for name, o := range map[string]Options{
 		"base_url": {BaseURL: "http://[::1"},
-		"proxy":    {BaseURL: "http://127.0.0.1:1", Proxy: "not a proxy"},
+		"proxy":    {BaseURL: "http://127.0.0.1:1", Transport: llm.TransportOptions{Proxy: "not a proxy"}},
 	} {
 		_, err := client(t, o).Ask(t.Context(), question)
 		if e := failure(t, err); !e.Unsent || e.Class != edgeagent.CallConfig || e.Hold == 0 {
@@ -253,7 +253,7 @@ func TestProxyIsUsed(t *testing.T) {
 		_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`)
 	}))
 	defer proxy.Close()
-	c := client(t, Options{BaseURL: "http://model.invalid/v1", Proxy: proxy.URL})
+	c := client(t, Options{BaseURL: "http://model.invalid/v1", Transport: llm.TransportOptions{Proxy: proxy.URL}})
 	if _, err := c.Ask(t.Context(), question); err != nil || asked != "http://model.invalid/v1/chat/completions" {
 		t.Errorf("the proxy was asked for %q, %v", asked, err)
 	}
@@ -291,7 +291,7 @@ func FuzzAnswer(f *testing.F) {
 		ctx, watch := llm.NewWatch(t.Context(), 0, time.Minute)
 		defer watch.Stop()
 		resp := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
-		a, fail := c.read(ctx, resp, "", watch)
+		a, fail := c.api.Read(ctx, resp, llm.NewHeard(wire{}, "", watch))
 		if fail == nil && strings.TrimSpace(a.Text) == "" {
 			t.Error("an empty answer was taken for one")
 		}

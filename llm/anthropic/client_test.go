@@ -1,0 +1,20 @@
+package anthropic
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"edgeagent/llm"
+	"edgeagent/llm/llmtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestConformance(t *testing.T) {
+	llmtest.Run(t, llmtest.Anthropic, func(baseURL string) llm.Provider {
+		c := New(Options{BaseURL: baseURL, Model: "cloud-1", APIKey: func() (string, error) { return "sk-secret", nil }})
+		t.Cleanup(c.CloseIdleConnections)
+		return c
+	})
+}
