@@ -33,6 +33,7 @@ type Evidence struct {
 	Moved        []Feature `json:"moved"`         // others of the line that moved most before it
 	Omitted      int       `json:"omitted"`       // tags of the line that are in neither list
 	Gaps         []string  `json:"gaps,omitempty"`
+	Mode         string    `json:"mode,omitempty"` // of the line at the raise; empty where it has none
 }
 
 // CaseAlarm is one alarm of a case with its evidence.

@@ -101,7 +101,7 @@ func (p *pass) own(a edgeagent.Alarm) *edgeagent.Transition {
 	a.Line = p.engine.lines[a.Device]
 	a.Area, a.Origin, a.Observed = p.engine.areas[a.Line], edgeagent.OriginAgent, edgeagent.ObservedLive
 	_, t := p.engine.begin(a, nil, p.now)
-	t.Evidence = p.view.Evidence(a.Device, nil, p.now)
+	t.Evidence = p.evidence(a.Line, a.Device, nil)
 	p.out = append(p.out, t)
 	return &p.out[len(p.out)-1]
 }

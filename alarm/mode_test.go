@@ -55,6 +55,17 @@ func TestModeOfALine(t *testing.T) {
 	}
 }
 
+// The mode of the line is part of what is known of an alarm at its raise.
+func TestEvidenceNamesTheMode(t *testing.T) {
+	p := moded(t, func(*Rule) {})
+	p.scan("state", 6, "level", 70.0)
+	ts := p.scan("level", 90.0)
+	p.expect(ts, "raised filler/F212")
+	if len(ts) != 1 || ts[0].Evidence.Mode != "run" {
+		t.Errorf("transitions %+v, want a raise in mode run", ts)
+	}
+}
+
 func TestModeOutlivesALostPacket(t *testing.T) {
 	p := startWith(t, Options{Modes: modes()})
 	p.scan("state", 30)

@@ -47,8 +47,18 @@ func (p *pass) raise(r *rule) {
 	r.open, r.since, r.atStart = act, time.Time{}, false
 	p.engine.note(r)
 	p.stir(r.Device)
-	t.Evidence = p.view.Evidence(r.Device, r.context(), p.now)
+	t.Evidence = p.evidence(a.Line, r.Device, r.context())
 	p.out = append(p.out, t)
+}
+
+// evidence is what the view knows of an alarm that rises now, and the mode its
+// line is in.
+func (p *pass) evidence(line, device string, tags []string) *edgeagent.Evidence {
+	ev := p.view.Evidence(device, tags, p.now)
+	if ev != nil {
+		ev.Mode = p.engine.Mode(line)
+	}
+	return ev
 }
 
 func values(of []*signal) map[string]edgeagent.Value {

@@ -160,7 +160,7 @@ func (p *pass) begins(s *server, c edgeagent.Condition, refreshed bool) {
 	}
 	act, t := p.engine.begin(a, nil, p.now)
 	act.toldAt = c.At
-	t.Evidence = p.view.Evidence(s.Device, s.Context, p.now)
+	t.Evidence = p.evidence(s.Line, s.Device, s.Context)
 	p.out = append(p.out, t)
 	p.acknowledged(act, c)
 }
