@@ -30,8 +30,12 @@ func newFacts(c edgeagent.Case, passages []Passage) *facts {
 		f.addAlarm(a)
 		f.addTime(c, a)
 	}
+	for _, p := range c.Before {
+		f.addText(p.Cause)
+		f.addText(p.FixedBy)
+	}
 	for _, p := range passages {
-		f.sources[Clean(p.ID, maxText)] = p.ID
+		f.sources[shown(p.ID)] = p.ID
 		f.addText(p.Title)
 		f.addText(p.Text)
 	}
@@ -42,7 +46,7 @@ func (f *facts) addName(name string, safety bool) {
 	if name == "" {
 		return
 	}
-	f.names[Clean(name, maxText)] = name
+	f.names[shown(name)] = name
 	if safety {
 		f.safety[name] = true
 	}

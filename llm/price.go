@@ -13,9 +13,9 @@ const (
 	minPromptTokens     = 512
 	templateTokens      = 64 // what a chat template adds to a prompt, with room
 	schemaTokens        = 800
-	repairTokens        = (len(RepairInstruction) + maxFaultText + bytesPerToken) / bytesPerToken
-	growth              = 2       // of an answer that was longer than allowed
-	mostTokens          = 1 << 20 // that a server may count for one of our calls
+	repairTokens        = len(RepairInstruction)/2 + maxFaultText // whatever the fault quotes
+	growth              = 2                                       // of an answer that was longer than allowed
+	mostTokens          = 1 << 20                                 // that a server may count for one of our calls
 
 	kindOllama  = "ollama"
 	kindRunbook = "runbook"

@@ -1,8 +1,7 @@
 package llm
 
 import (
-	"cmp"
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -15,28 +14,41 @@ const (
 	maxPassages     = 3
 	maxPassageWords = 120
 	maxPassageText  = 1200
+	maxTextTokens   = 70 // of one text of the plant: 200 letters, or 45 Chinese characters
 	maxTags         = 64
 	maxAlarms       = 12
 	maxRelated      = 20
+	maxBefore       = 2
 	maxGaps         = 6
 	maxValues       = 16
 )
 
 // view is a case as a model sees it: cleaned, capped, and in an order in which
-// what is the same for a line comes first.
+// what is the same for a line comes first, then what is the same for an alarm.
 type view struct {
-	Line           string        `json:"line"`
-	Area           string        `json:"area,omitempty"`
-	Passages       []viewPassage `json:"passages"`
-	Alarms         []viewAlarm   `json:"alarms"`
-	AlarmsOmitted  int           `json:"alarms_omitted,omitempty"`
-	Tags           []viewTag     `json:"tags"`
-	Moved          []viewTag     `json:"moved_before"`
-	TagsOmitted    int           `json:"tags_omitted,omitempty"`
-	Related        []viewRelated `json:"related"`
-	RelatedOmitted int           `json:"related_omitted,omitempty"`
-	WindowS        float64       `json:"window_s,omitempty"`
-	Gaps           []string      `json:"gaps,omitempty"`
+	Line     string        `json:"line"`
+	Area     string        `json:"area,omitempty"`
+	Passages []viewPassage `json:"passages"`
+	Before   []viewBefore  `json:"before"`         // confirmed by an engineer
+	Mode     string        `json:"mode,omitempty"` // of the line when the first alarm rose
+	Alarms   []viewAlarm   `json:"alarms"`
+	others   []viewAlarm   // of the job; join Alarms at last
+	Tags     []viewTag     `json:"tags"`
+	Moved    []viewTag     `json:"moved_before"`
+	Related  []viewRelated `json:"related"` // newest first until it is written
+	Omitted  *omitted      `json:"omitted,omitempty"`
+	WindowS  float64       `json:"window_s,omitempty"`
+	SkewS    float64       `json:"skew_s,omitempty"`
+	Gaps     []string      `json:"gaps"`
+}
+
+// omitted counts what there was no room for.
+type omitted struct {
+	Passages int `json:"passages,omitempty"`
+	Before   int `json:"before,omitempty"`
+	Alarms   int `json:"alarms,omitempty"`
+	Tags     int `json:"tags,omitempty"`
+	Related  int `json:"related,omitempty"`
 }
 
 type viewPassage struct {
@@ -49,7 +61,7 @@ type viewPassage struct {
 type viewAlarm struct {
 	Name     string         `json:"name"`
 	Text     string         `json:"text"`
-	Source   string         `json:"source_text,omitempty"`
+	Source   *string        `json:"source_text,omitempty"`
 	Priority int            `json:"priority"`
 	FirstOut bool           `json:"first_out,omitempty"`
 	AtS      float64        `json:"at_s"`
@@ -58,48 +70,39 @@ type viewAlarm struct {
 	Observed string         `json:"observed,omitempty"`
 	Safety   bool           `json:"safety,omitempty"`
 	Values   map[string]any `json:"values,omitempty"`
-	LastTime *viewLastTime  `json:"last_time,omitempty"`
+	LastTime *viewBefore    `json:"last_time,omitempty"` // not confirmed
 }
 
-type viewLastTime struct {
+type viewBefore struct {
 	At      string `json:"at"`
 	Cause   string `json:"cause,omitempty"`
 	FixedBy string `json:"fixed_by,omitempty"`
 }
 
-type viewTag struct {
-	Tag         string   `json:"tag"`
-	Value       any      `json:"value"`
-	Text        string   `json:"text,omitempty"`
-	Unit        string   `json:"unit,omitempty"`
-	Quality     string   `json:"quality,omitempty"` // only when it is not good
-	Reason      string   `json:"reason,omitempty"`
-	AgeS        float64  `json:"age_s,omitempty"` // only when it matters
-	Min         *float64 `json:"min,omitempty"`
-	Max         *float64 `json:"max,omitempty"`
-	Mean        *float64 `json:"mean,omitempty"`
-	SlopePerMin *float64 `json:"slope_per_min,omitempty"`
-	Changes     int      `json:"changes,omitempty"`
-	ChangedS    *float64 `json:"last_change_at_s,omitempty"`
-	LimitLow    *float64 `json:"limit_low,omitempty"`
-	LimitHigh   *float64 `json:"limit_high,omitempty"`
-	Safety      bool     `json:"safety,omitempty"`
+type viewRelated struct {
+	Name     string   `json:"name"`
+	Text     string   `json:"text"`
+	AtS      float64  `json:"at_s"`
+	Cleared  *float64 `json:"cleared_at_s,omitempty"`
+	FirstOut bool     `json:"first_out,omitempty"`
 }
 
-type viewRelated struct {
-	Name string  `json:"name"`
-	Text string  `json:"text"`
-	AtS  float64 `json:"at_s"`
-}
+// shown is a text of the plant as a model and a person see it.
+func shown(s string) string { return cutTokens(Clean(s, maxText), maxTextTokens) }
 
 func newView(c edgeagent.Case, passages []Passage) *view {
 	first := c.First()
 	v := &view{
-		Line: Clean(c.Line, maxText), Area: Clean(c.Area, maxText),
-		Passages: viewPassages(passages), Alarms: []viewAlarm{}, Tags: []viewTag{}, Moved: []viewTag{}, Related: []viewRelated{},
+		Line: shown(c.Line), Area: shown(c.Area),
+		Passages: viewPassages(passages), Before: []viewBefore{}, Alarms: []viewAlarm{}, Tags: []viewTag{}, Moved: []viewTag{}, Related: []viewRelated{}, Gaps: []string{},
 	}
-	v.addAlarms(c, first.Alarm)
+	v.lose(func(o *omitted) *int { return &o.Passages }, len(passages)-maxPassages)
+	if first.Evidence != nil {
+		v.Mode = shown(first.Evidence.Mode)
+	}
 	v.addTags(c, first)
+	v.addAlarms(c, first)
+	v.addBefore(c, first.Alarm)
 	v.addRelated(c.Related, first.Alarm.RaisedAt)
 	v.addGaps(c)
 	return v
@@ -113,23 +116,26 @@ func viewPassages(passages []Passage) []viewPassage {
 			scope = "this machine"
 		}
 		text := cutWords(Clean(p.Text, maxPassageText), maxPassageWords)
-		out = append(out, viewPassage{ID: Clean(p.ID, maxText), Scope: scope, Title: Clean(p.Title, maxText), Text: text})
+		out = append(out, viewPassage{ID: shown(p.ID), Scope: scope, Title: shown(p.Title), Text: text})
 	}
 	return out
 }
 
 // addAlarms adds the first-out alarm first, then the others as they came.
-func (v *view) addAlarms(c edgeagent.Case, first edgeagent.Alarm) {
-	for _, ca := range FirstOutFirst(c) {
-		if len(v.Alarms) == maxAlarms {
-			v.AlarmsOmitted++
-			continue
+func (v *view) addAlarms(c edgeagent.Case, first edgeagent.CaseAlarm) {
+	for i, ca := range FirstOutFirst(c) {
+		a := newViewAlarm(ca.Alarm, first.Alarm.RaisedAt)
+		switch i {
+		case 0:
+			a.RaisedAt = timeText(first.Alarm.RaisedAt)
+			a.Values = viewValues(ca)
+			v.Alarms = append(v.Alarms, a)
+		case maxAlarms:
+			v.lose(func(o *omitted) *int { return &o.Alarms }, len(c.Alarms)-maxAlarms)
+			return
+		default:
+			v.others = append(v.others, a)
 		}
-		a := newViewAlarm(ca.Alarm, first.RaisedAt)
-		if len(v.Alarms) == 0 {
-			a.RaisedAt = timeText(first.RaisedAt)
-		}
-		v.Alarms = append(v.Alarms, a)
 	}
 }
 
@@ -153,123 +159,95 @@ func FirstOutFirst(c edgeagent.Case) []edgeagent.CaseAlarm {
 
 func newViewAlarm(a edgeagent.Alarm, zero time.Time) viewAlarm {
 	v := viewAlarm{
-		Name: Clean(a.Name(), maxText), Text: Clean(a.Text, maxText), Priority: a.Priority, FirstOut: a.FirstOut,
-		AtS: seconds(a.RaisedAt.Sub(zero)), Safety: a.Safety, Values: viewValues(a.Values),
+		Name: shown(a.Name()), Text: shown(a.Text), Priority: a.Priority, FirstOut: a.FirstOut,
+		AtS: seconds(a.RaisedAt.Sub(zero)), Cleared: clearedAt(a, zero), Safety: a.Safety,
 	}
-	if a.SourceText != a.Text {
-		v.Source = Clean(a.SourceText, maxText)
-	}
-	if a.ClearedAt != nil {
-		s := seconds(a.ClearedAt.Sub(zero))
-		v.Cleared = &s
+	if source := shown(a.SourceText); source != "" && a.SourceText != a.Text {
+		v.Source = &source
 	}
 	if a.Observed != edgeagent.ObservedLive {
 		v.Observed = string(a.Observed)
 	}
-	if t := a.LastTime; t != nil && (t.Cause != "" || t.FixedBy != "") {
-		v.LastTime = &viewLastTime{At: timeText(t.At), Cause: Clean(t.Cause, maxText), FixedBy: Clean(t.FixedBy, maxText)}
-	}
 	return v
 }
 
-func viewValues(values map[string]edgeagent.Value) map[string]any {
-	names := make([]string, 0, len(values))
-	for name := range values {
-		names = append(names, name)
+func clearedAt(a edgeagent.Alarm, zero time.Time) *float64 {
+	if a.ClearedAt == nil {
+		return nil
 	}
-	slices.Sort(names)
+	return new(seconds(a.ClearedAt.Sub(zero)))
+}
+
+// addBefore adds what the same alarm was before. What an engineer confirmed is
+// told as a fact; of the rest only the last time, as hearsay, and never a cause
+// that somebody has called wrong: a model's old mistake must not come back as
+// its own witness.
+func (v *view) addBefore(c edgeagent.Case, first edgeagent.Alarm) {
+	last := lastTime(c, first)
+	for _, p := range c.Before {
+		if !p.Confirmed || p.Cause == "" && p.FixedBy == "" {
+			continue
+		}
+		if len(v.Before) == maxBefore {
+			v.lose(func(o *omitted) *int { return &o.Before }, 1)
+			continue
+		}
+		v.Before = append(v.Before, *newViewBefore(p))
+	}
+	if len(v.Alarms) > 0 && last != nil {
+		v.Alarms[0].LastTime = newViewBefore(*last)
+	}
+}
+
+// lastTime returns the newest occurrence of the alarm that nobody confirmed, as
+// far as something may be said of it; nil when there is none.
+func lastTime(c edgeagent.Case, first edgeagent.Alarm) *edgeagent.Precedent {
+	all := c.Before
+	if t := first.LastTime; t != nil && !slices.ContainsFunc(all, func(p edgeagent.Precedent) bool { return p.Alarm == t.ID }) {
+		all = append(slices.Clip(all), edgeagent.Precedent{Alarm: t.ID, At: t.At, Cause: t.Cause, FixedBy: t.FixedBy})
+	}
+	var last *edgeagent.Precedent
+	for _, p := range all {
+		if p.Verdict == edgeagent.VerdictWrong && !p.ByPerson {
+			p.Cause = ""
+		}
+		if !p.Confirmed && (p.Cause != "" || p.FixedBy != "") && (last == nil || p.At.After(last.At)) {
+			last = &p
+		}
+	}
+	return last
+}
+
+func newViewBefore(p edgeagent.Precedent) *viewBefore {
+	return &viewBefore{At: timeText(p.At), Cause: shown(p.Cause), FixedBy: shown(p.FixedBy)}
+}
+
+// viewValues returns the values at the raise that stand in no tag's evidence.
+func viewValues(a edgeagent.CaseAlarm) map[string]any {
+	known := map[string]bool{}
+	if a.Evidence != nil {
+		for _, t := range a.Evidence.Tags {
+			known[t.Tag] = true
+		}
+	}
 	out := map[string]any{}
-	for _, name := range names[:min(len(names), maxValues)] {
-		out[Clean(name, maxText)] = viewValue(values[name])
+	for _, name := range slices.Sorted(maps.Keys(a.Alarm.Values)) {
+		if !known[name] && len(out) < maxValues {
+			out[shown(name)] = viewValue(a.Alarm.Values[name])
+		}
 	}
 	return out
-}
-
-// viewValue returns a value as JSON takes it: floats shortened, texts cleaned,
-// NaN and infinities as null.
-func viewValue(v edgeagent.Value) any {
-	switch x := v.Any().(type) {
-	case float64:
-		if !v.Finite() {
-			return nil
-		}
-		return short(x)
-	case string:
-		return Clean(x, maxText)
-	default:
-		return v
-	}
-}
-
-// addTags merges the evidence of all alarms, the first one's leading.
-func (v *view) addTags(c edgeagent.Case, first edgeagent.CaseAlarm) {
-	tags, moved, omitted := caseTags(c)
-	if n := len(tags) + len(moved) - maxTags; n > 0 {
-		cutMoved := min(n, len(moved))
-		moved, tags = moved[:len(moved)-cutMoved], tags[:len(tags)-(n-cutMoved)]
-		omitted += n
-	}
-	for _, f := range tags {
-		v.Tags = append(v.Tags, newViewTag(f, first.Alarm.RaisedAt))
-	}
-	for _, f := range moved {
-		v.Moved = append(v.Moved, newViewTag(f, first.Alarm.RaisedAt))
-	}
-	v.TagsOmitted = omitted
-}
-
-// caseTags returns the tags of a case, each once: those of the alarms in their
-// order, then those that moved, most first; and how many the agent left out.
-func caseTags(c edgeagent.Case) (tags, moved []edgeagent.Feature, omitted int) {
-	seen := map[string]bool{}
-	collect := func(to *[]edgeagent.Feature, from []edgeagent.Feature) {
-		for _, f := range from {
-			if !seen[f.Tag] {
-				seen[f.Tag] = true
-				*to = append(*to, f)
-			}
-		}
-	}
-	all := FirstOutFirst(c)
-	for _, a := range all {
-		if a.Evidence != nil {
-			collect(&tags, a.Evidence.Tags)
-			omitted = max(omitted, a.Evidence.Omitted)
-		}
-	}
-	for _, a := range all {
-		if a.Evidence != nil {
-			collect(&moved, a.Evidence.Moved)
-		}
-	}
-	slices.SortStableFunc(moved, func(a, b edgeagent.Feature) int { return cmp.Compare(b.Moved, a.Moved) })
-	return tags, moved, omitted
-}
-
-func newViewTag(f edgeagent.Feature, zero time.Time) viewTag {
-	t := viewTag{
-		Tag: Clean(f.Tag, maxText), Value: viewValue(f.Value), Text: Clean(f.Text, maxText), Unit: Clean(f.EngUnit, 20),
-		Min: shortPtr(f.Min), Max: shortPtr(f.Max), Mean: shortPtr(f.Mean), SlopePerMin: shortPtr(f.SlopePerMin),
-		Changes: f.Changes, LimitLow: shortPtr(f.LimitLow), LimitHigh: shortPtr(f.LimitHigh), Safety: f.Safety,
-	}
-	if f.Quality != edgeagent.QualityGood {
-		t.Quality, t.Reason, t.AgeS = f.Quality.String(), Clean(f.Reason.String(), maxText), short(f.AgeS)
-	}
-	if f.LastChange != nil && !zero.IsZero() {
-		s := seconds(f.LastChange.Sub(zero))
-		t.ChangedS = &s
-	}
-	return t
 }
 
 // addRelated keeps the latest: what rose just before says more than what rose
 // ten minutes ago.
 func (v *view) addRelated(related []edgeagent.Alarm, zero time.Time) {
 	if n := len(related) - maxRelated; n > 0 {
-		related, v.RelatedOmitted = related[n:], n
+		related = related[n:]
+		v.lose(func(o *omitted) *int { return &o.Related }, n)
 	}
-	for _, a := range related {
-		v.Related = append(v.Related, viewRelated{Name: Clean(a.Name(), maxText), Text: Clean(a.Text, maxText), AtS: seconds(a.RaisedAt.Sub(zero))})
+	for _, a := range slices.Backward(related) {
+		v.Related = append(v.Related, viewRelated{Name: shown(a.Name()), Text: shown(a.Text), AtS: seconds(a.RaisedAt.Sub(zero)), Cleared: clearedAt(a, zero), FirstOut: a.FirstOut})
 	}
 }
 
@@ -285,7 +263,7 @@ func (v *view) addGaps(c edgeagent.Case) {
 			v.addGap(g)
 		}
 		for _, g := range ev.Gaps {
-			v.addGap(Clean(g, maxText))
+			v.addGap(shown(g))
 		}
 	}
 }
@@ -308,33 +286,8 @@ func historyGap(ev *edgeagent.Evidence) string {
 	return "history starts " + ev.HistorySince.Format("15:04:05") + ", " + strconv.Itoa(int(max(have, 0))) + " s before the alarm"
 }
 
-func timeText(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Format(time.RFC3339)
-}
-
-// seconds rounds to a tenth; a clock that jumped makes no number that JSON or
-// a reader could not take.
-func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*10) / 10 }
-
-// short rounds to four significant digits: what a model needs of a measurement.
-func short(f float64) float64 {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return 0
-	}
-	r, err := strconv.ParseFloat(strconv.FormatFloat(f, 'g', 4, 64), 64)
-	if err != nil { // cannot be: it was written a moment ago
-		return f
-	}
-	return r
-}
-
-func shortPtr(f *float64) *float64 {
-	if f == nil || math.IsNaN(*f) || math.IsInf(*f, 0) {
-		return nil
-	}
-	r := short(*f)
-	return &r
+// inOrder puts the parts back into the order in which they are read.
+func (v *view) inOrder() {
+	v.Alarms = append(v.Alarms, v.others...)
+	slices.Reverse(v.Related)
 }

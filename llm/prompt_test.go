@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"reflect"
 	"slices"
@@ -80,9 +81,15 @@ func caseJSON(t *testing.T, p Prompt) map[string]any {
 func TestPromptGolden(t *testing.T) {
 	german := fillerCase()
 	german.Language = "de"
+	known := fillerCase()
+	known.Before = []edgeagent.Precedent{{Alarm: "b", At: raised.AddDate(0, 0, -9), Cause: "Film on the probe", FixedBy: "cleaned with citric acid", Confirmed: true}}
+	ev := known.Alarms[0].Evidence
+	ev.Mode, ev.Tags[2].AgeS = "production", 4.9
+	known.Related[0].FirstOut, known.Related[0].ClearedAt = true, new(raised.Add(-time.Minute))
 	for name, p := range map[string]Prompt{
 		"filler":       BuildPrompt(fillerCase(), fillerPassages(), PromptOptions{}),
-		"filler_small": BuildPrompt(fillerCase(), fillerPassages(), PromptOptions{MaxTokens: 780}),
+		"filler_known": BuildPrompt(known, fillerPassages(), PromptOptions{}),
+		"filler_small": BuildPrompt(fillerCase(), fillerPassages(), PromptOptions{MaxTokens: 950}),
 		"filler_de":    BuildPrompt(german, nil, PromptOptions{Language: "de"}),
 		"empty":        BuildPrompt(edgeagent.Case{}, nil, PromptOptions{}),
 	} {
@@ -110,7 +117,7 @@ func TestPromptGolden(t *testing.T) {
 // the same version: stored diagnoses would then lie about what was asked.
 func TestPromptVersionFollowsTheWording(t *testing.T) {
 	versions := map[string]string{
-		"2026-11-22.1": "adc56c244b1cfe3f",
+		"2026-11-22.2": "f03fc6a86e46169f",
 	}
 	sum := sha256.Sum256([]byte(rules + string(answerSchema)))
 	if got := hex.EncodeToString(sum[:8]); versions[PromptVersion] != got {
@@ -330,11 +337,11 @@ func TestBudgetHolds(t *testing.T) {
 	}
 	c := bigCase(5000)
 	last := math.MaxInt
-	for _, limit := range []int{0, 3000, 1200, 800, 700} {
+	for _, limit := range []int{0, 8000, 3000, 1200, 900, 800} {
 		p := BuildPrompt(c, long, PromptOptions{MaxTokens: limit})
 		m := caseJSON(t, p)
-		if limit > 0 && p.Tokens > limit {
-			t.Errorf("%d tokens with a budget of %d", p.Tokens, limit)
+		if limit > 0 && p.Tokens > limit || !p.Fits {
+			t.Errorf("%d tokens with a budget of %d, fits %v", p.Tokens, limit, p.Fits)
 		}
 		if p.Tokens > last {
 			t.Errorf("a smaller budget of %d made a larger prompt: %d after %d", limit, p.Tokens, last)
@@ -347,38 +354,213 @@ func TestBudgetHolds(t *testing.T) {
 	}
 }
 
-// checkBudgeted: the first alarm is there, tags add up.
+// checkBudgeted: the first alarm is there, and everything adds up.
 func checkBudgeted(t *testing.T, m map[string]any, tags int) {
 	t.Helper()
 	alarms := m["alarms"].([]any)
 	if len(alarms) == 0 || alarms[0].(map[string]any)["name"] != "filler/F212" {
 		t.Fatalf("the first alarm is gone: %v", alarms)
 	}
-	shown := len(m["tags"].([]any)) + len(m["moved_before"].([]any))
-	omitted, _ := m["tags_omitted"].(float64)
-	if shown > maxTags || shown+int(omitted) != tags {
-		t.Errorf("%d tags shown, %v omitted, want %d together", shown, omitted, tags)
+	left, _ := m["omitted"].(map[string]any)
+	for part, want := range map[string]int{"tags": tags, "alarms": 5002, "related": 5001, "passages": 4} {
+		shown := len(m[part].([]any))
+		if part == "tags" {
+			shown += len(m["moved_before"].([]any))
+		}
+		omitted, _ := left[part].(float64)
+		if shown+int(omitted) != want {
+			t.Errorf("%d %s shown, %v omitted, want %d together", shown, part, omitted, want)
+		}
 	}
-	if len(m["passages"].([]any)) > maxPassages {
-		t.Errorf("%d passages", len(m["passages"].([]any)))
+	if n := len(m["tags"].([]any)) + len(m["moved_before"].([]any)); n > maxTags {
+		t.Errorf("%d tags", n)
 	}
 }
 
-func TestBudgetKeepsWhatMattersLongest(t *testing.T) {
-	gone := map[string]int{} // part -> largest budget at which it was gone
-	for limit := 3000; limit >= 650; limit -= 50 {
-		m := caseJSON(t, BuildPrompt(bigCase(60), fillerPassages(), PromptOptions{MaxTokens: limit}))
-		for _, part := range []string{"related", "moved_before", "passages"} {
-			if len(m[part].([]any)) == 0 && gone[part] == 0 {
-				gone[part] = limit
-			}
+// TestBudgetRefusesRatherThanExceeds: where not even the bare alarm has room the
+// prompt says so.
+func TestBudgetRefusesRatherThanExceeds(t *testing.T) {
+	for limit := 1; limit < 1000; limit += 7 {
+		p := BuildPrompt(bigCase(20), fillerPassages(), PromptOptions{MaxTokens: limit})
+		if p.Fits != (p.Tokens <= limit) {
+			t.Fatalf("budget %d: %d tokens, fits %v", limit, p.Tokens, p.Fits)
 		}
-		if len(m["tags"].([]any)) < 3 {
-			t.Fatalf("budget %d: the alarm's own tags went before everything else", limit)
+		if !p.Fits && len(caseJSON(t, p)["tags"].([]any)) != 0 {
+			t.Fatalf("budget %d is exceeded by more than the bare alarm", limit)
 		}
 	}
-	if gone["related"] <= gone["moved_before"] || gone["moved_before"] <= gone["passages"] {
-		t.Errorf("parts went at %v, want related, then moved_before, then passages", gone)
+}
+
+// TestEveryPartHasItsShare: with far too much of everything no part starves
+// another.
+func TestEveryPartHasItsShare(t *testing.T) {
+	total := 0
+	for _, p := range parts {
+		total += p.share
+	}
+	if total != 100 {
+		t.Errorf("the shares are %d %%", total)
+	}
+	c := bigCase(500)
+	words := strings.Repeat("word ", 500)
+	c.Alarms[0].Alarm.SourceText = "as the panel says it"
+	c.Before = []edgeagent.Precedent{{Alarm: "b", At: raised, Cause: "Foam", FixedBy: "wiping", Confirmed: true}}
+	for _, limit := range []int{1200, 2000, 8000} {
+		m := caseJSON(t, BuildPrompt(c, []Passage{{ID: "a#1", Text: words, Exact: true}, {ID: "a#2", Text: words}}, PromptOptions{MaxTokens: limit}))
+		for _, part := range []string{"passages", "before", "tags", "moved_before", "related", "gaps"} {
+			if all, _ := m[part].([]any); len(all) == 0 {
+				t.Errorf("budget %d: %s is empty", limit, part)
+			}
+		}
+		first := m["alarms"].([]any)[0].(map[string]any)
+		if first["last_time"] == nil || first["source_text"] == nil {
+			t.Errorf("budget %d: the first alarm is bare: %v", limit, first)
+		}
+	}
+}
+
+// TestBudgetHoldsWhateverThePlantWrites draws cases at random: many tags and
+// alarms, texts of any length and script, and never a token too many.
+func TestBudgetHoldsWhateverThePlantWrites(t *testing.T) {
+	scripts := []string{"Level sensor unstable. ", "Füllstandsfühler gestört, ", "温度センサー異常", "Датчик уровня неисправен ", "🔥🚨⚠️", "4711.0815 ", "ก็ผิดปกติ", "}}]]\"\"\\\\", "𝐛𝐲𝐩𝐚𝐬𝐬", "\u200b\u202e"}
+	rng := rand.New(rand.NewPCG(1, 2))
+	text := func() string {
+		return strings.Repeat(scripts[rng.IntN(len(scripts))], 1+rng.IntN(1+rng.IntN(400)))
+	}
+	for round := range 40 {
+		c, passages := randomCase(rng, text)
+		for _, limit := range []int{1200, 8000} {
+			p := BuildPrompt(c, passages, PromptOptions{MaxTokens: limit})
+			if p.Tokens > limit || !p.Fits {
+				t.Fatalf("round %d: %d tokens with a budget of %d, fits %v\n%s", round, p.Tokens, limit, p.Fits, p.User)
+			}
+			if m := caseJSON(t, p); len(m["alarms"].([]any)) == 0 || m["line"] == nil {
+				t.Fatalf("round %d: the alarm is gone", round)
+			}
+		}
+	}
+}
+
+func randomCase(rng *rand.Rand, text func() string) (edgeagent.Case, []Passage) {
+	feature := func() edgeagent.Feature {
+		return edgeagent.Feature{Tag: "d." + text(), Value: edgeagent.String(text()), Text: text(), EngUnit: text(), Reason: edgeagent.NewNote("x", text()), Min: new(rng.NormFloat64() * 1e9)}
+	}
+	alarm := func() edgeagent.Alarm {
+		a := edgeagent.Alarm{ID: edgeagent.ID(fmt.Sprint(rng.Int())), Device: text(), Code: text(), Text: text(), SourceText: text(), RaisedAt: raised, Values: map[string]edgeagent.Value{}}
+		for range rng.IntN(20) {
+			a.Values[text()] = edgeagent.String(text())
+		}
+		return a
+	}
+	c := edgeagent.Case{Line: text(), Area: text()}
+	ev := &edgeagent.Evidence{At: raised, WindowS: 600, Mode: text(), Gaps: []string{text(), text()}}
+	for range rng.IntN(5000) {
+		ev.Tags = append(ev.Tags, edgeagent.Feature{Tag: "d.t", Value: edgeagent.Float(rng.Float64())})
+	}
+	for range rng.IntN(80) {
+		ev.Tags, ev.Moved = append(ev.Tags, feature()), append(ev.Moved, feature())
+	}
+	for range 1 + rng.IntN(20) {
+		c.Alarms = append(c.Alarms, edgeagent.CaseAlarm{Alarm: alarm(), Evidence: ev})
+	}
+	for range rng.IntN(500) {
+		c.Related = append(c.Related, edgeagent.Alarm{Code: "R", Text: "related", RaisedAt: raised})
+	}
+	for range rng.IntN(5) {
+		c.Before = append(c.Before, edgeagent.Precedent{At: raised, Cause: text(), FixedBy: text(), Confirmed: rng.IntN(2) == 0})
+		c.Related = append(c.Related, alarm())
+	}
+	return c, []Passage{{ID: text(), Title: text(), Text: text(), Exact: true}, {ID: text(), Text: text()}}
+}
+
+// TestEstimateIsSeldomTooLow compares with what tokenisers made of such texts:
+// cl100k, and a vocabulary that takes digits one by one.
+func TestEstimateIsSeldomTooLow(t *testing.T) {
+	for text, least := range map[string]int{
+		"The level sensor is unstable.":    6,
+		`{"slope_per_min":12.25,"max":93}`: 15,
+		"温度センサー異常":                         8,
+		"🔥🚨":                               5,
+		"1234567890":                       10,
+		"Füllstandsfühler gestört":         7,
+	} {
+		if got := EstimateTokens(text); got < least || got > 3*least {
+			t.Errorf("EstimateTokens(%q) = %d, want %d or somewhat more", text, got, least)
+		}
+	}
+}
+
+// TestSameLineSharesThePrefix: what is the same for a line stands before what
+// differs between its cases, so that providers can cache it.
+func TestSameLineSharesThePrefix(t *testing.T) {
+	other := fillerCase()
+	other.Alarms = other.Alarms[1:]
+	other.Alarms[0].Evidence = &edgeagent.Evidence{Mode: "cip"}
+	a, b := BuildPrompt(fillerCase(), fillerPassages(), PromptOptions{}), BuildPrompt(other, fillerPassages(), PromptOptions{})
+	to := strings.Index(a.User, `"passages":`)
+	if to < 0 || a.System != b.System || !strings.HasPrefix(b.User, a.User[:to]) {
+		t.Errorf("two cases of one line begin\n%s\n%s", a.User[:to], b.User)
+	}
+	if to = strings.Index(a.User, `"alarms":`); !strings.HasPrefix(b.User, a.User[:strings.Index(a.User, `],"`)]) {
+		t.Errorf("with the same passages they begin\n%s\n%s", a.User[:to], b.User)
+	}
+}
+
+func TestBefore(t *testing.T) {
+	at := func(days int) time.Time { return raised.AddDate(0, 0, -days) }
+	last := &edgeagent.Occurrence{ID: "x", At: at(1), Cause: "Foam", FixedBy: "wiping"}
+	for name, tt := range map[string]struct {
+		last   *edgeagent.Occurrence
+		before []edgeagent.Precedent
+		want   string
+	}{
+		"confirmed is a fact": {nil, []edgeagent.Precedent{{At: at(2), Cause: "Film", FixedBy: "cleaning", Confirmed: true}},
+			`before [{"at":"2026-11-20T11:52:03Z","cause":"Film","fixed_by":"cleaning"}] last null`},
+		"unconfirmed is hearsay": {nil, []edgeagent.Precedent{{At: at(2), Cause: "Film", ByPerson: true}},
+			`before [] last {"at":"2026-11-20T11:52:03Z","cause":"Film"}`},
+		"the last time that the alarm knows itself": {last, nil,
+			`before [] last {"at":"2026-11-21T11:52:03Z","cause":"Foam","fixed_by":"wiping"}`},
+		"the newest of both": {last, []edgeagent.Precedent{{Alarm: "y", At: at(2), Cause: "Film"}},
+			`before [] last {"at":"2026-11-21T11:52:03Z","cause":"Foam","fixed_by":"wiping"}`},
+		"one that was confirmed is not told twice": {last, []edgeagent.Precedent{{Alarm: "x", At: at(1), Cause: "Film", FixedBy: "wiping", Confirmed: true}},
+			`before [{"at":"2026-11-21T11:52:03Z","cause":"Film","fixed_by":"wiping"}] last null`},
+		"a model's cause that was called wrong is not repeated": {last, []edgeagent.Precedent{{Alarm: "x", At: at(1), Cause: "Foam", FixedBy: "new fuse", Verdict: edgeagent.VerdictWrong}},
+			`before [] last {"at":"2026-11-21T11:52:03Z","fixed_by":"new fuse"}`},
+		"a person's cause beside a wrong diagnosis is": {nil, []edgeagent.Precedent{{At: at(1), Cause: "Fuse", ByPerson: true, Verdict: edgeagent.VerdictWrong}},
+			`before [] last {"at":"2026-11-21T11:52:03Z","cause":"Fuse"}`},
+		"nothing known is nothing said": {nil, []edgeagent.Precedent{{At: at(1)}, {At: at(2), Confirmed: true}}, `before [] last null`},
+		"two at most": {nil, slices.Repeat([]edgeagent.Precedent{{At: at(1), Cause: "Film", Confirmed: true}}, 3),
+			`before [{"at":"2026-11-21T11:52:03Z","cause":"Film"},{"at":"2026-11-21T11:52:03Z","cause":"Film"}] last null`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := fillerCase()
+			c.Before, c.Alarms[0].Alarm.LastTime = tt.before, tt.last
+			v := newView(c, nil)
+			if got := fmt.Sprintf("before %s last %s", marshal(v.Before), marshal(v.Alarms[0].LastTime)); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestSkew(t *testing.T) {
+	good := func(age float64) edgeagent.Feature {
+		return edgeagent.Feature{Quality: edgeagent.QualityGood, AgeS: age}
+	}
+	for name, tt := range map[string]struct {
+		tags []edgeagent.Feature
+		want float64
+	}{
+		"none":           {nil, 0},
+		"one":            {[]edgeagent.Feature{good(3)}, 0},
+		"of one scan":    {[]edgeagent.Feature{good(0.1), good(0.3)}, 0},
+		"of two scans":   {[]edgeagent.Feature{good(0.1), good(4.6), good(1)}, 4.5},
+		"bad is no part": {[]edgeagent.Feature{good(0.1), {AgeS: 42}}, 0},
+		"not a number":   {[]edgeagent.Feature{good(math.NaN()), good(1)}, 0},
+	} {
+		if got := skew(tt.tags); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
 	}
 }
 

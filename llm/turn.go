@@ -18,10 +18,11 @@ const maxWaited = 8 * time.Second
 
 // Codes of failures that are the router's own.
 const (
-	codeBreaker = "breaker"
-	codeCap     = "cap"
-	codeBudget  = "budget"
-	codePanic   = "panic"
+	codeBreaker  = "breaker"
+	codeCap      = "cap"
+	codeBudget   = "budget"
+	codePanic    = "panic"
+	codeTooSmall = "context_too_small"
 )
 
 var (
@@ -59,7 +60,7 @@ func (u *turn) build(maxTokens int) {
 // prompt and answers share a small context. However much a server sent, no more
 // goes back, and is paid for, than it was allowed to say.
 func (u *turn) repairOf(a Answer, fault *Fault) *Repair {
-	r := &Repair{Answer: clip(a.Text, bytesPerToken*growth*u.t.o.MaxOutputTokens), Fault: fault.Text}
+	r := &Repair{Answer: clipTokens(a.Text, growth*u.t.o.MaxOutputTokens), Fault: fault.Text}
 	room := u.t.o.ContextTokens - u.maxOut - templateTokens - r.estimate()
 	if u.t.o.ContextTokens > 0 && u.prompt.Tokens > room {
 		u.build(max(room, minPromptTokens))
@@ -93,6 +94,7 @@ func (u *turn) mend(fail *Error) bool {
 	if fail.Shrink {
 		before := u.prompt.Tokens
 		u.build(before * 3 / 5)
+		u.prompt.Fits = true // the server named no limit: this is the shortest there is
 		return u.prompt.Tokens < before
 	}
 	if fail.Grow {
@@ -125,6 +127,9 @@ func (u *turn) pause(ctx context.Context, fail *Error) bool {
 
 // attempt sends one request, unless money or the breaker forbids it.
 func (u *turn) attempt(ctx context.Context, repair *Repair) (Answer, *Error) {
+	if !u.prompt.Fits {
+		return Answer{}, tooSmall(u.t.o, u.prompt)
+	}
 	id := fmt.Sprintf("%s/%d", u.c.Job, len(u.calls)+1)
 	req := Request{ID: id, Prompt: u.prompt, MaxOutputTokens: u.maxOut, Temperature: u.t.o.Temperature, Repair: repair}
 	reserved, reason := u.reserve(req)
@@ -153,6 +158,13 @@ func (u *turn) attempt(ctx context.Context, repair *Repair) (Answer, *Error) {
 	u.t.answered(time.Now())
 	a.Model, u.pending = call.Model, &call
 	return a, nil
+}
+
+// tooSmall is why a case is not sent to a model whose context cannot hold even
+// the bare alarm: it would answer to half of it.
+func tooSmall(o ProviderOptions, p Prompt) *Error {
+	return &Error{Class: edgeagent.CallRequest, Code: codeTooSmall, Unsent: true,
+		Message: fmt.Sprintf("its context is too small: the bare alarm needs about %d tokens, %d are left; raise context_tokens or lower max_output_tokens", p.Tokens, o.promptTokens())}
 }
 
 // send asks the provider. It may not panic through the breaker, and it tells

@@ -25,6 +25,7 @@ type Prompt struct {
 	Schema       json.RawMessage // of the answer
 	Version      string          // of the template
 	Tokens       int             // estimate, never exact
+	Fits         bool            // within what was asked for; one that does not must not be sent
 }
 
 // Repair asks a model to correct its own answer, once.
