@@ -108,13 +108,13 @@ func distinct(in []string) []string {
 	return slices.Compact(in)
 }
 
-var word = regexp.MustCompile(`\b\p{L}{1,3}[- ]\d{2,6}[a-z]?\b|[\p{L}\d]+`)
+var term = regexp.MustCompile(`\b\p{L}{1,3}[- ]\d{2,6}[a-z]?\b|[\p{L}\d]+`)
 
 // words splits a text into terms: folded, codes in their one spelling, plurals
 // without their s, and without the words that every text has.
 func words(s string) []string {
 	var out []string
-	for _, w := range word.FindAllString(fold(s), -1) {
+	for _, w := range term.FindAllString(fold(s), -1) {
 		w = joined.Replace(w)
 		if len(w) > 4 && strings.HasSuffix(w, "s") && !strings.HasSuffix(w, "ss") {
 			w = w[:len(w)-1]

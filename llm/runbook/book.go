@@ -5,8 +5,8 @@
 //
 // cmd/edgeagent loads it at start and reload; its recorder asks for the hint of
 // every alarm, [llm.Router] for passages and for the last answer. It reads files
-// in [Load] alone and writes none: after kill -9 the same folder gives the same
-// answers.
+// in [Load], [Book.Changed] and [Book.Lint] alone and writes none: after kill -9
+// the same folder gives the same answers.
 package runbook
 
 import (
@@ -14,18 +14,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
+	"reflect"
 	"strings"
-	"unicode/utf8"
-)
-
-// Limits of a folder. They are far above any real runbook; what passes them is
-// named in Problems, not cut in silence.
-const (
-	maxFile    = 8 << 20 // bytes
-	maxFiles   = 2000
-	maxEntries = 20000
-	maxEntry   = 16 << 10 // bytes
 )
 
 // Book is a loaded runbook. The zero Book is empty and answers from the tags
@@ -39,9 +29,14 @@ type Book struct {
 	// Language of sentences written by code when a case names none: en or de.
 	Language string
 
-	entries []*entry
-	byCode  map[string][]*entry
-	index   index
+	dir      string
+	stamp    uint64 // of the folder as it was read
+	findings []Finding
+	entries  []*entry
+	drafts   int
+	links    []link
+	byCode   map[string][]*entry
+	index    index
 }
 
 // Load reads the Markdown and CSV files of a folder and of the folders in it.
@@ -49,134 +44,60 @@ type Book struct {
 // files stands in Problems and hides no other file; an error means that the
 // folder itself cannot be read.
 func Load(dir string) (*Book, error) {
-	b := &Book{byCode: map[string][]*entry{}}
+	b := &Book{byCode: map[string][]*entry{}, dir: dir}
 	if dir == "" {
 		return b, nil
 	}
+	b.stamp = stampOf(dir) // before reading, so that what is written meanwhile counts as changed
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return b, nil
 	}
-	if err := b.readAll(os.DirFS(dir)); err != nil {
+	if err := b.readAll(); err != nil {
 		return nil, fmt.Errorf("read runbook %s: %w", dir, err)
 	}
 	b.finish()
 	return b, nil
 }
 
-// readAll walks in lexical order, so that equal folders make equal books.
-func (b *Book) readAll(dir fs.FS) error {
-	files := 0
-	return fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil && name == ".":
-			return err
-		case err != nil:
-			b.problem(name, 0, "cannot be read: %v", err)
-			return nil
-		case name != "." && strings.HasPrefix(path.Base(name), "."):
-			return skip(d)
-		case d.IsDir() || !wanted(name):
-			return nil
-		}
-		if files++; files > maxFiles {
-			b.problem(name, 0, "left out: the folder has more than %d files", maxFiles)
-			return fs.SkipAll
-		}
-		b.readFile(dir, name)
-		return nil
-	})
+// Changed reports whether a file of the folder was written, added or removed
+// since Load began. It looks at names, sizes and times and opens no file.
+func (b *Book) Changed() bool { return b.dir != "" && stampOf(b.dir) != b.stamp }
+
+// Equal reports whether two books give the same answers and have the same
+// problems, whenever their files were written.
+func (b *Book) Equal(other *Book) bool {
+	if b == nil || other == nil {
+		return b == other
+	}
+	x, y := *b, *other
+	x.stamp, y.stamp = 0, 0
+	return reflect.DeepEqual(x, y)
 }
 
-func skip(d fs.DirEntry) error {
-	if d.IsDir() {
-		return fs.SkipDir
-	}
-	return nil
-}
-
-// wanted leaves out the README, which is about the folder, not about a machine.
-func wanted(name string) bool {
-	base := strings.ToLower(path.Base(name))
-	if strings.HasPrefix(base, "readme") {
-		return false
-	}
-	switch path.Ext(base) {
-	case ".md", ".markdown", ".csv":
-		return true
-	}
-	return false
-}
-
-func (b *Book) readFile(dir fs.FS, name string) {
-	info, err := fs.Stat(dir, name)
-	if err == nil && info.Size() > maxFile {
-		b.problem(name, 0, "left out: larger than %d bytes", maxFile)
-		return
-	}
-	if err == nil && !info.Mode().IsRegular() {
-		return
-	}
-	raw, err := fs.ReadFile(dir, name)
-	if err != nil {
-		b.problem(name, 0, "cannot be read: %v", err)
-		return
-	}
-	text := decode(raw)
-	if strings.ContainsRune(text, 0) {
-		b.problem(name, 0, "left out: not a text file")
-		return
-	}
-	if strings.EqualFold(path.Ext(name), ".csv") {
-		b.readTable(name, text)
-		return
-	}
-	b.readMarkdown(name, text)
-}
-
-// decode returns the text of a file without byte order mark. What is not UTF-8
-// is taken for Windows-1252, which spreadsheets still write.
-func decode(raw []byte) string {
-	s := strings.TrimPrefix(string(raw), "\ufeff")
-	if utf8.ValidString(s) {
-		return s
-	}
-	var out strings.Builder
-	for _, c := range raw {
-		if r, found := windows1252[c]; found {
-			out.WriteRune(r)
-		} else {
-			out.WriteRune(rune(c))
-		}
-	}
-	return out.String()
-}
-
-// windows1252 holds what differs from Latin-1 and occurs in texts.
-var windows1252 = map[byte]rune{0x80: '€', 0x82: '‚', 0x84: '„', 0x85: '…', 0x91: '‘', 0x92: '’', 0x93: '“', 0x94: '”', 0x96: '–', 0x97: '—'}
-
-func (b *Book) problem(file string, line int, format string, args ...any) {
-	where := file
-	if line > 0 {
-		where = fmt.Sprintf("%s:%d", file, line)
-	}
-	b.Problems = append(b.Problems, where+": "+fmt.Sprintf(format, args...))
-}
+// Entries returns how many entries answer, and how many are drafts and do not.
+func (b *Book) Entries() (answering, drafts int) { return len(b.entries), b.drafts }
 
 // add keeps an entry. Its checks go through the same filter as a model's: a
 // runbook that says "bridge the door switch" is wrong, whoever wrote it.
 func (b *Book) add(e *entry) {
+	at := position{e.file, e.line, e.column}
 	if e.empty() {
-		b.problem(e.file, e.line, "entry %s says nothing: no text, cause, check or safety note", e.name())
+		b.problem(at, codeEmpty, "entry %s says nothing: no text, cause, check or safety note", e.name())
+		return
+	}
+	if e.draft {
+		b.drafts++
+		b.find(at, SeverityWarning, codeDraft, "entry %s is a draft and not quoted; read it, then take away \"status: draft\"", e.name())
 		return
 	}
 	if len(b.entries) == maxEntries {
-		b.problem(e.file, e.line, "left out: the runbook has more than %d entries", maxEntries)
+		b.problem(at, codeLimit, "left out: the runbook has more than %d entries", maxEntries)
 		return
 	}
 	e.title = clipped(e.title)
 	e.screen()
 	for _, f := range e.filtered {
-		b.problem(e.file, e.line, "%s of entry %s", f, e.name())
+		b.problem(at, codeBypass, "%s of entry %s", f, e.name())
 	}
 	b.entries = append(b.entries, e)
 	for _, c := range e.codes {
@@ -184,7 +105,7 @@ func (b *Book) add(e *entry) {
 	}
 }
 
-// finish names the doubles and builds the index.
+// finish names the entries and builds the index.
 func (b *Book) finish() {
 	seen := map[string]int{}
 	for _, e := range b.entries {
@@ -198,4 +119,13 @@ func (b *Book) finish() {
 		texts[i] = e.terms()
 	}
 	b.index = newIndex(texts)
+}
+
+// quoted is a name in a sentence, whatever it holds.
+func quoted(names []string) string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = fmt.Sprintf("%q", n)
+	}
+	return strings.Join(out, ", ")
 }

@@ -168,6 +168,7 @@ func (w *writer) entries(list []*entry, a edgeagent.Alarm) {
 	} else {
 		w.say(fmt.Sprintf(w.s.entryOther, clipped(first.Name()), clipped(a.Name()), list[0].title))
 	}
+	w.sayStanding(list)
 	evidence := w.evidenceOf(a)
 	for _, e := range list {
 		w.quote(e, evidence, asWritten)
@@ -265,14 +266,7 @@ func (w *writer) context() {
 	if len(w.c.Alarms) > 1 && a.FirstOut {
 		w.say(fmt.Sprintf(w.s.firstOut, clipped(a.Name()), len(w.c.Alarms), clipped(w.c.Line)))
 	}
-	if t := a.LastTime; t != nil && t.Cause != "" {
-		cause, fixed := strings.TrimSuffix(clipped(t.Cause), "."), strings.TrimSuffix(clipped(t.FixedBy), ".")
-		if fixed == "" {
-			w.say(fmt.Sprintf(w.s.lastTime, w.s.day(t.At), cause))
-		} else {
-			w.say(fmt.Sprintf(w.s.lastFixed, w.s.day(t.At), cause, fixed))
-		}
-	}
+	w.before(a)
 	w.missing(first.Evidence)
 	if a.Safety || hasSafetyTag(first.Evidence) {
 		w.safety = append(w.safety, llm.SafetyText(w.d.Language))

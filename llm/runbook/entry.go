@@ -11,11 +11,13 @@ import (
 // entry is one piece of advice: a section of a Markdown file or a row of a CSV.
 type entry struct {
 	id, file, anchor string
-	line             int
+	line, column     int
 	title            string
 	codes            []string // normalised
 	scopes           []scope  // none: every machine
 	nowhere          bool     // its scope cannot be understood, so it matches nothing exactly
+	review           review
+	draft            bool // nobody stands by it yet
 	text             string
 	causes           []edgeagent.Cause
 	checks           []string
@@ -40,6 +42,12 @@ func (e *entry) screen() {
 	d := edgeagent.Diagnosis{Summary: e.text, Causes: e.causes, Checks: e.checks}
 	llm.Screen(&d)
 	e.text, e.causes, e.checks, e.filtered = d.Summary, d.Causes, d.Checks, d.Filtered
+	note := edgeagent.Diagnosis{Summary: e.safety}
+	llm.Screen(&note)
+	e.safety = note.Summary
+	for _, f := range note.Filtered {
+		e.filtered = append(e.filtered, strings.Replace(f, "summary", "safety note", 1))
+	}
 }
 
 // terms are the words by which the entry is found. Those of title and codes
@@ -82,8 +90,9 @@ func (e *entry) passage(exact bool) llm.Passage {
 
 // scope is one word of applies_to.
 type scope struct {
-	kind scopeKind
-	name string
+	kind         scopeKind
+	name         string
+	line, column int // where it is written
 }
 
 // scopeKind orders scopes from the general to the special.
@@ -101,18 +110,18 @@ var scopeKinds = map[string]scopeKind{"line": scopeLine, "template": scopeTempla
 // setScopes reads applies_to and returns the words it does not understand. An
 // entry whose scope is in doubt matches no machine exactly: a wrong machine's
 // advice is worse than none.
-func (e *entry) setScopes(list []string) (unknown []string) {
+func (e *entry) setScopes(list []word) (unknown []word) {
 	for _, s := range list {
-		if strings.EqualFold(s, "all") || s == "*" {
+		if strings.EqualFold(s.text, "all") || s.text == "*" {
 			continue
 		}
-		kind, name, found := strings.Cut(s, ":")
+		kind, name, found := strings.Cut(s.text, ":")
 		k := scopeKinds[strings.ToLower(strings.TrimSpace(kind))]
 		if name = strings.TrimSpace(name); !found || k == 0 || name == "" {
 			unknown = append(unknown, s)
 			continue
 		}
-		e.scopes = append(e.scopes, scope{k, name})
+		e.scopes = append(e.scopes, scope{k, name, s.line, s.column})
 	}
 	e.nowhere = len(unknown) > 0 && len(e.scopes) == 0
 	return unknown

@@ -15,7 +15,7 @@ import (
 //	---                                   front matter, optional
 //	codes: [F212]
 //	applies_to: [device:filler]
-//	owner: …  reviewed: …  drawing: …  part: …  safety: …
+//	owner: …                              reviewed, review_every, status, drawing, part, safety, title
 //	---
 //	# Level sensor                        title of the file
 //	## F212 Level sensor unstable         a heading that begins with a code begins an entry
@@ -69,14 +69,18 @@ type markdown struct {
 	fence  bool
 	blank  bool // the line before was empty
 	used   map[string]bool
+	review review
+	draft  bool
 }
 
 func (b *Book) readMarkdown(file, text string) {
-	fm, body, offset, problem := cutFrontMatter(strings.ReplaceAll(text, "\r\n", "\n"))
-	if problem != "" {
-		b.problem(file, 1, "%s", problem)
+	fm, body, offset, problems := cutFrontMatter(strings.ReplaceAll(text, "\r\n", "\n"))
+	for _, p := range problems {
+		b.problem(position{file, p.line, p.column}, codeMatter, "%s", p.text)
 	}
 	m := &markdown{b: b, file: file, fm: fm, listed: map[string]bool{}, used: map[string]bool{}}
+	m.review, m.draft = b.stated(file, fm)
+	b.noteDrawing(file, fm.first("drawing"))
 	for _, c := range fm.codes() {
 		m.listed[c] = true
 	}
@@ -92,7 +96,7 @@ func (b *Book) readMarkdown(file, text string) {
 func (m *markdown) begin(codes []string, title string, line int) {
 	m.now = &entry{
 		file: m.file, line: line, title: title, codes: codes,
-		drawing: m.fm.text("drawing"), part: m.fm.text("part"),
+		drawing: plainText(m.fm.text("drawing")), part: plainText(m.fm.text("part")), review: m.review, draft: m.draft,
 	}
 	m.part, m.item, m.size, m.blank = partText, nil, 0, false
 	for _, c := range codes {
@@ -101,6 +105,10 @@ func (m *markdown) begin(codes []string, title string, line int) {
 }
 
 func (m *markdown) line(line string, n int) {
+	if len(line) > 2*maxEntry { // more than any entry takes; the patterns need not look at a log in one line
+		line = strings.ToValidUTF8(line[:2*maxEntry], "")
+	}
+	m.b.noteLinks(m.file, n, line)
 	if strings.HasPrefix(strings.TrimSpace(line), "```") {
 		m.fence = !m.fence
 		return
@@ -192,7 +200,7 @@ func (m *markdown) fits(text string) bool {
 	before := m.size
 	m.size += len(text) + 1
 	if before <= maxEntry && m.size > maxEntry {
-		m.b.problem(m.file, m.now.line, "entry %s is longer than %d bytes: the rest of it is left out", m.now.name(), maxEntry)
+		m.b.problem(position{m.file, m.now.line, 1}, codeLimit, "entry %s is longer than %d bytes: the rest of it is left out", m.now.name(), maxEntry)
 	}
 	return m.size <= maxEntry
 }
@@ -223,7 +231,7 @@ func (m *markdown) end(last bool) {
 	}
 	if preamble && e.empty() {
 		if last {
-			m.b.problem(m.file, e.line, "the file has no entry: neither text nor a heading with a code")
+			m.b.problem(position{m.file, e.line, 1}, codeEmpty, "the file has no entry: neither text nor a heading with a code")
 		}
 		return
 	}
@@ -231,7 +239,7 @@ func (m *markdown) end(last bool) {
 		e.codes = nil // general words of a file with headings: found by words only
 	}
 	if e.safety == "" {
-		e.safety = m.fm.text("safety")
+		e.safety = plainText(m.fm.text("safety"))
 	}
 	m.complete(e)
 	m.b.add(e)
@@ -253,14 +261,17 @@ func (m *markdown) unusedCodes(preamble bool) {
 	}
 	slices.Sort(missing)
 	for _, c := range missing {
-		m.b.problem(m.file, 1, "code %s is listed but has no heading: add \"## %s Title\"", c, c)
+		m.b.problem(position{m.file, 1, 1}, codeListed, "code %s is listed but has no heading: add \"## %s Title\"", c, c)
 	}
 }
+
+// scopeWanted is said of a scope that is none.
+const scopeWanted = "applies_to %q is not understood: want device:NAME, line:NAME or template:NAME"
 
 // complete sets what follows from the rest of the entry.
 func (m *markdown) complete(e *entry) {
 	for _, s := range e.setScopes(m.fm["applies_to"]) {
-		m.b.problem(m.file, 1, "applies_to %q is not understood: want device:NAME, line:NAME or template:NAME", s)
+		m.b.problem(position{m.file, s.line, s.column}, codeScope, scopeWanted, s.text)
 	}
 	if e.title == "" {
 		e.title = strings.TrimSuffix(path.Base(m.file), path.Ext(m.file))

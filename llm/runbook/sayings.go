@@ -10,7 +10,11 @@ import (
 type sayings struct {
 	entry, noEntry, entryOther string // alarm; the latter: alarm, other alarm
 	firstOut                   string // alarm, number, line
-	lastTime, lastFixed        string // when, cause; when, cause, fixed by
+	lastTime, earlier          string // when, what
+	wasFixed, confirmed        string // by; -
+	owner, reviewed, overdue   string // name; day; -
+	today, daysAgo             string // -; number
+	monthsAgo, yearsAgo        string // number
 	similar, byWords           string // a text
 	moved, nothingMoved        string // tags; window
 	noEvidence, history        string // -; since
@@ -31,7 +35,16 @@ var english = sayings{
 	noEntry:       "No runbook entry for %s.",
 	firstOut:      "%s rose first of %d alarms on %s.",
 	lastTime:      "Last time on %s: %s.",
-	lastFixed:     "Last time on %s: %s, fixed by %s.",
+	earlier:       "Before, on %s: %s.",
+	wasFixed:      "fixed by %s",
+	confirmed:     "confirmed by an engineer",
+	owner:         "Owner: %s",
+	reviewed:      "reviewed %s",
+	overdue:       ", review overdue",
+	today:         "today",
+	daysAgo:       "%d days ago",
+	monthsAgo:     "%d months ago",
+	yearsAgo:      "%d years ago",
 	similar:       "Similar, not this machine: %s",
 	byWords:       "Found by its words, no entry for this alarm: %s",
 	moved:         "These tags moved before the alarm: %s.",
@@ -60,7 +73,16 @@ var german = sayings{
 	noEntry:       "Kein Runbook-Eintrag zu %s.",
 	firstOut:      "%s kam als erste von %d Meldungen an %s.",
 	lastTime:      "Letztes Mal am %s: %s.",
-	lastFixed:     "Letztes Mal am %s: %s, behoben durch %s.",
+	earlier:       "Davor, am %s: %s.",
+	wasFixed:      "behoben durch %s",
+	confirmed:     "von einem Ingenieur bestätigt",
+	owner:         "Verantwortlich: %s",
+	reviewed:      "geprüft %s",
+	overdue:       ", Prüfung überfällig",
+	today:         "heute",
+	daysAgo:       "vor %d Tagen",
+	monthsAgo:     "vor %d Monaten",
+	yearsAgo:      "vor %d Jahren",
 	similar:       "Ähnlich, nicht diese Maschine: %s",
 	byWords:       "Nach Wörtern gefunden, kein Eintrag zu dieser Meldung: %s",
 	moved:         "Diese Werte bewegten sich vor der Meldung: %s.",

@@ -3,7 +3,6 @@ package runbook
 import (
 	"encoding/csv"
 	"errors"
-	"fmt"
 	"io"
 	"regexp"
 	"slices"
@@ -14,7 +13,7 @@ import (
 
 // The columns of a table: one row an alarm. Only code is required. Several
 // causes, checks, codes or scopes in a cell are divided by "|" or a line break.
-var tableColumns = []string{"code", "applies_to", "cause", "checks", "safety", "drawing", "part", "title", "owner", "reviewed"}
+var tableColumns = []string{"code", "applies_to", "cause", "checks", "safety", "drawing", "part", "title", "owner", "reviewed", "review_every", "status"}
 
 // otherNames are headings that people use for the same columns.
 var otherNames = map[string]string{
@@ -23,18 +22,19 @@ var otherNames = map[string]string{
 }
 
 func (b *Book) readTable(file, text string) {
-	r := csv.NewReader(strings.NewReader(text))
-	r.Comma, r.FieldsPerRecord, r.LazyQuotes, r.TrimLeadingSpace = separator(text), -1, true, true
+	r := newTable(text)
 	header, err := r.Read()
 	if err != nil {
-		b.problem(file, 1, "the table has no header row")
+		b.problem(position{file, 1, 1}, codeFile, "the table has no header row")
 		return
 	}
-	columns, problem := tableHeader(header)
-	if problem != "" {
-		b.problem(file, 1, "%s", problem)
+	columns, unused := tableHeader(header)
+	line, _ := r.FieldPos(0)
+	if unused != nil {
+		b.find(position{file, line, 1}, SeverityWarning, codeColumn, "column %s is not used; known are %s", quoted(unused), strings.Join(tableColumns, ", "))
 	}
-	if columns == nil {
+	if _, found := columns["code"]; !found {
+		b.problem(position{file, line, 1}, codeColumn, "the table has no column \"code\"; known are %s", strings.Join(tableColumns, ", "))
 		return
 	}
 	for {
@@ -44,89 +44,130 @@ func (b *Book) readTable(file, text string) {
 		}
 		line, _ := r.FieldPos(0)
 		if err != nil {
-			b.problem(file, line, "row is not readable: %v", err)
+			b.problem(position{file, line, 1}, codeFile, "row is not readable: %v", err)
 			continue
 		}
 		if len(strings.Join(row, "")) > maxEntry {
-			b.problem(file, line, "row left out: longer than %d bytes; is a quote not closed?", maxEntry)
+			b.problem(position{file, line, 1}, codeLimit, "row left out: longer than %d bytes; is a quote not closed?", maxEntry)
 			continue
 		}
-		b.readRow(file, line, columns, row)
+		b.readRow(file, cells{row, columns, r.FieldPos})
 	}
 }
 
-// separator is what the header line has more of: spreadsheets set to German
-// write semicolons.
+// newTable reads what spreadsheets write: any separator, quotes in the middle of
+// a cell, rows that are too short.
+func newTable(text string) *csv.Reader {
+	comma := separator(text)
+	if head, rest, found := strings.Cut(text, "\n"); found && saidSeparator.MatchString(head) {
+		text = "\n" + rest // the line still counts
+	}
+	r := csv.NewReader(strings.NewReader(text))
+	r.Comma, r.FieldsPerRecord, r.LazyQuotes, r.TrimLeadingSpace = comma, -1, true, comma != '\t'
+	return r
+}
+
+// saidSeparator is the line by which Excel is told what divides the cells.
+var saidSeparator = regexp.MustCompile(`^"?sep=(.)"?\s*$`)
+
+// separator is what the header line has most of: spreadsheets set to German
+// write semicolons, and what is copied from one is divided by tabs.
 func separator(text string) rune {
 	head, _, _ := strings.Cut(text, "\n")
-	if strings.Count(head, ";") > strings.Count(head, ",") {
-		return ';'
+	if m := saidSeparator.FindStringSubmatch(head); m != nil && strings.Contains(";,\t|", m[1]) {
+		return rune(m[1][0])
 	}
-	return ','
+	best := ','
+	for _, c := range ";\t" {
+		if strings.Count(head, string(c)) > strings.Count(head, string(best)) {
+			best = c
+		}
+	}
+	return best
 }
 
-// tableHeader returns the place of each column, nil without a code column.
-func tableHeader(header []string) (map[string]int, string) {
-	columns := map[string]int{}
-	problem := ""
+// tableHeader returns the place of each column and the headings that mean none.
+func tableHeader(header []string) (columns map[string]int, unused []string) {
+	columns = map[string]int{}
 	for i, h := range header {
 		name := strings.ReplaceAll(fold(h), " ", "_")
 		if other, found := otherNames[name]; found {
 			name = other
 		}
-		if !isColumn(name) {
-			problem = fmt.Sprintf("column %q is not used; known are %s", h, strings.Join(tableColumns, ", "))
+		if !slices.Contains(tableColumns, name) {
+			if name != "" {
+				unused = append(unused, clipped(h))
+			}
 			continue
 		}
 		if _, double := columns[name]; !double {
 			columns[name] = i
 		}
 	}
-	if _, found := columns["code"]; !found {
-		return nil, "the table has no column \"code\"; known are " + strings.Join(tableColumns, ", ")
-	}
-	return columns, problem
+	return columns, unused
 }
 
-func isColumn(name string) bool {
-	return slices.Contains(tableColumns, name)
+// cells are a row by the names of its columns.
+type cells struct {
+	row     []string
+	columns map[string]int
+	pos     func(field int) (line, column int)
 }
 
-func (b *Book) readRow(file string, line int, columns map[string]int, row []string) {
-	cell := func(name string) string {
-		i, found := columns[name]
-		if !found || i >= len(row) {
-			return ""
-		}
-		return strings.TrimSpace(row[i])
+// word returns a cell with its place; without text where the row has none.
+func (c cells) word(name string) word {
+	i, found := c.columns[name]
+	if !found || i >= len(c.row) {
+		line, _ := c.pos(0)
+		return word{"", line, 1}
 	}
-	e := rowEntry(cell)
-	e.file, e.line = file, line
+	line, column := c.pos(i)
+	return word{strings.TrimSpace(c.row[i]), line, column}
+}
+
+func (c cells) text(name string) string { return c.word(name).text }
+
+func (b *Book) readRow(file string, c cells) {
+	e := rowEntry(c)
+	at := c.word("code")
+	e.file, e.line, e.column = file, at.line, at.column
 	if len(e.codes) == 0 {
-		if strings.TrimSpace(strings.Join(row, "")) != "" {
-			b.problem(file, line, "row has no code")
+		if strings.TrimSpace(strings.Join(c.row, "")) != "" {
+			b.problem(position{file, at.line, at.column}, codeRowCode, "row has no code")
 		}
 		return
 	}
-	for _, s := range e.setScopes(parts(cell("applies_to"), "|,;\n")) {
-		b.problem(file, line, "applies_to %q is not understood: want device:NAME, line:NAME or template:NAME", s)
+	fm := frontMatter{}
+	for _, key := range []string{"owner", "reviewed", "review_every", "status"} {
+		w := c.word(key)
+		fm.add(key, w.text, w.line, w.column)
 	}
+	e.review, e.draft = b.stated(file, fm)
+	scopes := c.word("applies_to")
+	var list []word
+	for _, s := range parts(scopes.text, "|,;\n") {
+		list = append(list, word{s, scopes.line, scopes.column})
+	}
+	for _, s := range e.setScopes(list) {
+		b.problem(position{file, s.line, s.column}, codeScope, scopeWanted, s.text)
+	}
+	b.noteDrawing(file, c.word("drawing"))
 	b.add(e)
 }
 
 // rowEntry reads the cells of a row.
-func rowEntry(cell func(column string) string) *entry {
+func rowEntry(c cells) *entry {
 	e := &entry{
-		title: plainText(cell("title")), safety: plainText(cell("safety")), drawing: plainText(cell("drawing")), part: plainText(cell("part")),
-		checks: cellList(cell("checks")),
+		title: plainText(c.text("title")), safety: plainText(c.text("safety")), drawing: plainText(c.text("drawing")), part: plainText(c.text("part")),
+		checks: cellList(c.text("checks")),
 	}
-	for _, c := range parts(cell("code"), "|,;/\n") {
-		if c = normalCode(c); c != "" {
-			e.codes = append(e.codes, c)
+	for _, code := range parts(c.text("code"), "|,;/\n") {
+		if code = normalCode(code); code != "" {
+			e.codes = append(e.codes, code)
 		}
 	}
-	for _, c := range cellList(cell("cause")) {
-		e.causes = append(e.causes, edgeagent.Cause{Cause: c})
+	for _, cause := range cellList(c.text("cause")) {
+		e.causes = append(e.causes, edgeagent.Cause{Cause: cause})
 	}
 	setLikelihoods(e.causes)
 	if e.title == "" && len(e.causes) > 0 {
