@@ -19,7 +19,6 @@ func (h *entries) push(e entry) {
 
 // order makes a heap of entries that were appended in any order.
 func (h *entries) order() {
-	h.all = slices.Clone(h.all) // appending has left up to a quarter unused
 	for i := len(h.all)/2 - 1; i >= 0; i-- {
 		h.down(i)
 	}

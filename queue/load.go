@@ -100,68 +100,6 @@ func cutLast(s string, n int) (before, last string) {
 	return s[:len(s)-n-1], s[len(s)-n:]
 }
 
-// loadObjects reads the head of every alarm and the header of every job, in the
-// order of their ids. It makes no garbage of what is over: a file may hold a
-// hundred thousand of each.
-func (w *working) loadObjects(tx *bbolt.Tx) error {
-	b, err := bucketOf(tx, bucketData)
-	if err != nil {
-		return err
-	}
-	l := loader{w, tx, time.Now()}
-	c := b.Cursor()
-	for at, rec := c.First(); at != nil && region(placedKind(at)) == bucketBodies; at, rec = c.Next() {
-		kind := placedKind(at)
-		if kind != bucketAlarms && kind != bucketJobs {
-			continue
-		}
-		body, revision, err := decodeRecord(kind, at[:idLength], rec)
-		if err == nil && kind == bucketAlarms {
-			err = l.alarm(at[:idLength], body)
-		} else if err == nil {
-			err = l.job(at[:idLength], body, revision)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	w.ready.order()
-	w.delayed.order()
-	return nil
-}
-
-// A loader takes up the objects of a file.
-type loader struct {
-	w   *working
-	tx  *bbolt.Tx
-	now time.Time
-}
-
-// alarm takes up an alarm: whole if it is at hand or rose a moment ago.
-func (l loader) alarm(key, body []byte) error {
-	h, err := readHead(key, body)
-	if err != nil {
-		return err
-	}
-	raw := rawOf(key)
-	l.w.remember(raw, h)
-	fresh := time.Since(h.raised) < floodWindow
-	if !fresh && !l.w.atHand(raw, h) {
-		return nil
-	}
-	a, err := alarmOf(getter(l.tx), edgeagent.ID(key))
-	if err != nil {
-		return err
-	}
-	if l.w.atHand(raw, h) {
-		l.w.alarms[a.ID] = &a
-	}
-	if fresh {
-		l.w.resight(a)
-	}
-	return nil
-}
-
 // remember notes an alarm of the file; ids rise, so the newest comes last.
 func (w *working) remember(id rawID, h alarmHead) {
 	if hiding, found := w.hiding(h.name); found {
@@ -186,41 +124,6 @@ func (w *working) resight(a edgeagent.Alarm) {
 		g := groupOf(a)
 		w.flood[g] = w.flood[g].raise(a.RaisedAt).open(a.Job.Time())
 	}
-}
-
-// job takes up a job: nothing but a number of one that is over.
-func (l loader) job(key, body []byte, revision uint32) error {
-	state, err := headerState(body)
-	if err != nil {
-		return fmt.Errorf("job %s: %w", key, err)
-	}
-	l.w.counts[state]++
-	if !unfinished(state) {
-		return nil
-	}
-	h, err := l.header(key, body)
-	if err != nil {
-		return err
-	}
-	raw := rawOf(key)
-	if state == edgeagent.JobRunning {
-		id := edgeagent.ID(key)
-		l.w.running[id] = job{header: h, id: id, revision: revision, was: state}
-		return nil
-	}
-	l.w.append(l.w.entryFor(raw, h, l.now), l.now)
-	if !h.Frozen {
-		l.w.groups[h.Group.key()] = raw
-	}
-	return nil
-}
-
-// header reads a header, in files of schema 1 with what lies beside it.
-func (l loader) header(key, body []byte) (header, error) {
-	if body[0] == headerApart {
-		return wholeHeader(getter(l.tx), edgeagent.ID(key), body)
-	}
-	return decodeHeader(body)
 }
 
 // loadOutbox finds both ends of every stream. Keys are sorted by epoch, stream

@@ -96,15 +96,6 @@ func soonest(a, b entry) int { return cmp.Compare(a.ready, b.ready) }
 // schedule makes a pending job findable.
 func (w *working) schedule(j job, now time.Time) { w.push(w.entryOf(j, now), now) }
 
-// append adds to a heap that is put in order when it is complete.
-func (w *working) append(e entry, now time.Time) {
-	if e.ready > w.mono(now) {
-		w.delayed.all = append(w.delayed.all, e)
-		return
-	}
-	w.ready.all = append(w.ready.all, e)
-}
-
 func (w *working) push(e entry, now time.Time) {
 	if e.ready > w.mono(now) {
 		w.delayed.push(e)
