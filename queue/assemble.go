@@ -79,6 +79,11 @@ func fill(j *edgeagent.Job, key string, body []byte) error {
 		return fillTimeline(j, key, body)
 	case partDiagnosis:
 		return unmarshal(bucketBodies, key, body, &j.Diagnosis)
+	case partReview:
+		var d edgeagent.Diagnosis
+		err := unmarshal(bucketBodies, key, body, &d)
+		j.Reviews = append(j.Reviews, d)
+		return err
 	case partFeedback:
 		return unmarshal(bucketBodies, key, body, &j.Feedback)
 	case partCalls:

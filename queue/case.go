@@ -95,6 +95,7 @@ func (b *batch) buildCase(j job) (edgeagent.Case, error) {
 	}
 	slices.SortStableFunc(c.Alarms, firstOutFirst)
 	c.Related = b.related(j.Group.Line, ids)
+	c.Before = b.before(c.First().Alarm)
 	return c, nil
 }
 

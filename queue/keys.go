@@ -27,6 +27,7 @@ const (
 	keyEpoch   = "epoch"
 	keySource  = "source"
 	keySpend   = "spend"
+	keyReview  = "review" // the review under way, and what reviews cost today
 	prefixDev  = "d/"
 	prefixSent = "c/" // cursor: destination, epoch, stream
 	prefixPark = "p/" // parked: destination, epoch, stream, sequence
@@ -45,6 +46,8 @@ const (
 	partCalls     = 'k' // numbered by the time they were written
 	partPrompt    = 'p' // numbered likewise
 	partFeedback  = 'f'
+	partReview    = 'r' // of a job: the answer that superseded its diagnosis
+	partMemory    = 'm' // of an alarm over all its activations, see memoryKey
 )
 
 // part returns the key of the only body of its kind.

@@ -28,6 +28,7 @@ type ledger struct {
 	days     map[string]float64       // local day → spent
 	reserved map[edgeagent.ID]float64 // calls under way, worst case
 	settled  map[edgeagent.ID]float64 // of the running lease
+	limits   map[edgeagent.ID]float64 // of jobs that are reviewed: what that may cost
 	latest   string                   // the day that was counted last
 	version  uint64                   // rises with days
 	saved    uint64
@@ -39,6 +40,7 @@ func (l *ledger) configure(o Options) {
 	l.location, l.capUSD = o.Location, o.DailyCapUSD
 	if l.days == nil {
 		l.days, l.reserved, l.settled = make(map[string]float64), make(map[edgeagent.ID]float64), make(map[edgeagent.ID]float64)
+		l.limits = make(map[edgeagent.ID]float64)
 	}
 }
 
@@ -55,8 +57,31 @@ func (db *DB) Reserve(job edgeagent.ID, usd float64) error {
 	if l.capUSD > 0 && usd > 0 && total > l.capUSD {
 		return fmt.Errorf("%w: %.4f of %.2f USD would be used", ErrCap, total, l.capUSD)
 	}
+	if limit, reviewed := l.limits[job]; reviewed && usd > 0 && l.reserved[job]+l.settled[job]+usd > limit {
+		return fmt.Errorf("%w: a review of this job may cost %.4f USD", ErrCap, limit)
+	}
 	l.reserved[job] += usd
 	return nil
+}
+
+// limit bounds what calls for a job may cost from now on, in US dollars.
+func (l *ledger) limit(job edgeagent.ID, usd float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits[job] = usd
+}
+
+func (l *ledger) unlimit(job edgeagent.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.limits, job)
+}
+
+// day returns the local day to count by.
+func (l *ledger) day() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.today()
 }
 
 // Settle ends a reservation with what the call did cost, in US dollars.

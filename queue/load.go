@@ -18,7 +18,7 @@ func (db *DB) load() error {
 			return err
 		}
 		w := db.work
-		for _, step := range []func(*bbolt.Tx) error{w.loadMeta, w.loadObjects, w.loadOutbox} {
+		for _, step := range []func(*bbolt.Tx) error{w.loadMeta, w.loadObjects, w.loadOutbox, w.loadMemory, w.loadReview} {
 			if err := step(tx); err != nil {
 				return err
 			}

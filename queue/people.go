@@ -43,38 +43,6 @@ func (db *DB) Discard(ctx context.Context, id edgeagent.ID, by, reason string) e
 	})
 }
 
-// Feedback stores what a person says of a diagnosis; the newest word counts. It
-// returns ErrNotFound, and ErrConflict for a job without a diagnosis.
-func (db *DB) Feedback(ctx context.Context, id edgeagent.ID, f edgeagent.Feedback) error {
-	return db.do(ctx, "feedback on job "+string(id), func(b *batch) error {
-		j, err := b.job(id)
-		if err != nil {
-			return err
-		}
-		if j.State != edgeagent.JobCompleted {
-			return fmt.Errorf("a %s job has no diagnosis to judge: %w", j.State, edgeagent.ErrConflict)
-		}
-		if f.At.IsZero() {
-			f.At = b.now
-		}
-		if err := b.putJSON(bucketBodies, part(id, partFeedback), j.revision+1, f); err != nil {
-			return err
-		}
-		detail := edgeagent.NewNote("person", fmt.Sprintf("%s, says %s", f.Verdict, f.By), "by", f.By, "verdict", string(f.Verdict))
-		if err := b.note(&j, "feedback", detail); err != nil {
-			return err
-		}
-		data := feedbackData{Job: id, Feedback: f}
-		return b.emit(outgoing{edgeagent.EventFeedbackGiven, id, int(j.revision), j.Group.Line, f.At, data})
-	})
-}
-
-// feedbackData is the feedback object of an event.
-type feedbackData struct {
-	Job edgeagent.ID `json:"job"`
-	edgeagent.Feedback
-}
-
 // job returns any job: those that nobody works on are read from the file.
 func (b *batch) job(id edgeagent.ID) (job, error) {
 	if j, ok := b.w.running[id]; ok {

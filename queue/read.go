@@ -3,8 +3,6 @@ package queue
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -212,49 +210,4 @@ func (db *DB) ByKey(key string) (alarm edgeagent.ID, bodyHash string, ok bool) {
 		db.options.Load().Log.Error("an idempotency key cannot be read and counts as unknown", "error", err)
 	}
 	return k.Alarm, k.Hash, err == nil
-}
-
-// LastTime returns the last activation of an alarm before the one given, and
-// what came of it; nil for the first one.
-func (db *DB) LastTime(device, line, code string, before edgeagent.ID) (o *edgeagent.Occurrence) {
-	db.raisedMu.RLock()
-	ids := db.work.activations(occasionNamed(device, line, code))
-	db.raisedMu.RUnlock()
-	err := db.viewing("look up the last time", func(tx *bbolt.Tx) error {
-		o = lastTime(getter(tx), ids, before)
-		return nil
-	})
-	if err != nil {
-		db.options.Load().Log.Error("the last time of an alarm cannot be read", "code", code, "error", err)
-	}
-	return o
-}
-
-func (b *batch) lastTime(key occasion, before edgeagent.ID) *edgeagent.Occurrence {
-	return lastTime(b.getJSON, b.w.activations(key), before)
-}
-
-// lastTime is a courtesy: whatever cannot be read is left empty.
-func lastTime(get func(bucket byte, key string, v any) error, ids []rawID, before edgeagent.ID) *edgeagent.Occurrence {
-	for _, raw := range slices.Backward(ids) {
-		var a edgeagent.Alarm
-		id := raw.id()
-		if id >= before || get(bucketAlarms, string(id), &a) != nil {
-			continue
-		}
-		o := &edgeagent.Occurrence{ID: id, At: a.RaisedAt.Round(time.Millisecond)}
-		var d edgeagent.Diagnosis
-		if get(bucketBodies, part(a.Job, partDiagnosis), &d) == nil && len(d.Causes) > 0 {
-			o.Cause = d.Causes[0].Cause
-		}
-		var f edgeagent.Feedback
-		if get(bucketBodies, part(a.Job, partFeedback), &f) == nil {
-			o.FixedBy = f.FixedBy
-			if f.Cause != "" {
-				o.Cause = f.Cause
-			}
-		}
-		return o
-	}
-	return nil
 }

@@ -212,7 +212,7 @@ func (v *salvager) guest(r stray) bool {
 // expired reports whether a record is of an object so old that it was deleted,
 // by the time of the newest there is.
 func (v *salvager) expired(r stray) bool {
-	if len(r.key) < idLength {
+	if len(r.key) < idLength || isMemory(r.key) {
 		return false
 	}
 	return edgeagent.ID(v.last).Time().Sub(edgeagent.ID(r.key[:idLength]).Time()) > v.retain
@@ -238,7 +238,7 @@ func changes(kind byte, key string) bool {
 	case bucketMeta, bucketJobs, bucketAlarms:
 		return true
 	case bucketBodies:
-		return len(key) > idLength && key[idLength] == partFeedback
+		return len(key) > idLength && key[idLength] == partFeedback || isMemory(key)
 	}
 	return false
 }

@@ -115,8 +115,10 @@ func (v *salvager) mendJobs(tx *bbolt.Tx) error {
 }
 
 func (v *salvager) mendObject(tx *bbolt.Tx, id edgeagent.ID) error {
-	if _, _, err := readRecord(tx, bucketAlarms, string(id)); err == nil {
-		return nil
+	for kind, key := range map[byte]string{bucketAlarms: string(id), bucketBodies: part(id, partMemory)} {
+		if _, _, err := readRecord(tx, kind, key); err == nil {
+			return nil
+		}
 	}
 	bodies, damage := bodiesOf(tx, id)
 	if damage != nil {

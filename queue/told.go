@@ -70,9 +70,9 @@ type promptAndRaw struct {
 
 // jobParts are those of a job that are copied.
 type jobParts struct {
-	diagnosis, feedback []byte
-	timeline, calls     [][]byte
-	rest                map[string][]byte // what else has to be known of it
+	diagnosis, review, feedback []byte
+	timeline, calls             [][]byte
+	rest                        map[string][]byte // what else has to be known of it
 }
 
 func copyParts(id edgeagent.ID, bodies map[string][]byte) (p jobParts, err error) {
@@ -83,7 +83,7 @@ func copyParts(id edgeagent.ID, bodies map[string][]byte) (p jobParts, err error
 			kind = key[len(id)]
 		}
 		text := []byte(nil)
-		if slices.Contains([]byte{partDiagnosis, partFeedback, partTimeline, partCalls}, kind) {
+		if slices.Contains([]byte{partDiagnosis, partReview, partFeedback, partTimeline, partCalls}, kind) {
 			if text, err = plain(bucketBodies, bodies[key]); err != nil {
 				return p, err
 			}
@@ -91,6 +91,8 @@ func copyParts(id edgeagent.ID, bodies map[string][]byte) (p jobParts, err error
 		switch kind {
 		case partDiagnosis:
 			p.diagnosis = text
+		case partReview:
+			p.review = text
 		case partFeedback:
 			p.feedback = text
 		case partCalls:
@@ -116,7 +118,8 @@ func (p jobParts) appendTo(text []byte) []byte {
 		return part
 	}
 	text = append(append(text, `"diagnosis":`...), or(p.diagnosis)...)
-	text = append(append(text, `,"reviews":[],"feedback":`...), or(p.feedback)...)
+	text = append(append(text, `,"reviews":[`...), p.review...)
+	text = append(append(text, `],"feedback":`...), or(p.feedback)...)
 	text = append(append(text, `,"timeline":[`...), bytes.Join(p.timeline, []byte(","))...)
 	text = append(append(text, `],"calls":[`...), bytes.Join(p.calls, []byte(","))...)
 	return append(text, ']')

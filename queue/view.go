@@ -29,6 +29,7 @@ type view struct {
 	floor   map[streamKey]uint64
 	cursors map[cursorKey]cursor
 	parked  map[parkedKey]bool
+	judged  map[answerer]edgeagent.Accuracy
 }
 
 // publish shows the state after a commit and wakes who waits for it.
@@ -40,6 +41,7 @@ func (db *DB) publish(b *batch) {
 	}
 	v.epoch, v.counts, v.recent = w.epoch, w.jobCounts(), w.recent
 	v.next, v.waiting = w.upcoming(b.now)
+	v.judged = w.judged
 	if old == nil {
 		db.atHand.all = maps.Clone(w.alarms) // nobody reads yet
 	}

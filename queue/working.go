@@ -41,6 +41,10 @@ type working struct {
 	parked  map[parkedKey]bool
 
 	devices map[string]edgeagent.DeviceMemory
+
+	learned map[occasion]bool               // alarms of which something is remembered
+	judged  map[answerer]edgeagent.Accuracy // how they were judged, all alarms together; never changed, but replaced
+	review  reviewing
 }
 
 func newWorking() *working {
@@ -63,6 +67,7 @@ func newWorking() *working {
 		cursors: make(map[cursorKey]cursor),
 		parked:  make(map[parkedKey]bool),
 		devices: make(map[string]edgeagent.DeviceMemory),
+		learned: make(map[occasion]bool),
 	}
 }
 
