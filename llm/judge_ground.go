@@ -3,7 +3,7 @@ package llm
 import (
 	"math"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 
 	"edgeagent"
@@ -16,14 +16,17 @@ type facts struct {
 	sources map[string]string    // likewise, of passages
 	safety  map[string]bool      // names of safety functions
 	devices map[string]bool      // that have tags or alarms in the case
+	units   map[string]string    // of tags
 	numbers map[string][]float64 // by unit; "" holds those without
 }
 
 func newFacts(c edgeagent.Case, passages []Passage) *facts {
-	f := &facts{names: map[string]string{}, sources: map[string]string{}, safety: map[string]bool{}, devices: map[string]bool{}, numbers: map[string][]float64{}}
+	f := &facts{names: map[string]string{}, sources: map[string]string{}, safety: map[string]bool{}, devices: map[string]bool{}, units: map[string]string{}, numbers: map[string][]float64{}}
+	for _, a := range c.Alarms { // the units of tags are known before the values of alarms
+		f.addEvidence(a.Evidence)
+	}
 	for _, a := range c.Alarms {
 		f.addAlarm(a.Alarm)
-		f.addEvidence(a.Evidence)
 		f.addTime(c, a.Alarm)
 	}
 	for _, a := range c.Related {
@@ -61,7 +64,7 @@ func (f *facts) addAlarm(a edgeagent.Alarm) {
 	f.addText(a.SourceText)
 	for name, v := range a.Values {
 		f.addName(name, false)
-		f.addValue(v, "")
+		f.addValue(v, f.units[name])
 	}
 	if a.LastTime != nil {
 		f.addText(a.LastTime.Cause)
@@ -106,6 +109,7 @@ func (f *facts) addEvidence(ev *edgeagent.Evidence) {
 func (f *facts) addFeature(t edgeagent.Feature, ev *edgeagent.Evidence) {
 	f.addName(t.Tag, t.Safety)
 	unit := unitOf(t.EngUnit)
+	f.units[t.Tag] = unit
 	f.addValue(t.Value, unit)
 	f.addText(t.Text)
 	f.add("s", t.AgeS)
@@ -143,130 +147,53 @@ func (f *facts) addValue(v edgeagent.Value, unit string) {
 }
 
 // addText adds every number of a text: with its unit, or without one where it
-// has none. 2.5 bar in a passage does not prove 2.5 %.
+// has none. 2.5 bar in a passage does not prove 2.5 %, the code F212 is no 212,
+// and the number of a step in a list is none at all.
 func (f *facts) addText(s string) {
+	s = westernDigits(s)
 	rest, from := "", 0
 	for _, q := range quantities(s) {
-		f.add(q.unit, q.value)
-		rest, from = rest+s[from:q.from]+" ", q.to
-	}
-	for _, m := range anyNumber.FindAllString(rest+s[from:], -1) {
-		if n, err := strconv.ParseFloat(strings.Replace(m, ",", ".", 1), 64); err == nil {
-			f.add("", n)
+		f.addQuantity(q)
+		if q.to > from {
+			rest, from = rest+s[from:max(from, q.from)]+" ", q.to
 		}
+	}
+	rest += s[from:]
+	for _, m := range bareNumber.FindAllStringSubmatchIndex(rest, -1) {
+		if !ordinal.MatchString(rest[m[3]:]) {
+			for _, n := range readings(rest[m[2]:m[3]]) {
+				f.add("", n.value)
+			}
+		}
+	}
+}
+
+func (f *facts) addQuantity(q quantity) {
+	for _, n := range q.readings {
+		f.add(q.unit, n.value)
 	}
 }
 
 func (f *facts) add(unit string, n float64) {
 	if !math.IsNaN(n) && !math.IsInf(n, 0) {
-		n, unit = inSeconds(n, unit)
-		f.numbers[unit] = append(f.numbers[unit], math.Abs(n))
+		factor, base := inBase(unit)
+		f.numbers[base] = append(f.numbers[base], math.Abs(n)*factor)
 	}
 }
 
 // holds reports whether a quantity of an answer is one of the case: the same
-// number to the digits that the answer gives, in the same unit or without one.
-// Nothing at all is always allowed: "until the gauge shows 0 bar".
+// number to the digits that the answer gives, in the same unit, a multiple of
+// it, or without one. Nothing at all is always allowed: "until the gauge shows 0 bar".
 func (f *facts) holds(q quantity) bool {
-	if q.value == 0 {
-		return true
-	}
-	half := 0.5 * math.Pow(10, -float64(q.decimals))
-	if f.near("", math.Abs(q.value), half) {
-		return true
-	}
-	value, unit := inSeconds(math.Abs(q.value), q.unit)
-	return f.near(unit, value, half*value/math.Abs(q.value))
+	return slices.ContainsFunc(q.readings, func(n reading) bool {
+		value, half := math.Abs(n.value), 0.5*math.Pow(10, -float64(n.decimals))
+		factor, base := inBase(q.unit)
+		return value == 0 || f.near("", value, half) || f.near(base, value*factor, half*factor)
+	})
 }
 
 func (f *facts) near(unit string, value, half float64) bool {
-	for _, n := range f.numbers[unit] {
-		if math.Abs(n-value) <= half*1.0001 {
-			return true
-		}
-	}
-	return false
-}
-
-// quantity is a number with a unit in a text.
-type quantity struct {
-	value    float64
-	decimals int
-	unit     string
-	text     string
-	from, to int // in the text it was found in
-}
-
-// units in the order of matching, longest first where one begins another.
-const units = `°C|°F|K|%|mbar|bar|psi|kPa|MPa|hPa|Pa|kVA|kV|mV|V|mA|kA|A|kWh|kW|MW|W|kHz|MHz|Hz|rpm|1/min|U/min|` +
-	`m³|m3|mm|cm|µm|km|m|ml|hl|l|L|kg|mg|g|kN|Nm|N|kΩ|MΩ|Ω|Ohm|ohm|dB|` +
-	`ms|minutes|minute|Minuten|Minute|min|seconds|second|Sekunden|Sekunde|sec|hours|hour|Stunden|Stunde|h|s|` +
-	`degrees|percent|Prozent|Grad|volts?|Volt|amps?|Ampere|bottles|Flaschen|bpm`
-
-var (
-	quantityPattern = regexp.MustCompile(`(^|[^\w.,])([+\-−]?\d+(?:[.,]\d+)?)\s?((?:` + units + `)(?:/(?:min|h|s|m3|m³))?)($|[^\p{L}\d])`)
-	anyNumber       = regexp.MustCompile(`\d+(?:[.,]\d+)?`)
-)
-
-// quantities finds the numbers with units. It steps on by the number alone, so
-// that the end of one may be the beginning of the next.
-func quantities(s string) []quantity {
-	var out []quantity
-	for from := 0; from < len(s); {
-		m := quantityPattern.FindStringSubmatchIndex(s[from:])
-		if m == nil {
-			break
-		}
-		number, unit := s[from+m[4]:from+m[5]], s[from+m[6]:from+m[7]]
-		if q, ok := newQuantity(number, unit); ok {
-			q.from, q.to = from+m[4], from+m[7]
-			out = append(out, q)
-		}
-		from += m[7]
-	}
-	return out
-}
-
-func newQuantity(number, unit string) (quantity, bool) {
-	number = strings.NewReplacer(",", ".", "−", "-").Replace(number)
-	n, err := strconv.ParseFloat(number, 64)
-	if err != nil {
-		return quantity{}, false
-	}
-	_, fraction, _ := strings.Cut(number, ".")
-	return quantity{value: n, decimals: len(fraction), unit: unitOf(unit), text: number + " " + unit}, true
-}
-
-// sameUnit maps the ways to write a unit to one.
-var sameUnit = map[string]string{
-	"minutes": "min", "minute": "min", "Minuten": "min", "Minute": "min",
-	"seconds": "s", "second": "s", "Sekunden": "s", "Sekunde": "s", "sec": "s",
-	"hours": "h", "hour": "h", "Stunden": "h", "Stunde": "h",
-	"percent": "%", "Prozent": "%", "degrees": "°C", "Grad": "°C", "C": "°C", "degC": "°C",
-	"volt": "V", "volts": "V", "Volt": "V", "amp": "A", "amps": "A", "Ampere": "A",
-	"L": "l", "L/min": "l/min", "L/h": "l/h", "m3": "m³", "m3/h": "m³/h", "Ohm": "Ω", "ohm": "Ω",
-	"1/min": "rpm", "U/min": "rpm", "Flaschen": "bottles", "bpm": "bottles/min", "Flaschen/min": "bottles/min",
-}
-
-func unitOf(s string) string {
-	s = strings.TrimSpace(s)
-	if u, found := sameUnit[s]; found {
-		return u
-	}
-	return s
-}
-
-// inSeconds makes durations comparable.
-func inSeconds(n float64, unit string) (float64, string) {
-	switch unit {
-	case "ms":
-		return n / 1000, "s"
-	case "min":
-		return n * 60, "s"
-	case "h":
-		return n * 3600, "s"
-	}
-	return n, unit
+	return slices.ContainsFunc(f.numbers[unit], func(n float64) bool { return math.Abs(n-value) <= half*1.0001 })
 }
 
 // mention finds names of the form device.tag and device/CODE.

@@ -131,7 +131,7 @@ func TestFaults(t *testing.T) {
 		"unknown source":       {strings.Replace(good, "runbook/filler.md#f212", "runbook/filler.md#f213", 1), FaultSource, "#f213"},
 		"source of the web":    {strings.Replace(good, "runbook/filler.md#f212", "https://example.com", 1), FaultSource, "example.com"},
 		"unknown number":       {with("summary", "The level reads 55 %."), FaultNumber, `"55 %"`},
-		"number with comma":    {with("summary", "The level reads 55,5 %."), FaultNumber, "55.5 %"},
+		"number with comma":    {with("summary", "The level reads 55,5 %."), FaultNumber, "55,5 %"},
 		"number in a check":    {with("checks", []any{"Set the pressure to 3.7 bar."}), FaultNumber, `"3.7 bar"`},
 		"wrong digits":         {with("summary", "The level reads 91.9 %."), FaultNumber, "91.9"},
 		"unit of a passage's":  {with("summary", "It rose by 2.5 %."), FaultNumber, `"2.5 %"`},

@@ -1,0 +1,74 @@
+package llm
+
+import (
+	"strings"
+	"testing"
+
+	"edgeagent"
+)
+
+// numberCase knows 2.5 bar, 80 °C, 1200 rpm, 6 m³/h, 90 s, -18 °C, 4.2 mA, 0.35 mm, the
+// bare number 17 and the code F212; nothing else.
+func numberCase() (edgeagent.Case, []Passage) {
+	f := func(name, unit string, v float64) edgeagent.Feature {
+		return edgeagent.Feature{Tag: "d." + name, EngUnit: unit, Value: edgeagent.Float(v), Quality: edgeagent.QualityGood}
+	}
+	ev := &edgeagent.Evidence{Tags: []edgeagent.Feature{
+		f("p", "bar", 2.5), f("t", "degC", 80), f("n", "1/min", 1200), f("q", "m3/h", 6), f("cold", "°C", -18), f("i", "mA", 4.2), f("gap", "mm", 0.35), f("count", "", 17),
+	}}
+	a := edgeagent.Alarm{Device: "d", Code: "F212", Text: "F212 on drive M5"}
+	return edgeagent.Case{Alarms: []edgeagent.CaseAlarm{{Alarm: a, Evidence: ev}}},
+		[]Passage{{ID: "r#1", Text: "1. Open the valve. 2) Wait for 90 s at 3,000 hPa, step 9 again. 3. Close it."}}
+}
+
+func TestNumbersOfTheCase(t *testing.T) {
+	c, passages := numberCase()
+	f := newFacts(c, passages)
+	for _, tt := range []struct {
+		held bool
+		text string
+	}{
+		{true, "2.5 bar"}, {true, "2,5 bar"}, {true, "2.5bar"}, {true, "2.5 Bar"}, {true, "a 2.5-bar supply"}, {true, "2.50 bar"}, {true, "3 bar"}, {true, "about 2500 mbar"}, {true, "0.25 MPa"}, {true, "250 kPa"}, {true, "36 psi"},
+		{false, "2.6 bar"}, {false, "2.5 V"}, {false, "25 bar"}, {false, "5 bar"}, {false, "2.5 mbar"}, {false, "5 Bar"}, {false, "5 BAR"}, {false, "5-bar"}, {false, "5 barg"},
+		{true, "80 °C"}, {true, "80°C"}, {true, "80 degC"}, {true, "80 degrees"}, {true, "80 Grad"}, {true, "80 Celsius"}, {true, "80 C"}, {false, "81 °C"}, {false, "80 °F"}, {false, "80 K"}, {false, "80 degrees/min"},
+		{true, "1200 rpm"}, {true, "1,200 rpm"}, {true, "1.200 U/min"}, {true, "1 200 1/min"}, {true, "1’200 rpm"}, {false, "1,300 rpm"}, {false, "12,000 rpm"}, {false, "1.300 U/min"},
+		{true, "6 m³/h"}, {true, "6 m3/h"}, {true, "100 l/min"}, {true, "100 litres per minute"}, {false, "6 l/min"}, {false, "6 m³"}, {false, "200 Liter pro Minute"},
+		{true, "90 s"}, {true, "1.5 min"}, {true, "90 seconds"}, {true, "90 Sek."}, {true, "ninety seconds"}, {true, "neunzig Sekunden"}, {false, "91 s"}, {false, "five seconds"}, {false, "fünfundzwanzig Minuten"}, {false, "twenty-five minutes"},
+		{true, "-18 °C"}, {true, "−18 °C"}, {true, "minus 18 °C"}, {false, "-19 °C"},
+		{true, "4.2 mA"}, {false, "4.2 A"}, {false, "4 A"}, {true, "4-4.2 mA"}, {false, "3-4.2 mA"}, {false, "4.2–20 mA"}, {false, "4.2 to 20 mA"}, {false, "zwischen 4,2 und 20 mA"}, {false, "between 7 and 4.2 mA"},
+		{true, "0.35 mm"}, {true, "350 µm"}, {true, ".35 mm is no number that is looked for"},
+		{true, "17 bottles"}, {true, "17 bar"}, // a number without a unit may be of any
+		{false, "212 bar"}, {false, "1 bar"}, {false, "2 V"}, {false, "3 V"}, // a code and the steps of a list prove nothing
+		{true, "9 bottles"}, // as "step 9" does, for want of its unit
+		{true, "3 bar"},     // 3,000 hPa
+		{false, "５ bar"}, {false, "٥ bar"}, {true, "２.５ bar"},
+		{true, "0 bar"}, {true, "M5 screw"}, {true, "alarm 4711"}, {true, "IP65"}, {true, "see 3.2.1"}, {true, "on 24.12."}, {true, "one minute"}, {true, "a second sensor"},
+		{false, "24 V DC"}, {false, "24VDC"}, {false, "230 VAC"}, {false, "3 days"}, {false, "5 bottles per minute"},
+	} {
+		ok := true
+		for _, q := range quantities(tt.text) {
+			ok = ok && f.holds(q)
+		}
+		if ok != tt.held {
+			t.Errorf("%q holds: %v, want %v (%v)", tt.text, ok, tt.held, quantities(tt.text))
+		}
+	}
+}
+
+func FuzzQuantities(f *testing.F) {
+	for _, s := range []string{"2.5 bar", "1 200,5 l/min", "between 3 and 5 bar", "twenty five seconds", "٥…9 °C", "1.2.3,4 %", "’’ 000 bar", strings.Repeat("1 000", 50)} {
+		f.Add(s)
+	}
+	c, passages := numberCase()
+	facts := newFacts(c, passages)
+	f.Fuzz(func(t *testing.T, s string) {
+		western := westernDigits(s)
+		for _, q := range quantities(s) {
+			if q.from < 0 || q.to > len(western) || q.from > q.to || q.unit == "" || q.text == "" || len(q.readings) > 4 {
+				t.Fatalf("%q: %+v", s, q)
+			}
+			facts.holds(q)
+		}
+		newFacts(c, passages).addText(s)
+	})
+}
