@@ -41,6 +41,7 @@ func walkFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("check %s: %w: %w", path, ErrUnchecked, err)
 	}
+	pages.r = &ahead{r: f}
 	err = pages.verify()
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("check %s: %w", path, err)
