@@ -185,7 +185,7 @@ func (b *batch) reviewLimit() (float64, error) {
 		return math.Inf(1), nil
 	}
 	limit := reviewShare*b.o.DailyCapUSD - b.w.review.USD
-	if limit <= 0 {
+	if limit < 1e-6 { // nothing can be asked for that
 		return 0, fmt.Errorf("%w: the reviews' tenth of it is used up", ErrCap)
 	}
 	return limit, nil
