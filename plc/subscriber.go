@@ -12,8 +12,9 @@ import (
 type Subscriber interface {
 	// Episode connects, subscribes and tells what it hears until the connection
 	// cannot be trusted any more, and says why; also when ctx has ended. All is
-	// made anew each time, and tell is not called after it returned. Errors wrap
-	// [ErrUnreachable], [ErrSilent] or [ErrRefused] as a driver's do.
+	// made anew each time, and tell is not called after it returned, nor twice at
+	// the same time; it must not wait, for nobody reads from the server meanwhile.
+	// Errors wrap [ErrUnreachable], [ErrSilent] or [ErrRefused] as a driver's do.
 	Episode(ctx context.Context, tell func(Heard)) error
 	// Fetch reads all tags once, over the episode's connection if one runs, else
 	// over one of its own.

@@ -332,14 +332,21 @@ func (ch *channel) sendChunk(kind string, last byte, id uint32, tok *token, numb
 	return ch.write(chunk)
 }
 
-// write ends the connection if it cannot write: half a chunk may be out.
+// write ends the connection if it cannot write: half a chunk may be out. There
+// is a deadline only where it has to wait, which is next to never: one with each
+// message wakes the machine when it is over, though it was moved long before.
 func (ch *channel) write(chunk []byte) error {
+	rest := chunk[writeAtOnce(ch.conn, chunk):]
+	if len(rest) == 0 {
+		return nil
+	}
 	_ = ch.conn.SetWriteDeadline(time.Now().Add(ch.timeout))
-	if _, err := ch.conn.Write(chunk); err != nil {
+	if _, err := ch.conn.Write(rest); err != nil {
 		err = fmt.Errorf("%w: %w", plc.ErrSilent, err)
 		ch.fail(err)
 		return ch.err()
 	}
+	_ = ch.conn.SetWriteDeadline(time.Time{})
 	return nil
 }
 

@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
+	"io"
 	"math"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -291,4 +294,54 @@ func TestManyConnectsLeaveNothing(t *testing.T) {
 		c.close()
 		<-c.done()
 	}
+}
+
+// TestASlowPeerGetsAllThatIsWritten: what the connection does not take at once
+// follows, no byte of it twice.
+func TestASlowPeerGetsAllThatIsWritten(t *testing.T) {
+	text := make([]byte, 8<<20) // more than any system keeps
+	_, _ = rand.Read(text)
+	got := make(chan []byte, 1)
+	l := listen(t, func(c net.Conn) {
+		b := make([]byte, len(text))
+		n, _ := io.ReadFull(c, b)
+		got <- b[:n]
+	})
+	ch := dialed(t, l, 20*time.Second)
+	if err := ch.write(text); err != nil {
+		t.Fatal(err)
+	}
+	if b := <-got; !bytes.Equal(b, text) {
+		t.Errorf("%d bytes came, not what was written", len(b))
+	}
+	if err := ch.write([]byte("and more")); err != nil {
+		t.Errorf("after it had to wait: %v", err)
+	}
+}
+
+// TestAPeerThatTakesNothingEndsTheConnection: the next message must not wait for it, either.
+func TestAPeerThatTakesNothingEndsTheConnection(t *testing.T) {
+	over := make(chan struct{})
+	l := listen(t, func(net.Conn) { <-over })
+	defer close(over)
+	ch := dialed(t, l, 100*time.Millisecond)
+	if err := ch.write(make([]byte, 64<<20)); !errors.Is(err, plc.ErrSilent) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	select {
+	case <-ch.dead:
+	default:
+		t.Error("the connection goes on, with half a chunk written")
+	}
+}
+
+// dialed returns the channel of a connection on which nothing was said yet.
+func dialed(t *testing.T, l net.Listener, timeout time.Duration) *channel {
+	t.Helper()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &channel{conn: conn, timeout: timeout, dead: make(chan struct{})}
 }

@@ -115,25 +115,29 @@ func (c *Client) first(about string) bool {
 type episode struct {
 	c    *Client
 	conn *client
-	box  *mailbox
 	sent *counter
 
 	items      []*item // by client handle
 	unresolved []edgeagent.Sample
 	letters    uint64 // of the publishing goroutine
 
+	telling sync.Mutex // held while something is told; never waits for mu
+	tell    func(plc.Heard)
+
 	mu       sync.Mutex // guards what the workers share
 	subs     []*subscription
 	events   *subscription // the one that tells conditions; nil: none
 	refresh  chan struct{} // asks for a ConditionRefresh
 	doubt    chan struct{} // asks to read what is told: something was lost
+	sooner   chan struct{} // a subscription can be silent sooner than was thought
 	watchdog time.Duration
 }
 
 func newEpisode(c *Client, conn *client) *episode {
 	e := &episode{
-		c: c, conn: conn, box: newMailbox(), sent: &counter{caller: conn.ch},
-		refresh: make(chan struct{}, 1), doubt: make(chan struct{}, 1), watchdog: c.watchdog(),
+		c: c, conn: conn, sent: &counter{caller: conn.ch},
+		refresh: make(chan struct{}, 1), doubt: make(chan struct{}, 1),
+		sooner: make(chan struct{}, 1), watchdog: c.watchdog(),
 	}
 	if conn.forgets > 0 { // a session that is asked too seldom would end again and again
 		e.watchdog = max(min(e.watchdog, conn.forgets/perSession), 100*time.Millisecond)
@@ -162,7 +166,8 @@ func (e *episode) run(ctx context.Context, tell func(plc.Heard)) error {
 		return err
 	}
 	tell(plc.Heard{Up: true, Security: e.conn.security, At: time.Now(), Samples: first, Requests: e.sent.since()})
-	return e.follow(ctx, tell)
+	e.tell = tell
+	return e.follow(ctx)
 }
 
 // begin reads every tag before anything is subscribed: a value that is told
@@ -186,8 +191,9 @@ func (e *episode) begin(ctx context.Context) ([]edgeagent.Sample, error) {
 	return append(first, e.unresolved...), nil
 }
 
-// follow passes on what is heard until one of the workers cannot go on.
-func (e *episode) follow(ctx context.Context, tell func(plc.Heard)) error {
+// follow listens until one of the workers cannot go on. Each of them tells what
+// it heard: to hand it over to another goroutine costs as much as to decode it.
+func (e *episode) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var workers sync.WaitGroup
@@ -198,34 +204,18 @@ func (e *episode) follow(ctx context.Context, tell func(plc.Heard)) error {
 			}
 		})
 	}
-	for ctx.Err() == nil {
-		select {
-		case <-e.box.wake:
-			e.deliver(tell)
-		case <-ctx.Done():
-		}
-	}
-	workers.Wait()
-	e.deliver(tell) // what came before the end is true
-	if n := e.box.replaced(); n > 0 {
-		e.c.o.log().Debug("values came faster than they were taken", "replaced", n)
-	}
+	workers.Wait() // what came before the end is true, and told
 	return context.Cause(ctx)
 }
 
-func (e *episode) deliver(tell func(plc.Heard)) {
-	for _, h := range e.box.take() {
+// mail tells what was heard.
+func (e *episode) mail(l letter) {
+	e.telling.Lock()
+	defer e.telling.Unlock()
+	for _, h := range l.messages() {
 		h.Requests = e.sent.since()
-		tell(h)
+		e.tell(h)
 	}
-}
-
-// mail hands over what was heard.
-func (e *episode) mail(l letter) error {
-	if e.box.put(l) {
-		return nil
-	}
-	return fmt.Errorf("%w: over %d conditions wait to be taken; all is read anew", plc.ErrSilent, maxWaiting)
 }
 
 // broken says what failed, and makes of a server's refusal what it means for

@@ -324,56 +324,6 @@ func TestElementsOfAnArrayShareAnItem(t *testing.T) {
 	})
 }
 
-func TestALateReaderHoldsUpNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newRig()
-		p.set("ns=1;s=level", 0.0)
-		p.set("ns=1;s=bit", false)
-		r := start(t, p, Options{Tags: []plc.TagSpec{node("level", edgeagent.TypeFloat64), node("bit", edgeagent.TypeBool)}})
-		settle(time.Second)
-		r.forget()
-		r.mu.Lock()
-		r.slow = 20 * time.Second
-		r.mu.Unlock()
-		for i := range 60 { // a minute
-			p.set("ns=1;s=level", float64(i))
-			settle(time.Second)
-		}
-		p.set("ns=1;s=bit", true)
-		settle(time.Second)
-		p.set("ns=1;s=bit", false)
-		settle(3 * time.Minute)
-		if len(r.end) > 0 {
-			t.Fatalf("the episode ended: %v", <-r.end)
-		}
-		if got := r.values("level"); len(got) > 30 || !r.last("level").Value.Equal(edgeagent.Float(59)) {
-			t.Errorf("%d values, the last %v", len(got), r.last("level").Value)
-		}
-		var bits []edgeagent.Value
-		for _, s := range r.values("bit") {
-			if len(bits) == 0 || !bits[len(bits)-1].Equal(s.Value) {
-				bits = append(bits, s.Value)
-			}
-		}
-		if n := len(bits); n < 2 || !bits[n-1].Equal(edgeagent.Bool(false)) || !bits[n-2].Equal(edgeagent.Bool(true)) {
-			t.Errorf("the bit went and came back, told: %v", bits)
-		}
-		for _, h := range r.heard {
-			seen := make(map[string]bool)
-			for _, s := range h.Samples {
-				if seen[s.Tag] {
-					t.Errorf("%s twice in one message", s.Tag)
-				}
-				seen[s.Tag] = true
-			}
-		}
-		r.mu.Lock()
-		r.slow = 0
-		r.mu.Unlock()
-		r.finish(t)
-	})
-}
-
 func TestAValueThatTheServerForgotIsReadWithinTwoMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newRig()

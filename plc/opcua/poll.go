@@ -1,6 +1,7 @@
 package opcua
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -22,10 +23,17 @@ const (
 	audit = time.Minute
 )
 
-// round is something that is done again and again.
+// round is something that is done again and again, while there is something to do.
 type round struct {
 	every, since time.Duration // since: when it is next due, from the start
 	do           func(context.Context) error
+	idle         func() bool // nil: never
+}
+
+// soonest returns what is due first. What has nothing to do wakes nobody.
+func soonest(rounds []*round) *round {
+	busy := slices.DeleteFunc(slices.Clone(rounds), func(r *round) bool { return r.idle != nil && r.idle() })
+	return slices.MinFunc(busy, func(a, b *round) int { return cmp.Compare(a.since, b.since) })
 }
 
 // polling does what is not told: the scans of tags that can be read only, the
@@ -34,14 +42,17 @@ type round struct {
 func (e *episode) polling(ctx context.Context) error {
 	rounds := []*round{{every: audit, do: e.audit}, {every: askAgain, do: e.askAgain}}
 	for _, scan := range scansOf(e.items) {
-		rounds = append(rounds, &round{every: scan, do: func(ctx context.Context) error { return e.poll(ctx, scan) }})
+		rounds = append(rounds, &round{
+			every: scan, do: func(ctx context.Context) error { return e.poll(ctx, scan) },
+			idle: func() bool { return len(e.in(polled, func(i *item) bool { return i.scan == scan })) == 0 },
+		})
 	}
 	start := time.Now()
 	for _, r := range rounds {
 		r.since = r.every
 	}
 	for {
-		next := slices.MinFunc(rounds, func(a, b *round) int { return int(a.since - b.since) })
+		next := soonest(rounds)
 		doubted, err := e.pause(ctx, time.Until(start.Add(next.since)))
 		if err != nil {
 			return err
@@ -91,7 +102,8 @@ func (e *episode) poll(ctx context.Context, scan time.Duration) error {
 		return err
 	}
 	refuse(items)
-	return e.mail(letter{at: time.Now(), samples: samplesOf(items, values, time.Now())})
+	e.mail(letter{at: time.Now(), samples: samplesOf(items, values, time.Now())})
+	return nil
 }
 
 // audit reads what is subscribed to and was not told of since the last audit.
@@ -109,6 +121,9 @@ func (e *episode) compare(ctx context.Context, which func(*item) bool) error {
 		i.audited = i.told
 	}
 	e.mu.Unlock()
+	if len(items) == 0 {
+		return nil // nothing is asked, so nothing is heard
+	}
 	values, err := readItems(ctx, e.conn, items)
 	if err != nil {
 		return err
@@ -131,7 +146,8 @@ func (e *episode) compare(ctx context.Context, which func(*item) bool) error {
 		}
 	}
 	refuse(items)
-	return e.mail(l)
+	e.mail(l) // before anything newer can be
+	return nil
 }
 
 // refuse leaves those alone that turned out not to be there.
@@ -156,13 +172,14 @@ func (e *episode) in(s itemState, also func(*item) bool) []*item {
 // askAgain reads what was refused, and subscribes to what is there again.
 func (e *episode) askAgain(ctx context.Context) error {
 	items := e.in(refusedItem, func(*item) bool { return true })
+	if len(items) == 0 {
+		return nil
+	}
 	values, err := readItems(ctx, e.conn, items)
 	if err != nil {
 		return err
 	}
-	if err := e.mail(letter{at: time.Now(), samples: samplesOf(items, values, time.Now())}); err != nil {
-		return err
-	}
+	e.mail(letter{at: time.Now(), samples: samplesOf(items, values, time.Now())})
 	for _, s := range e.subs {
 		again := slices.DeleteFunc(slices.Clone(items), func(i *item) bool { return i.sub != s || unknownNode(i.status) })
 		if err := e.monitor(ctx, s, again); err != nil {

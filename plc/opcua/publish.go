@@ -89,18 +89,15 @@ func (e *episode) take(res *ua.PublishResponse, now time.Time) ([]*ua.Subscripti
 	if missed {
 		e.doubtAll(s)
 	}
-	l := letter{at: now, subscription: s.id, gap: missed}
+	l := letter{at: now, gap: missed}
 	e.letters++
 	for _, data := range message.NotificationData {
 		if err := e.open(s, data, &l); err != nil {
 			return nil, err
 		}
 	}
-	l.once = !l.twice
 	l.confirmed = e.heardOf(s, now, missed || res.MoreNotifications)
-	if err := e.mail(l); err != nil {
-		return nil, err
-	}
+	e.mail(l)
 	if keepAlive {
 		return nil, nil
 	}
@@ -197,11 +194,15 @@ func (e *episode) heardOf(s *subscription, now time.Time, more bool) []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.heard = now
-	if s.beats > 1 {
-		s.pause = min(s.pause, s.beat)
+	if s.beats > 1 && s.pause > s.beat {
+		s.pause = s.beat
+		select {
+		case e.sooner <- struct{}{}:
+		default:
+		}
 	}
 	if more {
 		return nil
 	}
-	return s.roster.confirmed(now, s.beat/2)
+	return s.roster.confirmed(now, s.beat*3/4)
 }

@@ -141,9 +141,7 @@ func (e *episode) refreshing(ctx context.Context) error {
 				return err
 			}
 		case now := <-look.C:
-			if err := e.giveUp(now); err != nil {
-				return err
-			}
+			e.giveUp(now)
 			if now.Sub(last) >= refreshEvery && !e.refreshRuns() {
 				wish = e.refresh
 			}
@@ -181,10 +179,11 @@ func (e *episode) refreshNow(ctx context.Context) error {
 	e.mu.Lock()
 	sets := e.c.conditions.fail()
 	e.mu.Unlock()
-	return e.mailConditions(sets)
+	e.mailConditions(sets)
+	return nil
 }
 
-func (e *episode) giveUp(now time.Time) error {
+func (e *episode) giveUp(now time.Time) {
 	e.mu.Lock()
 	sets, err := e.c.conditions.overdue(now)
 	dropped := e.c.conditions.dropped
@@ -197,12 +196,11 @@ func (e *episode) giveUp(now time.Time) error {
 		e.c.o.log().Warn("alarms and conditions: more conditions than are followed",
 			"endpoint", e.c.o.Endpoint, "limit", maxConditions)
 	}
-	return e.mailConditions(sets)
+	e.mailConditions(sets)
 }
 
-func (e *episode) mailConditions(sets []edgeagent.ConditionSet) error {
-	if len(sets) == 0 {
-		return nil
+func (e *episode) mailConditions(sets []edgeagent.ConditionSet) {
+	if len(sets) > 0 {
+		e.mail(letter{at: time.Now(), sets: sets})
 	}
-	return e.mail(letter{at: time.Now(), sets: sets})
 }

@@ -2,7 +2,6 @@ package opcua
 
 import (
 	"bytes"
-	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -194,20 +193,4 @@ func TestAServerThatFiltersBadlyIsFilteredHere(t *testing.T) {
 		}
 		r.finish(t)
 	})
-}
-
-func TestAReaderThatNeverTakesConditionsEndsTheEpisode(t *testing.T) {
-	e := &episode{box: newMailbox()}
-	all := make([]edgeagent.Condition, maxConditions)
-	for i := range 3 {
-		if err := e.mail(letter{sets: []edgeagent.ConditionSet{{Conditions: all, Complete: true}}}); err != nil {
-			t.Fatalf("set %d: %v", i, err)
-		}
-	}
-	if err := e.mail(letter{sets: []edgeagent.ConditionSet{{Conditions: all[:1]}}}); !errors.Is(err, plc.ErrSilent) {
-		t.Errorf("got %v", err)
-	}
-	if n := len(e.box.take()[0].Conditions); n != 4 {
-		t.Errorf("%d sets, some were dropped", n)
-	}
 }

@@ -87,7 +87,7 @@ func stateName(state int32) string {
 // listening ends the episode when the connection ends, or when a subscription
 // is silent while the server answers.
 func (e *episode) listening(ctx context.Context) error {
-	look := time.NewTicker(max(e.watchdog/4, time.Millisecond))
+	look := time.NewTimer(0)
 	defer look.Stop()
 	for {
 		select {
@@ -98,23 +98,31 @@ func (e *episode) listening(ctx context.Context) error {
 				return broken("connection", err)
 			}
 			return fmt.Errorf("connection: %w: it ended", plc.ErrUnreachable)
-		case now := <-look.C:
-			if err := e.silent(now); err != nil {
-				return err
-			}
+		case <-e.sooner:
+		case <-look.C:
 		}
+		next, err := e.silent(time.Now())
+		if err != nil {
+			return err
+		}
+		look.Reset(next)
 	}
 }
 
-// silent finds a subscription that should have told something by now.
-func (e *episode) silent(now time.Time) error {
+// silent finds a subscription that should have told something by now, and
+// returns when the next one may be silent for too long: to look more often
+// would only wake the machine.
+func (e *episode) silent(now time.Time) (next time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	next = lifetime
 	for _, s := range e.subs {
-		if quiet := now.Sub(s.heard); quiet > silences*s.pause {
-			return fmt.Errorf("subscription: %w: no keep-alive for %v, expected every %v", plc.ErrSilent,
+		quiet := now.Sub(s.heard)
+		if quiet > silences*s.pause {
+			return 0, fmt.Errorf("subscription: %w: no keep-alive for %v, expected every %v", plc.ErrSilent,
 				quiet.Round(time.Millisecond), s.pause)
 		}
+		next = min(next, silences*s.pause-quiet+time.Millisecond)
 	}
-	return nil
+	return next, nil
 }
