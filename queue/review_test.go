@@ -225,6 +225,7 @@ func TestReviewsCostATenthOfTheDayAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := outsideOptions(path)
 		o.DailyCapUSD = 1
+		time.Sleep(12 * time.Hour) // the bubble begins at midnight
 		db := open(t, o)
 		one := answered(t, db, "A1", by("local", "qwen", "x"))
 		two := answered(t, db, "A2", by("local", "qwen", "x"))
@@ -265,7 +266,7 @@ func TestReviewsCostATenthOfTheDayAtMost(t *testing.T) {
 		if _, err := db.BeginReview(t.Context(), two.Job, "cloud", true); !errors.Is(err, queue.ErrCap) {
 			t.Errorf("begin after a restart = %v, want ErrCap", err)
 		}
-		time.Sleep(23 * time.Hour)
+		time.Sleep(13 * time.Hour)
 		begin(t, db, two.Job) // another day
 	})
 }
