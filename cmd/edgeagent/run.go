@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -313,7 +312,7 @@ func (a *agent) loadRunbook(cfg *config.Config) (changed bool) {
 	for _, p := range book.Problems {
 		a.log.Warn("runbook", "problem", p)
 	}
-	return !reflect.DeepEqual(a.book.Swap(book), book)
+	return !book.Equal(a.book.Swap(book))
 }
 
 type startedData struct {
