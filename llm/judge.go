@@ -18,6 +18,7 @@ const (
 	FaultSource   = "unknown_source"
 	FaultNumber   = "unknown_number"
 	FaultFiltered = "forbidden_advice"
+	FaultLanguage = "language"
 )
 
 // Fault says what is wrong with an answer, in words fit to be sent back to the
@@ -142,6 +143,7 @@ func (j *judgement) diagnosis(a answer) edgeagent.Diagnosis {
 		Causes: []edgeagent.Cause{}, Checks: []string{}, Missing: []string{}, Filtered: []string{},
 	}
 	j.observations(a.Evidence)
+	d.Language = j.spoken(a)
 	if j.c.First().Alarm.Safety {
 		return j.safetyOnly(d, a)
 	}
@@ -162,6 +164,22 @@ func (j *judgement) diagnosis(a answer) edgeagent.Diagnosis {
 		}
 	}
 	return j.finish(d)
+}
+
+// spoken returns the language an answer is in. One in the other language of the
+// two is a fault, and shown for what it is if it stays one.
+func (j *judgement) spoken(a answer) string {
+	all := []string{a.Summary}
+	for _, c := range a.Causes {
+		all = append(all, c.Cause)
+	}
+	all = append(all, a.Checks...)
+	other := inOther(strings.Join(all, " "), j.language)
+	if other == "" {
+		return j.language
+	}
+	j.fault(FaultLanguage, "The texts are in %s. Write them in %s.", languageNames[other], languageNames[j.language])
+	return other
 }
 
 // finish adds what code alone decides.

@@ -18,6 +18,8 @@ type sayings struct {
 	removed      string // %s: where, %s: the words
 	doubtful     string // %s: where, %s: the safety function
 	removedOn    string // %s: where, %s: the safety function
+	operates     string // %s: where, %s: the words
+	foreign      string // %s: where
 }
 
 var texts = map[string]sayings{
@@ -29,6 +31,8 @@ var texts = map[string]sayings{
 		removed:      "%s removed: it would defeat a safety function (%s)",
 		doubtful:     "%s removed: it works on a safety function (%s) in a way that is not plainly harmless",
 		removedOn:    "%s removed: it concerns the safety function %s, on which no model advises",
+		operates:     "%s removed: it would write to the machine's control (%s)",
+		foreign:      "%s removed: it is in a language in which it cannot be checked",
 	},
 	"de": {
 		safety:       "Dies betrifft eine Sicherheitsfunktion. Umgehen Sie sie nicht. Halten Sie das Freischaltverfahren ein; nur dafür befähigte Personen dürfen daran arbeiten.",
@@ -38,6 +42,8 @@ var texts = map[string]sayings{
 		removed:      "%s entfernt: es würde eine Sicherheitsfunktion außer Kraft setzen (%s)",
 		doubtful:     "%s entfernt: es greift in eine Sicherheitsfunktion ein (%s), nicht offensichtlich harmlos",
 		removedOn:    "%s entfernt: es betrifft die Sicherheitsfunktion %s, zu der kein Modell rät",
+		operates:     "%s entfernt: es würde in die Steuerung der Maschine schreiben (%s)",
+		foreign:      "%s entfernt: die Sprache lässt sich nicht prüfen",
 	},
 }
 
@@ -145,7 +151,7 @@ func Screen(d *edgeagent.Diagnosis) {
 type screen struct {
 	language string
 	strict   bool // a model wrote it: a check on a safety function must be plainly harmless
-	carried  bool // the sentence before named a safety function
+	carried  int  // for how many sentences more a pronoun may mean a safety function
 	safety   bool // something was removed
 	removed  []string
 }
@@ -156,6 +162,10 @@ func (s *screen) removeSafety(where, name string) {
 
 func (s *screen) remove(note string) {
 	s.safety = true
+	s.note(note)
+}
+
+func (s *screen) note(note string) {
 	if len(s.removed) < 16 {
 		s.removed = append(s.removed, note)
 	}
@@ -165,7 +175,14 @@ func (s *screen) words() sayings { return texts[LanguageOf(s.language)] }
 
 // check reports whether a check may be shown whole.
 func (s *screen) check(text, where string) bool {
+	if s.foreign(text, where) {
+		return false
+	}
 	for _, sentence := range sentences(text) {
+		if found := s.operates(sentence, false); found != "" {
+			s.note(fmt.Sprintf(s.words().operates, where, found))
+			return false
+		}
 		if found := s.defeats(sentence, false); found != "" {
 			s.remove(fmt.Sprintf(s.words().removed, where, found))
 			return false
@@ -176,6 +193,31 @@ func (s *screen) check(text, where string) bool {
 		}
 	}
 	return true
+}
+
+// foreign drops a model's text that is neither English nor German: no list of
+// forbidden advice can be held against it.
+func (s *screen) foreign(text, where string) bool {
+	if !s.strict || !foreign(text) {
+		return false
+	}
+	s.note(fmt.Sprintf(s.words().foreign, where))
+	return true
+}
+
+// operates returns the words by which a model's sentence advises to write to
+// the control, or nothing. People may: they stand by what they write.
+func (s *screen) operates(sentence string, prose bool) string {
+	if !s.strict {
+		return ""
+	}
+	text := harmless.ReplaceAllString(normal(sentence), " , ")
+	for _, v := range operating.FindAllStringIndex(text, -1) {
+		if found := text[v[0]:v[1]]; !negator.MatchString(found) && !excused(text, v, prose) {
+			return found
+		}
+	}
+	return ""
 }
 
 // doubtful returns the safety function that a check is about when it asks for
@@ -207,7 +249,14 @@ func doubtful(sentence string) string {
 // sentence that only reports it stays: "the door switch was bridged" is a cause.
 func (s *screen) prose(text, where string) string {
 	var kept []string
+	if s.foreign(text, where) {
+		return ""
+	}
 	for _, sentence := range sentences(text) {
+		if found := s.operates(sentence, true); found != "" {
+			s.note(fmt.Sprintf(s.words().operates, where, found))
+			continue
+		}
 		if found := s.defeats(sentence, true); found != "" {
 			s.remove(fmt.Sprintf(s.words().removed, where, found))
 			continue
@@ -220,13 +269,15 @@ func (s *screen) prose(text, where string) string {
 // defeats returns the words by which a sentence advises to defeat a safety
 // function, or nothing.
 func (s *screen) defeats(sentence string, prose bool) string {
-	text, before := normal(sentence), s.carried
-	if s.carried = false; !before && !hasStem(text) {
+	text, before := normal(sentence), s.carried > 0
+	if s.carried = max(0, s.carried-1); !before && !hasStem(text) {
 		return ""
 	}
 	text = harmless.ReplaceAllString(text, " , ")
 	objects := safetyObject.FindAllStringIndex(text, -1)
-	s.carried = len(objects) > 0
+	if len(objects) > 0 {
+		s.carried = carriedFor
+	}
 	if m := inTheOpen.FindStringIndex(text); m != nil && !negated(text, m[0], m[1]) {
 		return text[m[0]:m[1]]
 	}
@@ -248,9 +299,15 @@ func (s *screen) defeats(sentence string, prose bool) string {
 	return ""
 }
 
+// carriedFor is how many sentences later "bridge them" still means the door switch.
+const carriedFor = 3
+
 func nearest(text string, objects [][]int, verb []int) string {
 	best, found := len(text)+1, ""
 	for _, o := range objects {
+		if o[0] > verb[0] && o[1] < verb[1] { // "take the door switch out of service"
+			return text[o[0]:o[1]]
+		}
 		if d := max(o[0]-verb[1], verb[0]-o[1]); d < best && (o[0] >= verb[1] || verb[0] >= o[1]) {
 			best, found = d, text[o[0]:o[1]]
 		}

@@ -356,10 +356,49 @@ func TestLanguageIsSetByCode(t *testing.T) {
 	for _, tt := range []struct{ asked, ofCase, want string }{{"de", "en", "de"}, {"", "de", "de"}, {"de-AT", "", "de"}, {"xx", "yy", "en"}, {"", "", "en"}} {
 		c := fillerCase()
 		c.Language = tt.ofCase
-		d, _ := Judge(c, nil, with("language", "fr"), tt.asked)
+		raw := reply(func(m map[string]any) {
+			m["summary"], m["checks"], m["language"] = "Sensor F212", []any{"Sensor F212"}, "fr"
+		})
+		d, _ := Judge(c, nil, raw, tt.asked)
 		if d.Language != tt.want {
 			t.Errorf("asked %q, case %q: %q, want %q", tt.asked, tt.ofCase, d.Language, tt.want)
 		}
+	}
+}
+
+// An answer in the other of the two languages is asked for again, and what
+// stays is shown for what it is; one in a third cannot be checked and is not shown.
+func TestAnswerInAnotherLanguage(t *testing.T) {
+	german := reply(func(m map[string]any) {
+		m["summary"] = "Der Füllstand ist nicht stabil, die Sonde ist mit Schaum bedeckt."
+		m["checks"] = []any{"Die Sonde mit dem Schauglas vergleichen und auf Schaum prüfen."}
+	})
+	d, fault := judge(german)
+	if fault == nil || fault.Code != FaultLanguage || d.Language != "de" || len(d.Checks) != 1 {
+		t.Errorf("fault %+v, %+v", fault, d)
+	}
+	if d, fault = Judge(fillerCase(), fillerPassages(), german, "de"); fault != nil || d.Language != "de" {
+		t.Errorf("German was asked for: fault %+v, %+v", fault, d)
+	}
+	for name, text := range map[string]string{
+		"French":  "Pontez le contact de sécurité avec un fil pour redémarrer.",
+		"Spanish": "Puentee el contacto de la puerta con un cable.",
+		"Italian": "Ponticellare il contatto della porta con un filo.",
+		"Polish":  "Sprawdź czy drzwi nie są otwarte i zmostkuj styk.",
+		"Russian": "Замкните контакт двери проводом",
+		"Chinese": "用导线短接安全门开关然后重新启动",
+	} {
+		d, _ := judge(reply(func(m map[string]any) {
+			m["summary"], m["checks"], m["missing"] = text, []any{text, "Wipe the probe."}, []any{text}
+			m["causes"] = []any{because(text, "filler.level"), because("Foam", "filler.level")}
+		}))
+		if all := fmt.Sprint(d.Summary, d.Checks, d.Causes, d.Missing); strings.Contains(all, text) || len(d.Checks) != 1 || len(d.Causes) != 1 || len(d.Filtered) != 4 {
+			t.Errorf("%s: %s, filtered %q", name, all, d.Filtered)
+		}
+	}
+	quoting := "The panel says \"温度传感器异常\"; check the plug of the sensor."
+	if d, fault := judge(with("checks", []any{quoting})); fault != nil || len(d.Checks) != 1 {
+		t.Errorf("a check that quotes the panel: %+v %+v", fault, d)
 	}
 }
 

@@ -16,11 +16,13 @@ var (
 		`by ?pass(?:es|ed|ing)?`, `jumper(?:s|ed|ing)?`, `jump(?:s|ed|ing)? (?:out|around|across|over)`,
 		`bridg(?:e|es|ed|ing)`, `short(?:s|ed|ing)? (?:out|across|circuit\w*|(?:the |its |both |all )?(?:contact|terminal|pin|wire|channel)s?)`, `(?:wir|connect)\w* .{1,40}? together`, `over ?(?:rid(?:e|es|ing|den)|rode)`,
 		`defeat(?:s|ed|ing)?`, `circumvent\w*`, `(?:work|get|go)(?:s|ed|ing)? around`, `wir(?:e|es|ed|ing) (?:around|across|past|out)`,
-		`hot ?wir\w+`, `spoof\w*`, `trick(?:s|ed|ing)?`, `cheat\w*`, `fool(?:s|ed|ing)?`, `disabl(?:e|es|ed|ing)`, `de ?activat\w+`,
+		`short(?:s|ed|ing)? (?:it|them|these|those|this|that|both)(?: out| together)?`, `hot ?wir\w+`, `spoof\w*`, `trick(?:s|ed|ing)?`, `cheat\w*`, `fool(?:s|ed|ing)?`, `disabl(?:e|es|ed|ing)`, `de ?activat\w+`,
 		`tamper(?:s|ed|ing)?`, `t(?:ie|ies|ied|ying) (?:back|down|off|up|open|closed)`, `tap(?:e|es|ed|ing) (?:over|down|up|shut|closed)`,
 		`wedg(?:e|es|ed|ing)`, `prop(?:s|ped|ping)? (?:open|up)`, `zip ?t(?:ie|ies|ied|ying)`, `link(?:s|ed|ing)? out`, `loop(?:s|ed|ing)? out`,
-		`out of (?:the )?(?:circuit|loop)`, `take .{1,30} out of service`, `simulat(?:e|es|ed|ing)`, `fak(?:e|es|ed|ing)`, `negat(?:e|es|ed|ing)`,
+		`out of (?:the )?(?:circuit|loop)`, `(?:spare|dummy|second|separate|fake|copied) (?:key|actuator|plug|magnet|tongue|reflector)s?`,
+		`(?:keep|hold|pin|wedge|fix|clamp)(?:s|ing)? (?:\w+ ){0,5}(?:pressed|closed|shut|down|in|engaged|actuated|depressed|open|made) (?:with|by|using)`, `short(?:ed|ing)? to (?:24|ground|plus)`, `take .{1,30} out of service`, `simulat(?:e|es|ed|ing)`, `fak(?:e|es|ed|ing)`, `negat(?:e|es|ed|ing)`,
 		`neutrali[sz](?:e|es|ed|ing)`, `knock(?:s|ed|ing)? out`, `render\w* (?:ineffective|inoperative|useless)`,
+		`(?:ersatz|zweit|blind|dummy|reserve|nach)(?:betaetiger|schluessel|stecker|zunge)\w*`, `festklemm\w*`, `(?:fest)?(?:zu|ge)?klemm\w* (?:\w+ ){1,5}fest`, `vorgauk\w*`, `austrick\w*`, `blockier\w* (?:\w+ ){0,4}mit`,
 		`(?:ueber)?brueck\w*`, `gebrueckt\w*`, `(?:draht|kabel)bruecke\w*`, `umgeh\w*`, `umgangen\w*`, `ausser kraft`, `ausser betrieb`,
 		`(?:de|in)aktivier\w*`, `(?:aus|ausge|auszu)hebel\w*`, `ueber(?:zu)?list\w*`, `aus(?:ge|zu)?tricks\w*`, `(?:ge)?manipulier\w*`, `unwirksam\w*`,
 		`kurz ?(?:zu ?)?schliess\w*`, `kurzgeschlossen\w*`, `still(?:zu|ge)?leg\w*`, `lahm(?:zu|ge)?leg\w*`, `simulier\w*`, `vor(?:ge|zu)?taeusch\w*`, `aus ?tricks\w*`,
@@ -45,6 +47,17 @@ var (
 		`(?:tuer|tor|hauben|klappen|gitter)(?:kontakt|schalter|verriegelung|ueberwachung|sicherung|sensor)\w*`, `not ?(?:halt|aus|stopp?)(?:s|es|kreis\w*|taster\w*|schalter\w*|kette\w*|relais\w*|tast\w*|funktion\w*| \w*kreis\w*| taster\w*| relais\w*| kette\w*)?`,
 		`licht(?:gitter|vorhang|vorhaeng)\w*`, `sicherheits\w*`, `verriegelung\w*`, `zuhaltung\w*`, `zweihand\w*`, `zustimm(?:taster|schalter|taste)\w*`,
 		`totmann\w*`, `laserscanner\w*`, `(?:reissleine|seilzugschalter|schaltmatte|trittmatte|schaltleiste)\w*`, `ueberdruckventil\w*`, `freischalt\w*`, `wartungssicherung\w*`,
+	)
+	// operating is advice to write to the control, which the reader may do by
+	// mistake on a machine that moves. Safety functions or not: it goes.
+	operating = words(
+		`(?:forc(?:e|es|ing)|over ?writ(?:e|es|ing)|toggl(?:e|es|ing)|pok(?:e|es|ing)|puls(?:e|es|ing)) (?:\w+ ){0,5}(?:outputs?|coils?|registers?|bits?|flags?|markers?|variables?|valves?|signals?|inputs?|tags?|db ?\d+|plc|memory)`,
+		`writ(?:e|es|ing) (?:a |the |an )?(?:\w+ ){0,3}(?:to|into) (?:\w+ ){0,4}(?:outputs?|coils?|registers?|bits?|flags?|markers?|variables?|tags?|nodes?|db ?\d+|plc|memory|controller)`,
+		`set(?:s|ting)? (?:\w+ ){0,6}(?:outputs?|coils?|registers?|bits?|flags?|markers?|variables?|tags?|db ?\d+\w*|q ?\d+\w*|m ?\d+\w*)(?: [\w.]+){0,3} (?:to|=) ?(?:true|false|1|0|on|off|high|low|\d+)`,
+		`(?:download|upload|load|transfer)\w* (?:\w+ ){0,5}(?:program|logic|firmware|project)s? (?:\w+ ){0,3}(?:to|into) (?:\w+ ){0,3}(?:plc|controller|cpu)`,
+		`(?:ausg(?:ang|aenge)|merker|register|variable|bit|spule|coil|datenbaustein|datenpunkt|ventil|signal|eingang|tag)(?:s|es|n|en)?(?: [\w.]+){0,5} (?:forc(?:en|ieren)|erzwingen|(?:be|ueber)?schreiben|(?:auf|zu) (?:true|false|wahr|eins|null|1|0|high|low)(?: \w+)? ?(?:setzen|stellen|steuern|schalten)?)`,
+		`(?:setz|forc|erzwing|beschreib|ueberschreib|steuer)\w* (?:\w+ ){0,6}(?:ausg(?:ang|aenge)|merker|register|variable|bit|spule|datenbaustein|datenpunkt|db ?\d+)\w*(?: [\w.]+){0,3}(?: auf)? ?(?:true|false|wahr|1|0|high|low|\d+)?`,
+		`schreib\w* (?:\w+ ){0,5}in (?:\w+ ){0,3}(?:register|merker|datenbaustein|db ?\d+|steuerung|sps|variable)\w*`,
 	)
 	// inTheOpen is running a machine without its protection; it needs no verb of the lists.
 	inTheOpen = words(
@@ -77,7 +90,7 @@ var harmless = words(
 	`force (?:sensor|transducer|gauge|feedback|limit)s?`, `(?:the|a|of|excessive|closing|clamping|contact|spring|brute|holding|pressing|this|that|lateral|pulling) force`,
 	`(?:for|your|own|personal) safety(?: reasons?)?`, `safety (?:glasses|shoes|goggles|gloves|data ?sheet|officer|instructions?|distance|vest)`,
 	`sicherheits(?:hinweis|datenblatt|schuh|brille|unterweis|vorschrift|anweis|beauftragt|fachkraft|abstand|gruend|weste)\w*`,
-	`guard(?:s|ed|ing)? against`, `short(?:ly| term| time| while| stop| of)`, `over ?ride key`, `in short`,
+	`guard(?:s|ed|ing)? against`, `forc(?:e|ed|ing) (?:air|draft|draught|cooling|ventilation|lubrication|circulation)`, `short(?:ly| term| time| while| stop| of)`, `over ?ride key`, `in short`,
 )
 
 var (
@@ -115,25 +128,3 @@ func set(list string) map[string]bool {
 	}
 	return out
 }
-
-// normal folds a sentence to the spelling of the lists. Letters of other
-// scripts that look like Latin ones become Latin: a filter that a Cyrillic "a"
-// passes is none.
-func normal(s string) string {
-	s = strings.Join(strings.Fields(folding.Replace(strings.ToLower(s))), " ")
-	var b strings.Builder
-	for _, r := range s {
-		if r >= 'ａ' && r <= 'ｚ' {
-			r = r - 'ａ' + 'a'
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-var folding = strings.NewReplacer(
-	"ä", "ae", "ö", "oe", "ü", "ue", "ß", "ss", "a\u0308", "ae", "o\u0308", "oe", "u\u0308", "ue",
-	"-", " ", "‐", " ", "‑", " ", "_", " ", "/", " ", "*", "", "'", "", "’", "", "`", "", "\"", " ", "„", " ", "“", " ", "”", " ",
-	"а", "a", "е", "e", "о", "o", "р", "p", "с", "c", "у", "y", "х", "x", "і", "i", "ѕ", "s", "ԁ", "d", "ɡ", "g", "ո", "n", "ο", "o", "α", "a", "ε", "e", "ι", "i", "ν", "v",
-	"к", "k", "т", "t", "м", "m", "в", "b", "н", "h",
-)
