@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"regexp"
 	"time"
 )
 
@@ -91,16 +92,23 @@ type LLM struct {
 	Language      string
 	DailyCapUSD   float64
 	JobCapUSD     float64
-	DiagnoseStop  string // runbook or all
+	DiagnoseStop  string           // runbook or all
+	Redact        []*regexp.Regexp // blanked in what leaves the site
 	Providers     []Provider
 }
 
 // Provider is one source of diagnoses. The last one is always the runbook.
 type Provider struct {
-	Name, Kind        string // kind: openai, ollama or runbook
+	Name, Kind        string // kind: openai, azure, anthropic, ollama or runbook
 	BaseURL, Model    string
+	APIVersion        string // of Azure
 	APIKey            Secret
 	CAFile            string
+	ClientCertFile    string
+	ClientKeyFile     string
+	Proxy             string // URL, "environment", or none
+	ProxyUser         string
+	ProxyPassword     Secret
 	Timeout           time.Duration // of one attempt
 	Budget            time.Duration // of all attempts of one job
 	Retry             Retry

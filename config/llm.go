@@ -10,22 +10,27 @@ import (
 
 // The kinds of providers.
 const (
-	KindOpenAI  = "openai"
-	KindOllama  = "ollama"
-	KindRunbook = "runbook"
+	KindOpenAI    = "openai"
+	KindAzure     = "azure"
+	KindAnthropic = "anthropic"
+	KindOllama    = "ollama"
+	KindRunbook   = "runbook"
 )
 
-// defaultStallTimeout is the longest silence between two tokens of a local model.
-const defaultStallTimeout = 20 * time.Second
+// clouds are the kinds whose requests are paid and need a key.
+var clouds = []string{KindOpenAI, KindAzure, KindAnthropic}
+
+// defaultAPIVersion is Azure's last one that is no preview.
+const defaultAPIVersion = "2024-10-21"
 
 var providerName = regexp.MustCompile(`^[a-z0-9_-]{1,63}$`)
 
 // keyKinds says for which kinds a key of [[llm.provider]] has a meaning; keys
 // that are not here have one for every kind but the runbook.
-var keyKinds = map[string]string{
-	"api_key_env": KindOpenAI, "api_key_file": KindOpenAI, "price": KindOpenAI,
-	"first_token_timeout": KindOllama, "stall_timeout": KindOllama, "context_tokens": KindOllama, "keep_alive": KindOllama,
-	"path": KindRunbook,
+var keyKinds = map[string][]string{
+	"api_key_env": clouds, "api_key_file": clouds, "price": clouds, "api_version": {KindAzure},
+	"context_tokens": {KindOllama}, "keep_alive": {KindOllama},
+	"path": {KindRunbook},
 }
 
 // runbookKeys are all that a runbook has.
@@ -38,6 +43,7 @@ func (r *reader) llm(s *section) LLM {
 		DailyCapUSD:   s.number("daily_cap_usd", 2, 0, 1e6),
 		JobCapUSD:     s.number("job_cap_usd", 0.05, 0, 1e6),
 		DiagnoseStop:  s.choice("diagnose_stop", []string{"runbook", "all"}),
+		Redact:        s.patterns("redact"),
 	}
 	if s.good("daily_cap_usd", "job_cap_usd") && l.DailyCapUSD > 0 && l.JobCapUSD > l.DailyCapUSD {
 		s.fail("job_cap_usd", "job_cap_usd %g is more than daily_cap_usd %g; lower it, or raise the cap of the day", l.JobCapUSD, l.DailyCapUSD)
@@ -83,7 +89,7 @@ func (r *reader) provider(s *section) Provider {
 	if !s.set("kind") {
 		s.missing("kind", `"openai" or "ollama"`)
 	} else {
-		p.Kind = s.choice("kind", []string{KindOpenAI, KindOllama, KindRunbook}, "azure", "anthropic")
+		p.Kind = s.choice("kind", append(slices.Clone(clouds), KindOllama, KindRunbook))
 	}
 	d := providerDefaults[p.Kind]
 	s.network(&p, d)
@@ -103,22 +109,37 @@ func (r *reader) provider(s *section) Provider {
 // seconds or not at all, a model on a small computer takes minutes. The model
 // is only an example, for the message that it is missing.
 var providerDefaults = map[string]Provider{
-	KindOpenAI:  {BaseURL: "https://api.openai.com/v1", Model: "gpt-4o-mini", Timeout: 20 * time.Second, Budget: 25 * time.Second},
-	KindOllama:  {BaseURL: "http://127.0.0.1:11434", Model: "qwen2.5:1.5b", Timeout: 5 * time.Minute, Budget: 5 * time.Minute},
+	KindOpenAI:    cloudDefaults("https://api.openai.com/v1", "gpt-4o-mini"),
+	KindAzure:     cloudDefaults("", "gpt-4o-mini"),
+	KindAnthropic: cloudDefaults("https://api.anthropic.com", "claude-haiku-4-5"),
+	KindOllama: {
+		BaseURL: "http://127.0.0.1:11434", Model: "qwen2.5:1.5b", Timeout: 5 * time.Minute, Budget: 5 * time.Minute,
+		FirstTokenTimeout: 4 * time.Minute, StallTimeout: 20 * time.Second,
+	},
 	KindRunbook: {BaseURL: "http://127.0.0.1", Timeout: time.Second, Budget: time.Second},
+}
+
+func cloudDefaults(baseURL, model string) Provider {
+	return Provider{
+		BaseURL: baseURL, Model: model, Timeout: 20 * time.Second, Budget: 25 * time.Second,
+		FirstTokenTimeout: 15 * time.Second, StallTimeout: 10 * time.Second,
+	}
 }
 
 // network reads what every provider behind a socket has.
 func (s *section) network(p *Provider, d Provider) {
 	p.APIKey = s.secret("api_key") // before the URL: what is said of that names this key
-	p.BaseURL = s.webURL("base_url", d.BaseURL)
+	p.BaseURL = s.baseURL(d.BaseURL)
 	p.Model = s.text("model", "")
 	if p.Model == "" && p.Kind != KindRunbook && s.good("kind", "model") {
 		s.missing("model", quote(d.Model))
 	}
-	p.CAFile = s.path("ca_file", "")
+	s.way(p)
+	p.APIVersion = s.apiVersion(p.Kind)
 	p.Timeout = s.duration("timeout", d.Timeout, 100*time.Millisecond, time.Hour)
 	p.Budget = s.duration("budget", max(d.Budget, p.Timeout), 100*time.Millisecond, 2*time.Hour)
+	p.FirstTokenTimeout = s.duration("first_token_timeout", min(d.FirstTokenTimeout, p.Timeout), time.Second, time.Hour)
+	p.StallTimeout = s.duration("stall_timeout", min(d.StallTimeout, p.Timeout), time.Second, time.Hour)
 	var retry *section
 	p.Retry, retry = s.backoff(Retry{First: 500 * time.Millisecond, Max: 8 * time.Second})
 	p.Retry.Attempts = retry.integer("attempts", 4, 1, 20)
@@ -137,14 +158,22 @@ func (s *section) network(p *Provider, d Provider) {
 	p.Temperature = s.number("temperature", 0.1, 0, 2)
 }
 
+// baseURL returns where the provider is; a deployment of Azure has an address of
+// its own.
+func (s *section) baseURL(def string) string {
+	if def == "" && !s.set("base_url") {
+		s.missing("base_url", `"https://NAME.openai.azure.com"`)
+		return ""
+	}
+	return s.webURL("base_url", def)
+}
+
 // local reads what a model on the own machine needs.
 func (s *section) local(p *Provider) {
-	p.FirstTokenTimeout = s.duration("first_token_timeout", min(4*time.Minute, p.Timeout), time.Second, time.Hour)
-	p.StallTimeout = s.duration("stall_timeout", min(defaultStallTimeout, p.Timeout), time.Second, time.Hour)
 	p.ContextTokens = s.integer("context_tokens", 2048, 256, 1<<20)
 	p.KeepAlive = s.duration("keep_alive", 10*time.Minute, 0, day)
 	if p.Kind != KindOllama {
-		p.FirstTokenTimeout, p.StallTimeout, p.ContextTokens, p.KeepAlive = 0, 0, 0, 0
+		p.ContextTokens, p.KeepAlive = 0, 0
 	}
 }
 
@@ -153,8 +182,8 @@ func (s *section) fitKind(kind string) {
 	for _, e := range s.t.entries {
 		want, special := keyKinds[e.key]
 		switch {
-		case special && want != kind:
-			s.fail(e.key, "%s has no meaning for kind = %q, only for %q; remove it", e.key, kind, want)
+		case special && !slices.Contains(want, kind):
+			s.fail(e.key, "%s has no meaning for kind = %q, only for %s; remove it", e.key, kind, list(quoted(want)))
 		case special || kind != KindRunbook:
 		case s.knows(e.key) && !slices.Contains(runbookKeys, e.key):
 			s.fail(e.key, "%s has no meaning for kind = %q; remove it", e.key, kind)
@@ -186,7 +215,7 @@ func (s *section) webURL(key, def string) string {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port(), 1):
 		s.fail(key, `%s %s is no web address; want https://HOST/PATH or http://HOST:PORT/PATH`, key, hideUser(raw))
 	case u.User != nil:
-		s.fail(key, "%s holds a user or password, and a secret never stands in this file; %s", key, s.secretRemedy())
+		s.fail(key, "%s holds a user or password, and a secret never stands in this file; %s", key, s.secretRemedy(""))
 	case u.RawQuery != "" || u.Fragment != "":
 		s.fail(key, "%s has a query or fragment behind its path; want only scheme, host and path", key)
 	}

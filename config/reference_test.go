@@ -98,6 +98,15 @@ name = "cloud"
 kind = "openai"
 model = "gpt-4o-mini"
 [[llm.provider]]
+name = "azure"
+kind = "azure"
+base_url = "https://NAME.openai.azure.com"
+model = "line-diagnosis"
+[[llm.provider]]
+name = "claude"
+kind = "anthropic"
+model = "claude-haiku-4-5"
+[[llm.provider]]
 name = "local"
 kind = "ollama"
 model = "qwen2.5:1.5b"
@@ -109,8 +118,13 @@ url = "https://ingest.example/events"
 	dev, want := def.Devices[0], ref.Devices[0]
 	dev.Heartbeat = want.Heartbeat
 	dev.NeverRead, dev.Sim, dev.Tags, dev.Alarms, dev.StaleAfter = want.NeverRead, want.Sim, want.Tags, want.Alarms, want.StaleAfter
-	ref.LLM.Providers[0].APIKey, ref.LLM.Providers[0].Price = def.LLM.Providers[0].APIKey, Price{}
-	ref.LLM.Providers[0].CAFile, ref.Sync[0].CAFile, ref.Sync[0].Token = "", "", def.Sync[0].Token
+	ref.LLM.Providers[0].Price = Price{}
+	for i := range ref.LLM.Providers { // what has no default stands there as an example
+		p, d := &ref.LLM.Providers[i], def.LLM.Providers[i]
+		p.APIKey, p.CAFile, p.ClientCertFile, p.ClientKeyFile = d.APIKey, "", "", ""
+		p.Proxy, p.ProxyUser, p.ProxyPassword = "", "", d.ProxyPassword
+	}
+	ref.LLM.Redact, ref.Sync[0].CAFile, ref.Sync[0].Token = nil, "", def.Sync[0].Token
 	for name, pair := range map[string][2]any{
 		"log": {def.Log, ref.Log}, "queue": {def.Queue, ref.Queue}, "alarms": {def.Alarms, ref.Alarms},
 		"device": {dev, want}, "llm": {def.LLM, ref.LLM}, "sync": {def.Sync, ref.Sync},

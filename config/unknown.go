@@ -9,12 +9,11 @@ import (
 // this version does not do yet, by table. They are refused by name: a key that
 // is accepted and ignored is worse than none.
 var unsupported = map[string][]string{
-	"agent":        {"shifts"},
-	"status":       {"users_file", "tls_cert_file", "tls_key_file", "insecure_lan"},
-	"alarms":       {"commissioning_until"},
-	"llm":          {"redact", "review_local"},
-	"llm.provider": {"client_cert_file", "client_key_file", "proxy"},
-	"sync":         {"user", "password_file", "password_env", "client_cert_file", "client_key_file", "proxy", "max_bytes_per_s"},
+	"agent":  {"shifts"},
+	"status": {"users_file", "tls_cert_file", "tls_key_file", "insecure_lan"},
+	"alarms": {"commissioning_until"},
+	"llm":    {"review_local"},
+	"sync":   {"user", "password_file", "password_env", "client_cert_file", "client_key_file", "proxy", "max_bytes_per_s"},
 }
 
 // literalSecrets are names under which people write a secret itself.
@@ -69,8 +68,8 @@ func (r *reader) owners() map[string]*section {
 
 func (s *section) unknown(e *entry, owners map[string]*section) {
 	switch {
-	case slices.Contains(literalSecrets, strings.ToLower(e.key)):
-		s.add(e.pos, "%s is a secret, and a secret never stands in this file; %s", quote(e.key), s.secretRemedy())
+	case slices.Contains(literalSecrets, strings.ToLower(e.key)), slices.Contains(s.asked, e.key+"_env"):
+		s.add(e.pos, "%s is a secret, and a secret never stands in this file; %s", quote(e.key), s.secretRemedy(e.key))
 	case slices.Contains(unsupported[s.schema], e.key):
 		s.add(e.at(), "%s is not supported by this version; remove it", quote(e.key))
 	case s.parent == nil:
@@ -93,9 +92,10 @@ func (e *entry) at() int {
 	return e.pos
 }
 
-// secretRemedy names the keys that the section has for a secret.
-func (s *section) secretRemedy() string {
-	for _, key := range []string{"api_key", "token", "password"} {
+// secretRemedy names the keys that the section has for a secret, of those first
+// that are like the one that was written.
+func (s *section) secretRemedy(like string) string {
+	for _, key := range []string{like, "api_key", "token", "password"} {
 		if slices.Contains(s.asked, key+"_file") {
 			return key + `_file = "FILE" names a file that holds it, ` + key + `_env = "NAME" an environment variable`
 		}

@@ -102,6 +102,9 @@ var noWay = []syscall.Errno{
 // net/http returned, ctx the context it ran under. It is one table for every
 // provider, because the network does not know which model is behind it.
 func Transport(ctx context.Context, err error) *Error {
+	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
+		return refused.failure()
+	}
 	for _, row := range transportRows {
 		if row.is(ctx, err) {
 			e := &Error{Class: row.class, Code: row.code, Message: row.message(err), Policy: row.policy, Billable: row.billable, Err: err}
@@ -127,6 +130,7 @@ var transportRows = []transportRow{
 	{code: "certificate", is: badCertificate, class: edgeagent.CallConfig, policy: Policy{Hold: HoldCertificate}, message: certificateHint},
 	{code: "client_cert", is: failedOn(errClientCert), class: edgeagent.CallConfig, policy: Policy{Hold: HoldCertificate}, message: func(err error) string { return OneLine(cause(err)) }},
 	{code: "tls", is: badTLS, class: edgeagent.CallConfig, policy: Policy{Hold: HoldCertificate}, message: prefixed("TLS is refused, check base_url, ca_file and proxy")},
+	{code: "tls_closed", is: says("client conn could not be established"), class: edgeagent.CallUnreachable, policy: once, message: text("the server hung up after the TLS handshake: it may want client_cert_file")},
 	{code: "dns", is: as[*net.DNSError], class: edgeagent.CallUnreachable, policy: once, message: prefixed("the name cannot be resolved")},
 	{code: "dial", is: dialing, class: edgeagent.CallUnreachable, policy: once, message: prefixed("cannot be reached")},
 	{code: "no_way", is: hasErrno, class: edgeagent.CallUnreachable, policy: once, message: prefixed("cannot be reached")},

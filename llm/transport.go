@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -23,19 +24,34 @@ const MaxBody = 1 << 20
 // TransportOptions configure a [Line]. Empty files are not used.
 type TransportOptions struct {
 	CAFile         string // PEM; trusted instead of the system's
-	ClientCertFile string // PEM, with ClientKeyFile; read anew for each connection
+	ClientCertFile string // PEM, with ClientKeyFile
 	ClientKeyFile  string // PEM
-	Proxy          string // URL; empty: none, "environment": HTTPS_PROXY and its like
+	Proxy          string // URL without a user; empty: none, "environment": HTTPS_PROXY and its like
+	ProxyUser      string
+	ProxyPassword  func() (string, error) // asked for before each request; nil: no user is sent
 }
 
 // Line is a provider's transport: made at the first request, because it reads
-// the CA file, and made anew after a failure of trust, so that a mended file is
-// read without a restart. It is safe for concurrent use.
+// files, and made anew when one of them, or the proxy's password, has changed, so
+// that a renewed certificate needs no restart. It is safe for concurrent use.
 type Line struct {
 	o TransportOptions
 
-	mu sync.Mutex
-	t  *http.Transport // nil until it is needed
+	mu   sync.Mutex
+	t    *http.Transport // nil until it is needed
+	made basis
+}
+
+// basis is what a transport was made of.
+type basis struct {
+	files    [3]edition
+	password string
+}
+
+// edition tells the contents of a file from earlier ones.
+type edition struct {
+	at   int64 // of the last change, in ns
+	size int64
 }
 
 // NewLine returns a line that has not touched the network nor a file yet.
@@ -43,17 +59,43 @@ func NewLine(o TransportOptions) *Line { return &Line{o: o} }
 
 // Transport returns the transport that notices a dead peer.
 func (l *Line) Transport() (*http.Transport, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.t != nil {
-		return l.t, nil
-	}
-	t, err := newTransport(l.o)
+	now, err := l.o.basis()
 	if err != nil {
 		return nil, err
 	}
-	l.t = t
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.t != nil && l.made == now {
+		return l.t, nil
+	}
+	t, err := newTransport(l.o, now.password)
+	if err != nil {
+		return nil, err
+	}
+	if l.t != nil {
+		l.t.CloseIdleConnections() // requests under way end as they began
+	}
+	l.t, l.made = t, now
 	return t, nil
+}
+
+// basis looks at the files; one that is not there is said by who needs it.
+func (o TransportOptions) basis() (basis, error) {
+	var b basis
+	for i, file := range []string{o.CAFile, o.ClientCertFile, o.ClientKeyFile} {
+		if file == "" {
+			continue
+		}
+		if info, err := os.Stat(file); err == nil {
+			b.files[i] = edition{info.ModTime().UnixNano(), info.Size()}
+		}
+	}
+	if o.ProxyPassword == nil {
+		return b, nil
+	}
+	password, err := o.ProxyPassword()
+	b.password = password
+	return b, err
 }
 
 // CloseIdleConnections makes the next request dial: a pooled connection that
@@ -86,19 +128,19 @@ func Unsent(what string, err error) *Error {
 		Unsent: true, Policy: Policy{Hold: HoldKey}, Err: err}
 }
 
-// newTransport reads the CA file, so that it is called at the first request, not
-// in a constructor.
-func newTransport(o TransportOptions) (*http.Transport, error) {
+// newTransport reads the CA file, so that it is called at a request, not in a
+// constructor.
+func newTransport(o TransportOptions, proxyPassword string) (*http.Transport, error) {
 	conf, err := tlsConfig(o)
 	if err != nil {
 		return nil, err
 	}
-	proxy, err := proxyFunc(o.Proxy)
+	proxy, err := proxyFunc(o, proxyPassword)
 	if err != nil {
 		return nil, err
 	}
 	t := dial.Transport(conf)
-	t.Proxy = proxy
+	t.Proxy, t.OnProxyConnectResponse = proxy, judgeConnect
 	return t, nil
 }
 
@@ -119,18 +161,52 @@ func tlsConfig(o TransportOptions) (*tls.Config, error) {
 	return conf, nil
 }
 
-func proxyFunc(proxy string) (func(*http.Request) (*url.URL, error), error) {
-	switch proxy {
+func proxyFunc(o TransportOptions, password string) (func(*http.Request) (*url.URL, error), error) {
+	switch o.Proxy {
 	case "":
 		return nil, nil
 	case "environment":
 		return http.ProxyFromEnvironment, nil
 	}
-	u, err := url.Parse(proxy)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("proxy %q: want http://HOST:PORT", proxy)
+	u, err := url.Parse(o.Proxy)
+	if err != nil || u.Host == "" || u.User != nil {
+		return nil, errors.New("proxy: want http://HOST:PORT")
+	}
+	if o.ProxyPassword != nil {
+		u.User = url.UserPassword(o.ProxyUser, password)
 	}
 	return http.ProxyURL(u), nil
+}
+
+// proxyRefusal is a proxy's answer to CONNECT that opens no tunnel.
+type proxyRefusal struct{ status int }
+
+// Error returns what a person can do about it.
+func (e *proxyRefusal) Error() string {
+	switch {
+	case e.status == http.StatusProxyAuthRequired:
+		return "the proxy wants credentials, check proxy_user and its password"
+	case e.status < 500:
+		return fmt.Sprintf("the proxy does not let this host pass (its answer is %d), ask who runs it", e.status)
+	default:
+		return fmt.Sprintf("the proxy cannot reach the host (its answer is %d)", e.status)
+	}
+}
+
+// failure classifies a refusal: only one of the proxy's way can pass by itself.
+func (e *proxyRefusal) failure() *Error {
+	if e.status >= 500 {
+		return &Error{Class: edgeagent.CallUnreachable, Code: "proxy", Message: e.Error(), Policy: once, Err: e}
+	}
+	return &Error{Class: edgeagent.CallConfig, Code: "proxy", Message: e.Error(), Policy: Policy{Hold: HoldCertificate}, Err: e}
+}
+
+// judgeConnect keeps the status, which net/http would turn into words.
+func judgeConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &proxyRefusal{resp.StatusCode}
 }
 
 // KeepRedirect is a CheckRedirect that follows none: whatever redirects a

@@ -53,14 +53,22 @@ func (r *run) newTurn(job context.Context, t *tier) *turn {
 }
 
 func (u *turn) build(maxTokens int) {
-	u.prompt = BuildPrompt(u.c, u.passages, PromptOptions{Language: u.language, MaxTokens: maxTokens})
+	u.prompt = u.redaction().prompt(BuildPrompt(u.c, u.passages, PromptOptions{Language: u.language, MaxTokens: maxTokens}))
+}
+
+// redaction is what the provider must not be told.
+func (u *turn) redaction() redaction {
+	if !u.t.o.Outside {
+		return nil
+	}
+	return u.o.Redact
 }
 
 // repairOf returns what asks for the repair of a, and makes room for it where
 // prompt and answers share a small context. However much a server sent, no more
 // goes back, and is paid for, than it was allowed to say.
 func (u *turn) repairOf(a Answer, fault *Fault) *Repair {
-	r := &Repair{Answer: clipTokens(a.Text, growth*u.t.o.MaxOutputTokens), Fault: fault.Text}
+	r := u.redaction().repair(&Repair{Answer: clipTokens(a.Text, growth*u.t.o.MaxOutputTokens), Fault: fault.Text})
 	room := u.t.o.ContextTokens - u.maxOut - templateTokens - r.estimate()
 	if u.t.o.ContextTokens > 0 && u.prompt.Tokens > room {
 		u.build(max(room, minPromptTokens))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"edgeagent"
@@ -109,10 +110,11 @@ type Fallback interface {
 type Options struct {
 	Providers     []ProviderOptions
 	Runbook       Fallback
-	Ledger        Ledger  // nil: nothing is counted
-	MaxConcurrent int     // requests at a time to one provider; 1 to Ollama, which wedges otherwise
-	JobCapUSD     float64 // 0: no cap
-	DiagnoseStop  string  // "runbook" or "all": who answers device_stopped
+	Ledger        Ledger           // nil: nothing is counted
+	MaxConcurrent int              // requests at a time to one provider; 1 to Ollama, which wedges otherwise
+	JobCapUSD     float64          // 0: no cap
+	DiagnoseStop  string           // "runbook" or "all": who answers device_stopped
+	Redact        []*regexp.Regexp // blanked in what is told to providers outside the site
 	Language      string
 	Log           *slog.Logger
 	OnCall        func(edgeagent.Call) // after every request; must not block

@@ -7,6 +7,7 @@ import (
 	"edgeagent/config"
 	"edgeagent/internal/retry"
 	"edgeagent/llm"
+	"edgeagent/llm/anthropic"
 	"edgeagent/llm/ollama"
 	"edgeagent/llm/openai"
 	"edgeagent/queue"
@@ -52,7 +53,7 @@ func providers(cfg *config.Config) []llm.ProviderOptions {
 			continue
 		}
 		all = append(all, llm.ProviderOptions{
-			Name: p.Name, Kind: p.Kind, Model: p.Model, Outside: p.Kind == config.KindOpenAI && !isLoopback(p.BaseURL),
+			Name: p.Name, Kind: p.Kind, Model: p.Model, Outside: outside(p),
 			Timeout: p.Timeout, Budget: p.Budget,
 			Retry:    retry.Backoff{First: p.Retry.First, Max: p.Retry.Max, Jitter: 0.25},
 			Attempts: p.Retry.Attempts, BreakerFailures: uint32(p.Breaker.Failures), BreakerOpenFor: p.Breaker.OpenFor,
@@ -64,18 +65,49 @@ func providers(cfg *config.Config) []llm.ProviderOptions {
 	return all
 }
 
+// outside reports whether what a provider is told leaves the site. Ollama is
+// asked on the box or beside it; whoever else is not on this machine may be
+// anywhere, and behind a proxy even "this machine" is another one.
+func outside(p config.Provider) bool {
+	throughProxy := p.Proxy != "" && p.Proxy != "environment"
+	return p.Kind != config.KindOllama && (throughProxy || !isLoopback(p.BaseURL))
+}
+
 func provider(p config.Provider) llm.Provider {
-	if p.Kind == config.KindOllama {
+	switch p.Kind {
+	case config.KindOllama:
 		return ollama.New(ollama.Options{
 			BaseURL: p.BaseURL, Model: p.Model, ContextTokens: p.ContextTokens, KeepAlive: p.KeepAlive,
-			FirstToken: p.FirstTokenTimeout, Stall: p.StallTimeout, CAFile: p.CAFile,
+			FirstToken: p.FirstTokenTimeout, Stall: p.StallTimeout, Transport: transport(p),
+		})
+	case config.KindAnthropic:
+		return anthropic.New(anthropic.Options{
+			BaseURL: p.BaseURL, Model: p.Model, APIKey: reader(p.APIKey),
+			FirstToken: p.FirstTokenTimeout, Stall: p.StallTimeout, Transport: transport(p),
+		})
+	default: // Azure's is told by its version
+		return openai.New(openai.Options{
+			BaseURL: p.BaseURL, Model: p.Model, APIKey: reader(p.APIKey), APIVersion: p.APIVersion,
+			FirstToken: p.FirstTokenTimeout, Stall: p.StallTimeout, Transport: transport(p),
 		})
 	}
-	o := openai.Options{BaseURL: p.BaseURL, Model: p.Model, Transport: llm.TransportOptions{CAFile: p.CAFile}}
-	if p.APIKey.IsSet() {
-		o.APIKey = p.APIKey.Read
+}
+
+// transport is how a provider is reached; certificates and the password are read
+// by it, and again when they change.
+func transport(p config.Provider) llm.TransportOptions {
+	return llm.TransportOptions{
+		CAFile: p.CAFile, ClientCertFile: p.ClientCertFile, ClientKeyFile: p.ClientKeyFile,
+		Proxy: p.Proxy, ProxyUser: p.ProxyUser, ProxyPassword: reader(p.ProxyPassword),
 	}
-	return openai.New(o)
+}
+
+// reader reads a secret each time it is needed; nil means that there is none.
+func reader(s config.Secret) func() (string, error) {
+	if !s.IsSet() {
+		return nil
+	}
+	return s.Read
 }
 
 // runbookPath is the folder of the plant's own runbook; empty when none is named.

@@ -36,7 +36,7 @@ func (a *agent) startDiagnosis(ctx context.Context, cfg *config.Config) {
 	db := a.db.Load()
 	router := llm.New(llm.Options{
 		Providers: providers(cfg), Runbook: a.book.Load(), Ledger: db,
-		MaxConcurrent: cfg.LLM.MaxConcurrent, JobCapUSD: cfg.LLM.JobCapUSD, DiagnoseStop: cfg.LLM.DiagnoseStop,
+		MaxConcurrent: cfg.LLM.MaxConcurrent, JobCapUSD: cfg.LLM.JobCapUSD, DiagnoseStop: cfg.LLM.DiagnoseStop, Redact: cfg.LLM.Redact,
 		Language: cfg.LLM.Language, Log: a.log, OnCall: a.called,
 	})
 	a.router.Store(router)

@@ -18,3 +18,11 @@ func TestConformance(t *testing.T) {
 		return c
 	})
 }
+
+func TestTrust(t *testing.T) {
+	llmtest.RunTrust(t, llmtest.Anthropic, func(baseURL string, o llm.TransportOptions) llm.Provider {
+		c := New(Options{BaseURL: baseURL, Model: "cloud-1", Transport: o})
+		t.Cleanup(c.CloseIdleConnections)
+		return c
+	})
+}

@@ -36,10 +36,7 @@ type Options struct {
 	KeepAlive     time.Duration // how long the model stays loaded [30m]
 	FirstToken    time.Duration // until the first token, loading included [240s]
 	Stall         time.Duration // between tokens [20s]
-
-	CAFile         string // for a server behind TLS
-	ClientCertFile string
-	ClientKeyFile  string
+	Transport     llm.TransportOptions
 }
 
 // Client is an [llm.Provider].
@@ -61,7 +58,7 @@ func New(o Options) *Client {
 	o.Stall = cmp.Or(o.Stall, 20*time.Second)
 	// No header timeout: a model on a small box is silent for minutes. The watch
 	// counts until the first token instead.
-	return &Client{o: o, line: llm.NewLine(llm.TransportOptions{CAFile: o.CAFile, ClientCertFile: o.ClientCertFile, ClientKeyFile: o.ClientKeyFile})}
+	return &Client{o: o, line: llm.NewLine(o.Transport)}
 }
 
 // Ask sends one chat request, streamed, and returns the whole answer. Every

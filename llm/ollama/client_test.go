@@ -18,3 +18,11 @@ func TestConformance(t *testing.T) {
 		return c
 	})
 }
+
+func TestWay(t *testing.T) {
+	llmtest.RunTrust(t, llmtest.Ollama, func(baseURL string, o llm.TransportOptions) llm.Provider {
+		c := New(Options{BaseURL: baseURL, Model: "local-1", Transport: o})
+		t.Cleanup(c.CloseIdleConnections)
+		return c
+	})
+}

@@ -175,7 +175,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 func TestBadSettingsAreNotSent(t *testing.T) {
 	for name, o := range map[string]Options{
-		"no host": {BaseURL: "127.0.0.1:11434"}, "bad": {BaseURL: "http://[::1"}, "ca_file": {BaseURL: "https://127.0.0.1:1", CAFile: "does-not-exist.pem"},
+		"no host": {BaseURL: "127.0.0.1:11434"}, "bad": {BaseURL: "http://[::1"}, "ca_file": {BaseURL: "https://127.0.0.1:1", Transport: llm.TransportOptions{CAFile: "does-not-exist.pem"}},
 	} {
 		_, err := client(t, o).Ask(t.Context(), question)
 		if e := failure(t, err); !e.Unsent || e.Class != edgeagent.CallConfig || e.Hold == 0 {
@@ -250,7 +250,7 @@ func TestMendedCAFileIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	trust(der)
-	c := client(t, Options{BaseURL: s.URL, CAFile: path})
+	c := client(t, Options{BaseURL: s.URL, Transport: llm.TransportOptions{CAFile: path}})
 	_, err = c.Ask(t.Context(), question)
 	if e := failure(t, err); e.Class != edgeagent.CallConfig || !strings.Contains(e.Error(), "ca_file") {
 		t.Fatalf("failure = %+v", e)
