@@ -20,7 +20,7 @@ var JobStates = []JobState{JobPending, JobRunning, JobCompleted, JobFailed, JobD
 // TimelineEntry is one step in the life of a job.
 type TimelineEntry struct {
 	At     time.Time `json:"at"`
-	Event  string    `json:"event"` // opened joined leased released retry completed failed interrupted discarded feedback
+	Event  string    `json:"event"` // opened joined leased released retry completed failed interrupted discarded review superseded feedback confirmed
 	Detail *Note     `json:"detail"`
 }
 
@@ -41,6 +41,10 @@ type Feedback struct {
 	FixedBy string    `json:"fixed_by,omitempty"`
 	By      string    `json:"by"`
 	At      time.Time `json:"at"`
+
+	// Whose answer it is about. Left empty by who gives it, it is the newest.
+	Provider string `json:"provider,omitempty"`
+	Model    string `json:"model,omitempty"`
 
 	// An engineer stands by it: only then does it go into later prompts.
 	ConfirmedBy string     `json:"confirmed_by,omitempty"`
