@@ -143,6 +143,22 @@ func (b *batch) tidyFloods() {
 			remove(b, b.w.lines, line)
 		}
 	}
+	shed(b, &b.w.groups, &b.w.most.groups)
+	shed(b, &b.w.flood, &b.w.most.flood)
+	shed(b, &b.w.lines, &b.w.most.lines)
+}
+
+// shed gives back the memory of a map that was much larger once, as an outage
+// leaves it: a map never does so by itself.
+func shed[K comparable, V any](b *batch, m *map[K]V, most *int) {
+	*most = max(*most, len(*m))
+	if *most <= leastEntries || len(*m) > *most/4 {
+		return
+	}
+	small := make(map[K]V, len(*m))
+	maps.Copy(small, *m)
+	assign(b, m, small)
+	*most = len(small)
 }
 
 // tidyJobs deletes jobs that were finished long ago.

@@ -32,6 +32,8 @@ type working struct {
 	untidy bool                    // and whether it left something
 	tidyAt map[byte]edgeagent.ID   // bucket → where it goes on; empty: at the first
 
+	most struct{ groups, flood, lines int } // how many there were at most, see shed
+
 	trimmed time.Time    // when trim came to the end last
 	trimAt  edgeagent.ID // and up to where it is now; empty: at the first
 
