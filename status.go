@@ -61,6 +61,13 @@ type ProviderStatus struct {
 	Error     string      `json:"error"`
 	NextProbe *time.Time  `json:"next_probe_at"`
 	Calls     uint64      `json:"calls"`
+
+	// Of a model on the box, as measured; nothing until it was.
+	TokensPerSecond       float64 `json:"tokens_per_second,omitempty"`        // of its answers
+	PromptTokensPerSecond float64 `json:"prompt_tokens_per_second,omitempty"` // of reading a question
+	LoadS                 float64 `json:"load_s,omitempty"`                   // into memory
+	WaitS                 float64 `json:"wait_s,omitempty"`                   // behind the questions of others
+	ContextTokens         int     `json:"context_tokens,omitempty"`           // of question and answer together
 }
 
 // UpstreamState is how an upstream is doing, judged by real requests to it.

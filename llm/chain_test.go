@@ -519,20 +519,3 @@ func TestFailedRepairIsNotRetried(t *testing.T) {
 		}
 	})
 }
-
-func TestBusyOllamaGetsTwoSeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newModel()
-		m.set(failing(func() *llm.Error {
-			return &llm.Error{Class: edgeagent.CallThrottled, Status: 503, Message: "busy", Policy: llm.Policy{Retries: llm.AllAttempts, Wait: 2 * time.Second}}
-		}), nil)
-		diagnose(t, llm.New(llm.Options{Providers: []llm.ProviderOptions{m.local()}, Runbook: book{}}), caseF212())
-		at := m.times(&m.asked)
-		if len(at) != 4 {
-			t.Fatalf("asked at %v, want 4 times", at)
-		}
-		for i := 1; i < len(at); i++ {
-			within(t, "next request", at[i]-at[i-1], 2*time.Second, 2500*time.Millisecond)
-		}
-	})
-}

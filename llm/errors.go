@@ -41,6 +41,7 @@ type Policy struct {
 	Hold    time.Duration // the provider is not asked for so long
 	Breaker Counting
 	Then    Then
+	Queue   bool // others are served first: waited for as long as the budget lasts, with growing pauses
 	Shrink  bool // the next request carries a smaller prompt
 	Grow    bool // the next request allows a longer answer
 }

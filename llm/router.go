@@ -53,7 +53,8 @@ func New(o Options) *Router {
 		r.tiers = append(r.tiers, newTier(p, o.MaxConcurrent, o.Log))
 	}
 	for i, t := range r.tiers {
-		for _, later := range r.tiers[i+1:] {
+		t.before, t.after = r.tiers[:i], r.tiers[i+1:]
+		for _, later := range t.after {
 			t.later += later.o.Budget
 		}
 	}

@@ -22,6 +22,8 @@ type tier struct {
 	changes chan gobreaker.State // of the breaker, for the prober
 	kick    chan struct{}        // wakes the prober
 	later   time.Duration        // the budgets of the providers after this one
+	before  []*tier              // the providers that are asked before this one
+	after   []*tier              // those that stand in for this one
 
 	openUntil atomic.Pointer[time.Time] // the breaker does not tell
 	onTrial   atomic.Bool               // a probe closed the breaker, no answer yet has proved it right
@@ -29,6 +31,7 @@ type tier struct {
 	mu        sync.Mutex
 	hold      hold
 	okAt      time.Time
+	usedAt    time.Time // end of the last request, probes too: from then on a loaded model stays
 	lastError string
 	calls     uint64
 	throttled int       // rate limits in a row that named no time
@@ -90,6 +93,7 @@ func (t *tier) onStateChange(_ string, _, to gobreaker.State) {
 	case t.changes <- to:
 	default: // nobody probes; the state itself is right all the same
 	}
+	t.alert()
 }
 
 func countingOf(err error) Counting {
@@ -165,12 +169,17 @@ func (t *tier) refused(e *Error) {
 	}
 }
 
-// rest holds the provider for what it asked for, when no job waits so long.
+// rest holds the provider for what it asked for, when no job waits so long; one
+// that was busy for a whole budget will be for a minute more.
 func (t *tier) rest(e *Error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e.RetryAfter > 0 {
-		t.holdFor(e.RetryAfter, e, time.Now())
+	d := e.RetryAfter
+	if e.Queue {
+		d = max(d, throttledHold)
+	}
+	if d > 0 {
+		t.holdFor(d, e, time.Now())
 	}
 }
 
@@ -178,7 +187,7 @@ func (t *tier) rest(e *Error) {
 func (t *tier) succeeded(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.okAt, t.lastError, t.throttled, t.suspect = now, "", 0, -1
+	t.okAt, t.usedAt, t.lastError, t.throttled, t.suspect = now, now, "", 0, -1
 	t.release(now)
 }
 
@@ -207,17 +216,21 @@ func (t *tier) release(now time.Time) {
 
 // failed books a failure and holds the provider if it says so.
 func (t *tier) failed(e *Error, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !e.Unsent {
+		t.usedAt = now
+	}
 	if e.Class == edgeagent.CallAborted {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.lastError = e.Error()
 	d := e.Hold
 	if e.RetryAfter > maxWaited {
 		d = max(d, e.RetryAfter)
 	}
 	switch {
+	case e.Queue: // the job that waits says when it has waited enough
 	case e.Class != edgeagent.CallThrottled, e.RetryAfter > 0:
 		t.throttled = 0
 	case t.throttled+1 >= throttledLimit:
@@ -242,6 +255,7 @@ func (t *tier) holdFor(d time.Duration, e *Error, now time.Time) {
 	}
 	t.hold = hold{class: e.Class, reason: reason, until: until}
 	t.wake()
+	t.alert()
 }
 
 // suspected wakes the prober after a job has given the provider up: what it
@@ -268,7 +282,12 @@ func (t *tier) status(now time.Time) edgeagent.ProviderStatus {
 	defer t.mu.Unlock()
 	s := edgeagent.ProviderStatus{
 		Name: t.o.Name, Kind: t.o.Kind, Model: t.o.Model, Breaker: state.String(), Calls: t.calls,
-		LastOKAt: edgeagent.TimePtr(t.okAt), Error: t.lastError,
+		LastOKAt: edgeagent.TimePtr(t.okAt), Error: t.lastError, ContextTokens: t.o.ContextTokens,
+	}
+	if m, ok := t.o.Provider.(interface{ Speed() Speed }); ok {
+		speed := m.Speed()
+		s.TokensPerSecond, s.PromptTokensPerSecond = speed.TokensPerSecond, speed.PromptTokensPerSecond
+		s.LoadS, s.WaitS = speed.Load.Seconds(), speed.Wait.Seconds()
 	}
 	if now.Before(t.hold.until) {
 		s.Hold, s.HoldClass, s.HoldUntil = t.hold.reason, t.hold.class, edgeagent.TimePtr(t.hold.until)
@@ -295,6 +314,8 @@ func (t *tier) nextProbe(state gobreaker.State, now time.Time) (time.Time, bool)
 		at = now
 	case t.suspect > 0:
 		at = t.notBefore
+	case t.standsIn(now):
+		at = t.coldAt(now)
 	default:
 		return time.Time{}, false
 	}

@@ -16,6 +16,9 @@ import (
 // provider is held and the next one answers.
 const maxWaited = 8 * time.Second
 
+// longestQueue is the longest pause before a busy server is asked again.
+const longestQueue = 30 * time.Second
+
 // Codes of failures that are the router's own.
 const (
 	codeBreaker  = "breaker"
@@ -39,6 +42,7 @@ type turn struct {
 	prompt   Prompt
 	maxOut   int
 	attempts int
+	queued   int // of them, that found others before us
 	limit    int // of attempts
 	used     map[edgeagent.CallOutcome]int
 	pending  *edgeagent.Call // answered, not judged yet
@@ -92,7 +96,7 @@ func (u *turn) answer(ctx context.Context, repair *Repair) (Answer, *Error) {
 
 // mend reports whether another attempt makes sense, and prepares it.
 func (u *turn) mend(fail *Error) bool {
-	if fail.Unsent || u.attempts >= u.limit || u.used[fail.Class] >= fail.Retries {
+	if fail.Unsent || u.attempts-u.queued >= u.limit || u.used[fail.Class] >= fail.Retries {
 		return false
 	}
 	if u.t.refuses(time.Now()) != "" { // this failure, or another job's, closed the way
@@ -124,6 +128,9 @@ func (u *turn) pause(ctx context.Context, fail *Error) bool {
 		return ctx.Err() == nil // nothing there wants rest
 	}
 	wait := max(u.t.o.Retry.Wait(u.attempts), fail.RetryAfter, fail.Wait)
+	if fail.Queue {
+		wait = max(retry.Backoff{First: fail.Wait, Max: longestQueue}.Wait(u.queued), fail.RetryAfter)
+	}
 	wait = retry.Backoff{First: wait, Max: wait, Jitter: u.t.o.Retry.Jitter}.Jittered(1)
 	end, _ := ctx.Deadline()
 	if fail.RetryAfter > maxWaited || time.Until(end) <= wait {
@@ -155,6 +162,9 @@ func (u *turn) attempt(ctx context.Context, repair *Repair) (Answer, *Error) {
 		return Answer{}, fail
 	}
 	u.attempts++
+	if fail != nil && fail.Queue {
+		u.queued++
+	}
 	u.t.asked()
 	call := u.book(req, a, fail, started)
 	u.settle(reserved, call.CostUSD)

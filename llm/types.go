@@ -79,7 +79,8 @@ type ProviderOptions struct {
 	Price             Price
 	MaxOutputTokens   int
 	Temperature       float64
-	ContextTokens     int // prompt and answer together; 0: the model's is larger than anything sent
+	ContextTokens     int           // prompt and answer together; 0: the model's is larger than anything sent
+	KeepAlive         time.Duration // a model on the box stays loaded for after a request; 0: not known
 	Provider          Provider
 }
 

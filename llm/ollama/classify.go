@@ -38,12 +38,12 @@ var table = []llm.Row{
 	{Words: []string{"does not support chat", "does not support generate", "is not supported by this version", "unsupported model"},
 		Class: edgeagent.CallConfig, Message: "the model cannot chat, choose another", Policy: llm.Policy{Hold: llm.HoldModel}},
 	{Status: []int{503, 200}, Words: []string{"server busy", "maximum pending requests"},
-		Class: edgeagent.CallThrottled, Message: "Ollama is busy", Policy: llm.Policy{Retries: llm.AllAttempts, Wait: busyWait}},
+		Class: edgeagent.CallThrottled, Message: "Ollama is busy", Policy: llm.Policy{Retries: llm.AllAttempts, Wait: busyWait, Queue: true}},
 	{Status: []int{401, 403, 407}, Class: edgeagent.CallAuth, Message: "access is refused", Policy: llm.Policy{Hold: llm.HoldAuth}},
 	{Status: []int{404, 405, 410}, Class: edgeagent.CallConfig, Message: "no such path, check base_url", Policy: llm.Policy{Hold: llm.HoldModel}},
 	{Status: []int{429}, Class: edgeagent.CallThrottled, Message: "too many requests", Policy: llm.Policy{Retries: llm.AllAttempts}},
 	{Status: []int{408, 499}, Class: edgeagent.CallTransient, Message: "the server gave up", Policy: count},
-	{Status: []int{503}, Class: edgeagent.CallThrottled, Message: "Ollama is busy", Policy: llm.Policy{Retries: llm.AllAttempts, Wait: busyWait}},
+	{Status: []int{503}, Class: edgeagent.CallThrottled, Message: "Ollama is busy", Policy: llm.Policy{Retries: llm.AllAttempts, Wait: busyWait, Queue: true}},
 	{Status: []int{500, 501, 502, 504, 505, 507, 508, 529}, Class: edgeagent.CallTransient, Message: "Ollama failed", Policy: count},
 	{Status: []int{200}, Words: []string{"unexpected eof", "runner", "terminated", "signal"},
 		Class: edgeagent.CallTransient, Message: "the model died midway, restart Ollama if it stays so", Policy: count},
@@ -124,7 +124,8 @@ func (h *heard) finish(o Options) *llm.Error {
 		return cut(nil)
 	case strings.TrimSpace(h.text.String()) == "":
 		return useless("empty", "the answer was empty", llm.Policy{Retries: 1})
-	case h.last.PromptEvalCount >= o.ContextTokens: // an old server cut it in silence
+	case h.last.PromptEvalCount >= o.ContextTokens, // an old server cut it in silence
+		h.last.PromptEvalCount+h.last.EvalCount > o.ContextTokens: // or forgot its beginning while answering
 		return &llm.Error{Class: edgeagent.CallRequest, Code: "context", Message: "the prompt is too long for context_tokens", Policy: shrink}
 	}
 	return nil

@@ -34,18 +34,22 @@ type Options struct {
 	Model         string
 	ContextTokens int           // [2048]
 	KeepAlive     time.Duration // how long the model stays loaded [30m]
-	FirstToken    time.Duration // until the first token, loading included [240s]
+	FirstToken    time.Duration // until the first token, loading included, at most [240s]; less once the speed is known
 	Stall         time.Duration // between tokens [20s]
 	Transport     llm.TransportOptions
 }
 
 // Client is an [llm.Provider].
 type Client struct {
-	o    Options
-	line *llm.Line
+	o        Options
+	line     *llm.Line
+	measured llm.Measured
 }
 
 var _ llm.Provider = (*Client)(nil)
+
+// probeTokens is what the template makes of a probe's one word, with room.
+const probeTokens = 16
 
 // seed makes the same case give the same answer.
 const seed = 20_260
@@ -64,14 +68,24 @@ func New(o Options) *Client {
 // Ask sends one chat request, streamed, and returns the whole answer. Every
 // error is an *[llm.Error].
 func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
-	return c.chat(ctx, c.request(messages(r), r.Prompt.Schema, r.MaxOutputTokens, r.Temperature))
+	tokens := r.Prompt.Tokens
+	if r.Repair != nil {
+		tokens += llm.EstimateTokens(r.Repair.Answer) + llm.EstimateTokens(r.Repair.Fault)
+	}
+	limits := c.limits(tokens, r.MaxOutputTokens)
+	if limits.Total > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limits.Total)
+		defer cancel()
+	}
+	return c.chat(ctx, limits.FirstToken, c.request(messages(r), r.Prompt.Schema, r.MaxOutputTokens, r.Temperature))
 }
 
 // Probe lets the model say one token, with the options of every other request:
 // the only question whose answer proves that it works.
 func (c *Client) Probe(ctx context.Context) error {
 	c.CloseIdleConnections()
-	_, err := c.chat(ctx, c.request([]api.Message{{Role: "user", Content: "ok"}}, nil, 1, 0))
+	_, err := c.chat(ctx, c.limits(probeTokens, 1).FirstToken, c.request([]api.Message{{Role: "user", Content: "ok"}}, nil, 1, 0))
 	var fail *llm.Error
 	if errors.As(err, &fail) && fail.Class == edgeagent.CallOutput {
 		return nil // one token is cut by its length, or is a blank
@@ -102,29 +116,36 @@ func messages(r llm.Request) []api.Message {
 	return m
 }
 
-func (c *Client) chat(ctx context.Context, req *api.ChatRequest) (llm.Answer, error) {
+func (c *Client) chat(ctx context.Context, first time.Duration, req *api.ChatRequest) (llm.Answer, error) {
 	transport, err := c.line.Transport()
 	if err != nil {
 		return llm.Answer{}, llm.Unsent("set up the connection", err)
 	}
-	return c.chatThrough(ctx, transport, req)
+	return c.chatThrough(ctx, transport, first, req)
 }
 
-func (c *Client) chatThrough(ctx context.Context, transport http.RoundTripper, req *api.ChatRequest) (llm.Answer, error) {
+func (c *Client) chatThrough(ctx context.Context, transport http.RoundTripper, first time.Duration, req *api.ChatRequest) (llm.Answer, error) {
 	base, err := url.Parse(c.o.BaseURL)
 	if err != nil || base.Host == "" {
 		return llm.Answer{}, llm.Unsent("base_url", cmp.Or(err, errors.New("want http://HOST:PORT")))
 	}
-	ctx, watch := llm.NewWatch(ctx, c.o.FirstToken, c.o.Stall)
+	if n := threads(base); n > 0 {
+		req.Options["num_thread"] = n
+	}
+	ctx, watch := llm.NewWatch(ctx, first, c.o.Stall)
 	defer watch.Stop()
 	wire := &tap{next: transport, watch: watch}
 	client := api.NewClient(base, &http.Client{Transport: wire, CheckRedirect: llm.KeepRedirect})
 	heard := &heard{}
 	err = client.Chat(ctx, req, heard.add)
 	fail := heard.judge(ctx, wire, err, c.o)
+	if heard.last.Done {
+		c.measured.Add(heard.timing())
+	}
 	if fail == nil {
 		return heard.answer(wire), nil
 	}
+	c.explain(ctx, transport, base, fail)
 	c.line.Failed(fail)
 	return llm.Answer{}, fail
 }

@@ -90,6 +90,7 @@ func TestFailureTable(t *testing.T) {
 		{"loaded only", 200, `{"model":"m","done":true,"done_reason":"load"}`, edgeagent.CallTransient, llm.Counted, 1, 0, "cut off"},
 		{"done without a reason", 200, begun + `{"model":"m","done":true}`, edgeagent.CallTransient, llm.Counted, 1, 0, "cut off"},
 		{"prompt cut in silence", 200, begun + `{"model":"m","done":true,"done_reason":"stop","prompt_eval_count":2048,"eval_count":9}`, edgeagent.CallRequest, llm.Excluded, 1, 0, "context_tokens"},
+		{"beginning forgotten in silence", 200, begun + `{"model":"m","done":true,"done_reason":"stop","prompt_eval_count":1900,"eval_count":149}`, edgeagent.CallRequest, llm.Excluded, 1, 0, "context_tokens"},
 		{"empty answer", 200, `{"model":"m","done":true,"done_reason":"stop","prompt_eval_count":10,"eval_count":1}`, edgeagent.CallOutput, llm.Healthy, 1, 0, "empty"},
 		{"401", 401, errorLine("unauthorized"), edgeagent.CallAuth, llm.Excluded, 0, 15 * time.Minute, "refused"},
 		{"teapot", 418, "", edgeagent.CallTransient, llm.Counted, 1, 0, "unexpected"},
@@ -143,7 +144,7 @@ func TestProbesAndQuestionsShareTheirOptions(t *testing.T) {
 		}
 	}
 	options := func(i int) map[string]any { o, _ := sent[i]["options"].(map[string]any); return o }
-	for _, key := range []string{"num_ctx", "seed"} {
+	for _, key := range []string{"num_ctx", "seed", "num_thread"} {
 		if options(0)[key] == nil || options(0)[key] != options(1)[key] {
 			t.Errorf("%s: probe %v, question %v", key, options(0)[key], options(1)[key])
 		}
@@ -191,14 +192,20 @@ func TestHangingModelIsNoticed(t *testing.T) {
 		want time.Duration
 		code string
 	}{
-		{"not a word", llmtest.Hang(), 240 * time.Second, "first_token"},
-		{"a few words", llmtest.Ollama.Stall("half"), 20 * time.Second, "stall"},
+		{"not a word", llmtest.Hang(), 240*time.Second + healthTime, "first_token"},
+		{"a few words", llmtest.Ollama.Stall("half"), 20*time.Second + healthTime, "stall"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := client(t, Options{BaseURL: "http://ollama.test"})
-				llmtest.InMemory(t, c.line.Transport, http.HandlerFunc(tt.step))
+				llmtest.InMemory(t, c.line.Transport, func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path != "/api/chat" { // nor is there a word from the server itself
+						<-r.Context().Done()
+						return
+					}
+					tt.step(w, r)
+				})
 				start := time.Now()
 				_, err := c.Ask(t.Context(), question)
 				if e, took := failure(t, err), time.Since(start); took != tt.want || e.Code != tt.code || e.Class != edgeagent.CallTransient || e.Breaker != llm.Counted {
@@ -273,7 +280,7 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		c := New(Options{BaseURL: "http://x", Model: "m"})
-		a, err := c.chatThrough(t.Context(), canned{status, body}, c.request(messages(question), nil, 10, 0))
+		a, err := c.chatThrough(t.Context(), canned{status, body}, time.Minute, c.request(messages(question), nil, 10, 0))
 		if err == nil && strings.TrimSpace(a.Text) == "" {
 			t.Error("an empty answer was taken for one")
 		}
