@@ -33,7 +33,7 @@ type Book struct {
 	stamp    uint64 // of the folder as it was read
 	findings []Finding
 	entries  []*entry
-	drafts   int
+	drafts   []*entry // not quoted
 	links    []link
 	byCode   map[string][]*entry
 	index    index
@@ -75,7 +75,7 @@ func (b *Book) Equal(other *Book) bool {
 }
 
 // Entries returns how many entries answer, and how many are drafts and do not.
-func (b *Book) Entries() (answering, drafts int) { return len(b.entries), b.drafts }
+func (b *Book) Entries() (answering, drafts int) { return len(b.entries), len(b.drafts) }
 
 // add keeps an entry. Its checks go through the same filter as a model's: a
 // runbook that says "bridge the door switch" is wrong, whoever wrote it.
@@ -86,7 +86,9 @@ func (b *Book) add(e *entry) {
 		return
 	}
 	if e.draft {
-		b.drafts++
+		if len(b.drafts) < maxEntries {
+			b.drafts = append(b.drafts, e)
+		}
 		b.find(at, SeverityWarning, codeDraft, "entry %s is a draft and not quoted; read it, then take away \"status: draft\"", e.name())
 		return
 	}

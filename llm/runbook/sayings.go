@@ -12,6 +12,7 @@ type sayings struct {
 	firstOut                   string // alarm, number, line
 	lastTime, earlier          string // when, what
 	wasFixed, confirmed        string // by; -
+	causes, checks, wasFixedBy string // of drafts
 	owner, reviewed, overdue   string // name; day; -
 	today, daysAgo             string // -; number
 	monthsAgo, yearsAgo        string // number
@@ -37,6 +38,9 @@ var english = sayings{
 	lastTime:      "Last time on %s: %s.",
 	earlier:       "Before, on %s: %s.",
 	wasFixed:      "fixed by %s",
+	causes:        "Causes",
+	checks:        "Checks",
+	wasFixedBy:    "It was fixed by",
 	confirmed:     "confirmed by an engineer",
 	owner:         "Owner: %s",
 	reviewed:      "reviewed %s",
@@ -75,6 +79,9 @@ var german = sayings{
 	lastTime:      "Letztes Mal am %s: %s.",
 	earlier:       "Davor, am %s: %s.",
 	wasFixed:      "behoben durch %s",
+	causes:        "Ursachen",
+	checks:        "Prüfungen",
+	wasFixedBy:    "Behoben durch",
 	confirmed:     "von einem Ingenieur bestätigt",
 	owner:         "Verantwortlich: %s",
 	reviewed:      "geprüft %s",
