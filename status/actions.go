@@ -87,6 +87,10 @@ func commandFor(r *http.Request) string {
 		return "edgeagent jobs retry " + id
 	case "discard":
 		return "edgeagent jobs discard " + id + ` --reason "…"`
+	case "feedback":
+		return "edgeagent jobs feedback " + id + " --verdict right|partly|wrong"
+	case "confirm":
+		return "edgeagent jobs confirm " + id
 	default: // has no command of its own
 		return "curl --unix-socket …/edgeagent.sock --json '{…}' http://localhost" + r.URL.Path
 	}
@@ -341,33 +345,6 @@ func (s *Server) onJob(w http.ResponseWriter, r *http.Request, body any, do func
 	}
 	j, err := s.job(string(id))
 	return http.StatusOK, j, err
-}
-
-func (s *Server) feedback(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
-	var body struct {
-		Verdict edgeagent.Verdict `json:"verdict"`
-		Cause   string            `json:"cause"`
-		FixedBy string            `json:"fixed_by"`
-	}
-	id, err := target(w, r, &body)
-	if err != nil {
-		return 0, nil, err
-	}
-	switch body.Verdict {
-	case edgeagent.VerdictRight, edgeagent.VerdictPartly, edgeagent.VerdictWrong:
-	default:
-		return 0, nil, invalid("field %q: want right, partly or wrong", "verdict")
-	}
-	if utf8.RuneCountInString(body.Cause) > maxText || utf8.RuneCountInString(body.FixedBy) > maxText {
-		return 0, nil, invalid("fields %q and %q take up to %d characters", "cause", "fixed_by", maxText)
-	}
-	j, err := s.opt.Actions.Feedback(r.Context(), id, edgeagent.Feedback{
-		Verdict: body.Verdict, Cause: body.Cause, FixedBy: body.FixedBy, By: by, At: time.Now(),
-	})
-	if err != nil {
-		return 0, nil, fmt.Errorf("job %s: %w", id, err)
-	}
-	return http.StatusOK, withLists(j), nil
 }
 
 // reload reads the configuration again. A file that is refused is the person's

@@ -192,7 +192,8 @@ func TestRefusedActionNamesTheCommand(t *testing.T) {
 		"/api/v1/devices/capper/ask":    "edgeagent doctor capper",
 		job + "/retry":                  "edgeagent jobs retry " + string(idFailed),
 		job + "/discard":                "edgeagent jobs discard " + string(idFailed) + ` --reason "…"`,
-		job + "/feedback":               curl + job + "/feedback",
+		job + "/feedback":               "edgeagent jobs feedback " + string(idFailed) + " --verdict right|partly|wrong",
+		job + "/confirm":                "edgeagent jobs confirm " + string(idFailed),
 		"/api/v1/reload":                "edgeagent reload",
 	} {
 		w := ask(t, s, "POST", path, "{}")
@@ -365,6 +366,9 @@ llm_seconds_count{provider="local"} 1
 llm_tokens_total{provider="local",direction="out"} 141
 llm_cost_usd_total{provider="local"} 0.25
 breaker_state{provider="cloud",state="open"} 1
+llm_local_tokens_per_second{provider="local",kind="answer"} 7.5
+llm_local_tokens_per_second{provider="local",kind="prompt"} 40
+llm_local_load_seconds{provider="local"} 12
 outbox_events{upstream="historian"} 17
 outbox_oldest_seconds{upstream="historian"} 2460
 outbox_parked{upstream="historian"} 0

@@ -12,9 +12,9 @@ import (
 type alarmBody struct {
 	alarmView
 	Hint      *diagnosisView
-	Answer    *diagnosisView
-	Reviews   []*diagnosisView
+	Answer    *diagnosisView // the newest
 	JobView   *jobView
+	Memory    memoryView
 	Evidence  *edgeagent.Evidence
 	Tags      []featureView // of the alarm itself
 	Moved     []featureView // that moved before it
@@ -49,6 +49,9 @@ func (s *Server) alarmPage(w http.ResponseWriter, r *http.Request) {
 	if body.Answer != nil && body.Answer.By.Kind == "runbook" {
 		body.Hint = nil // the answer is the same passage, read again
 	}
+	if body.Memory, err = s.memory(f.lens, a); err != nil {
+		s.unread(f, r, "What people said of this alarm before", err)
+	}
 	s.addEvidence(f.lens, body)
 	f.Body = body
 	s.show(w, r, http.StatusOK, "alarm", f)
@@ -66,9 +69,6 @@ func (s *Server) addJob(f *frame, r *http.Request, body *alarmBody) {
 	v := s.jobView(f.lens, j)
 	body.JobView, body.Answer = &v, v.Answer
 	body.Pending = j.State == edgeagent.JobPending || j.State == edgeagent.JobRunning
-	for _, review := range j.Reviews {
-		body.Reviews = append(body.Reviews, f.diagnosis(review))
-	}
 }
 
 func (s *Server) addEvidence(l lens, body *alarmBody) {
@@ -145,8 +145,7 @@ func (s *Server) jobPage(w http.ResponseWriter, r *http.Request) {
 	v := s.jobView(f.lens, j)
 	body := struct {
 		jobView
-		Others  []edgeagent.Alarm
-		Reviews []*diagnosisView
+		Others []edgeagent.Alarm
 	}{jobView: v}
 	for _, id := range j.Alarms {
 		a, err := s.opt.Source.Alarm(id)
@@ -154,9 +153,6 @@ func (s *Server) jobPage(w http.ResponseWriter, r *http.Request) {
 			a = edgeagent.Alarm{ID: id, Text: "no longer kept"}
 		}
 		body.Others = append(body.Others, a)
-	}
-	for _, review := range j.Reviews {
-		body.Reviews = append(body.Reviews, f.diagnosis(review))
 	}
 	f.Body = body
 	s.show(w, r, http.StatusOK, "job", f)

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // Ids of the fixture: fixed, so that golden pages stay the same.
 const (
 	idPressure = edgeagent.ID("01KAQ000000000000000000001")
+	idBefore   = edgeagent.ID("01KA0000000000000000000001")
 	idStopped  = edgeagent.ID("01KAQ000000000000000000002")
 	idOld      = edgeagent.ID("01KAQ000000000000000000003")
 	idJob      = edgeagent.ID("01KAQ000000000000000000011")
@@ -38,6 +39,8 @@ type plant struct {
 	alarms   map[edgeagent.ID]edgeagent.Alarm
 	evidence map[edgeagent.ID]*edgeagent.Evidence
 	jobs     map[edgeagent.ID]edgeagent.Job
+	judged   []edgeagent.Accuracy
+	memory   edgeagent.Memory
 	err      error // what alarms and jobs answer, when set
 
 	did  []string
@@ -240,6 +243,23 @@ func (p *plant) Feedback(_ context.Context, id edgeagent.ID, f edgeagent.Feedbac
 	return j, nil
 }
 
+func (p *plant) ConfirmFeedback(_ context.Context, id edgeagent.ID, by string) error {
+	if id == idJob && p.jobs[id].Feedback == nil {
+		return fmt.Errorf("nobody has judged its diagnosis: %w", edgeagent.ErrConflict)
+	}
+	return p.onJob(id, "confirm by "+by, edgeagent.JobCompleted)
+}
+
+func (p *plant) Accuracy() ([]edgeagent.Accuracy, error) { return p.judged, p.err }
+
+func (p *plant) Memory(device, line, code string) (edgeagent.Memory, error) {
+	m := p.memory
+	m.Device, m.Line, m.Code = device, line, code
+	return m, p.err
+}
+
+func (p *plant) Memories(int) ([]edgeagent.Memory, error) { return []edgeagent.Memory{p.memory}, p.err }
+
 func (p *plant) Reload(context.Context) ([]string, error) {
 	return nil, errors.New(`config.toml:14:1: unknown key "address" in [[device.tag]]`)
 }
@@ -261,6 +281,9 @@ func newPlant(now time.Time) *plant {
 	addReadings(p, now)
 	addAlarms(p, now)
 	addJobs(p, now)
+	p.judged = []edgeagent.Accuracy{{Provider: "cloud", Model: "gpt-4o-mini", Right: 12, Partly: 3, Wrong: 2}, {Provider: "runbook", Wrong: 1}}
+	p.memory = edgeagent.Memory{Judged: p.judged[1:], Before: []edgeagent.Precedent{{Alarm: idBefore, At: now.Add(-50 * 24 * time.Hour),
+		Cause: "foam after a product change", FixedBy: "rinsed the probe", Verdict: edgeagent.VerdictWrong, Confirmed: true, ByPerson: true}}}
 	return p
 }
 
@@ -295,7 +318,8 @@ func newStatus(now time.Time) edgeagent.Status {
 		Providers: []edgeagent.ProviderStatus{
 			{Name: "cloud", Kind: "openai", Model: "gpt-4o-mini", Breaker: "open", LastOKAt: ago(now, time.Hour), Error: "dial tcp: i/o timeout",
 				NextProbe: ago(now, -20*time.Second), Calls: 42},
-			{Name: "local", Kind: "ollama", Model: "qwen2.5:1.5b", Breaker: "closed", LastOKAt: ago(now, time.Minute), Calls: 7},
+			{Name: "local", Kind: "ollama", Model: "qwen2.5:1.5b", Breaker: "closed", LastOKAt: ago(now, time.Minute), Calls: 7,
+				TokensPerSecond: 7.5, PromptTokensPerSecond: 40, LoadS: 12, ContextTokens: 2048},
 			{Name: "runbook", Kind: "runbook", Calls: 3},
 		},
 		Upstreams: []edgeagent.UpstreamStatus{{Name: "historian", URL: "https://ingest.example/events", State: edgeagent.UpstreamDown,

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -143,6 +145,7 @@ func (g *gauges) write(src Source) {
 	g.alarms(src)
 	g.jobs(s)
 	g.providers(s.Providers)
+	g.feedback(src)
 	g.upstreams(s.Upstreams)
 	g.put("gauge", "db_bytes", float64(s.Storage.FileBytes))
 	g.put("gauge", "db_free_bytes", float64(s.Storage.FreeBytes))
@@ -221,6 +224,7 @@ func jobCount(c edgeagent.JobCounts, state edgeagent.JobState) int {
 }
 
 func (g *gauges) providers(all []edgeagent.ProviderStatus) {
+	g.speeds(all)
 	for _, p := range all {
 		if p.Breaker == "" {
 			continue // a provider without a network has no breaker
@@ -228,6 +232,35 @@ func (g *gauges) providers(all []edgeagent.ProviderStatus) {
 		for _, state := range []string{"closed", "half-open", "open"} {
 			g.put("gauge", "breaker_state", truth(p.Breaker == state), "provider", p.Name, "state", state)
 		}
+	}
+}
+
+// mostJudged is how many providers have labels of their own.
+const mostJudged = 16
+
+// feedback writes how diagnoses are judged, by provider. It is a gauge, for a
+// verdict that is changed moves from one to the other. Names of long ago are
+// counted together: a label must stay bounded.
+func (g *gauges) feedback(src MemorySource) {
+	all, err := src.Accuracy()
+	if err != nil {
+		return
+	}
+	sums := make(map[string]edgeagent.Accuracy)
+	for _, a := range all {
+		name := a.Provider
+		if _, known := sums[name]; !known && len(sums) >= mostJudged {
+			name = "others"
+		}
+		sum := sums[name]
+		sum.Right, sum.Partly, sum.Wrong = sum.Right+a.Right, sum.Partly+a.Partly, sum.Wrong+a.Wrong
+		sums[name] = sum
+	}
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		sum := sums[name]
+		g.put("gauge", "feedback_total", float64(sum.Right), "provider", name, "verdict", string(edgeagent.VerdictRight))
+		g.put("gauge", "feedback_total", float64(sum.Partly), "provider", name, "verdict", string(edgeagent.VerdictPartly))
+		g.put("gauge", "feedback_total", float64(sum.Wrong), "provider", name, "verdict", string(edgeagent.VerdictWrong))
 	}
 }
 
@@ -243,6 +276,21 @@ func (g *gauges) upstreams(all []edgeagent.UpstreamStatus) {
 	}
 	for _, u := range all {
 		g.put("counter", "sync_confirmed_total", float64(u.Confirmed), "upstream", u.Name)
+	}
+}
+
+// speeds writes what was measured of models on the box.
+func (g *gauges) speeds(all []edgeagent.ProviderStatus) {
+	for _, p := range all {
+		if p.TokensPerSecond > 0 {
+			g.put("gauge", "llm_local_tokens_per_second", p.TokensPerSecond, "provider", p.Name, "kind", "answer")
+			g.put("gauge", "llm_local_tokens_per_second", p.PromptTokensPerSecond, "provider", p.Name, "kind", "prompt")
+		}
+	}
+	for _, p := range all {
+		if p.LoadS > 0 {
+			g.put("gauge", "llm_local_load_seconds", p.LoadS, "provider", p.Name)
+		}
 	}
 }
 

@@ -156,11 +156,13 @@ func poison(p *plant, text string) {
 	}
 	for id, j := range p.jobs {
 		j.Line, j.LastError, j.Diagnosis, j.Reviews = text, note, &d, []edgeagent.Diagnosis{d}
-		j.Feedback = &edgeagent.Feedback{Verdict: edgeagent.Verdict(text), Cause: text, FixedBy: text, By: text}
+		j.Feedback = &edgeagent.Feedback{Verdict: edgeagent.Verdict(text), Cause: text, FixedBy: text, By: text, Provider: text, Model: text, ConfirmedBy: text}
 		j.Timeline = []edgeagent.TimelineEntry{{Event: text, Detail: note}}
 		j.Calls = []edgeagent.Call{{Provider: text, Model: text, Outcome: edgeagent.CallOutcome(text), RequestID: text, Error: note}}
 		p.jobs[id] = j
 	}
+	p.judged = []edgeagent.Accuracy{{Provider: text, Model: text, Right: 1}}
+	p.memory = edgeagent.Memory{Judged: p.judged, Before: []edgeagent.Precedent{{Alarm: idBefore, Cause: text, FixedBy: text, Verdict: edgeagent.Verdict(text)}}}
 	p.evidence[idPressure] = &edgeagent.Evidence{Gaps: []string{text}, Tags: []edgeagent.Feature{{Tag: text, Text: text, EngUnit: text, Reason: note}}}
 	p.readings["filler"] = []edgeagent.Reading{{Device: "filler", Tag: text, Text: text, EngUnit: text, Reason: note, Address: text, Type: edgeagent.DataType(text),
 		Value: edgeagent.String(text), Quality: edgeagent.QualityUncertain}}

@@ -169,8 +169,8 @@ func (s *Server) advised(l lens, a edgeagent.Alarm, values int) alarmView {
 		return v // the hint is there; the alarm's own page says what is wrong
 	}
 	v.Pending = j.State == edgeagent.JobPending || j.State == edgeagent.JobRunning
-	if j.Diagnosis != nil {
-		v.Advice = l.diagnosis(*j.Diagnosis)
+	if d := j.Latest(); d != nil {
+		v.Advice = l.diagnosis(*d)
 	}
 	return v
 }
@@ -196,6 +196,15 @@ func held(p edgeagent.ProviderStatus) string {
 		return p.Hold
 	}
 	return "breaker " + p.Breaker
+}
+
+// speed says what was measured of a model on the box; empty until it was.
+func speed(p edgeagent.ProviderStatus) string {
+	if p.TokensPerSecond <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.3g tokens a second, reads %.3g a second of %d, loads in %s",
+		p.TokensPerSecond, p.PromptTokensPerSecond, p.ContextTokens, seconds(p.LoadS))
 }
 
 // tab is one choice above a list.
@@ -339,6 +348,7 @@ type systemBody struct {
 	Upstreams []upstreamView
 	Used      int64 // bytes of the data file that hold something
 	SpentOf   string
+	Judged    []judgedView
 	Uptime    string
 }
 
@@ -347,6 +357,7 @@ type providerView struct {
 	LastOK, Until, Probe stamp
 	Up                   bool
 	Held                 string
+	Speed                string
 }
 
 type upstreamView struct {
@@ -365,7 +376,7 @@ func (s *Server) systemPage(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, p := range st.Providers {
 		body.Providers = append(body.Providers, providerView{p, f.stampPtr(p.LastOKAt), f.stampPtr(p.HoldUntil),
-			f.due(p.NextProbe), available(p), held(p)})
+			f.due(p.NextProbe), available(p), held(p), speed(p)})
 	}
 	for _, u := range st.Upstreams {
 		v := upstreamView{UpstreamStatus: u, StateSince: f.stampPtr(u.Since), NextTry: f.due(u.NextTryAt)}
@@ -374,6 +385,11 @@ func (s *Server) systemPage(w http.ResponseWriter, r *http.Request) {
 		}
 		body.Upstreams = append(body.Upstreams, v)
 	}
+	judged, err := s.opt.Source.Accuracy()
+	if err != nil {
+		s.unread(f, r, "How diagnoses were judged", err)
+	}
+	body.Judged = judgedRows(judged)
 	f.Body = body
 	s.show(w, r, http.StatusOK, "system", f)
 }

@@ -35,6 +35,7 @@ func (s *Server) routes() http.Handler {
 		"/api/v1/jobs":        {"GET": s.apiJobs},
 		"/api/v1/jobs/{id}":   {"GET": s.apiJob},
 		"/api/v1/events":      {"GET": s.events},
+		"/api/v1/accuracy":    {"GET": s.apiAccuracy},
 
 		"/api/v1/alarms/{id}/ack":            {"POST": s.act(s.acknowledge)},
 		"/api/v1/alarms/{id}/shelve":         {"POST": s.act(s.shelve)},
@@ -46,6 +47,7 @@ func (s *Server) routes() http.Handler {
 		"/api/v1/jobs/{id}/retry":            {"POST": s.act(s.retryJob)},
 		"/api/v1/jobs/{id}/discard":          {"POST": s.act(s.discardJob)},
 		"/api/v1/jobs/{id}/feedback":         {"POST": s.act(s.feedback)},
+		"/api/v1/jobs/{id}/confirm":          {"POST": s.act(s.confirm)},
 		"/api/v1/reload":                     {"POST": s.act(s.reload)},
 		"/api/v1/backup":                     {"GET": s.backup},
 		"/api/v1/compact":                    {"POST": s.act(s.compact)},

@@ -33,6 +33,7 @@ type Source interface {
 	Plant
 	AlarmSource
 	JobSource
+	MemorySource
 }
 
 // Plant is the part of a [Source] that lives in memory.
@@ -61,6 +62,16 @@ type JobSource interface {
 	Job(id edgeagent.ID) (edgeagent.Job, error)
 	// Jobs pages like Alarms; the state is a job's state or empty for all.
 	Jobs(state string, limit int, after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error)
+}
+
+// MemorySource reads what people said of diagnoses. It outlives jobs and alarms.
+type MemorySource interface {
+	// Accuracy returns how every provider and model was judged, most judged first.
+	Accuracy() ([]edgeagent.Accuracy, error)
+	// Memory returns what was said of one alarm, empty when nothing was.
+	Memory(device, line, code string) (edgeagent.Memory, error)
+	// Memories returns up to limit alarms, those judged most first.
+	Memories(limit int) ([]edgeagent.Memory, error)
 }
 
 // Point is one step of a trend: all values of a tag between the step before
@@ -122,6 +133,8 @@ type Actions interface {
 	RetryJob(ctx context.Context, id edgeagent.ID, by string) error
 	DiscardJob(ctx context.Context, id edgeagent.ID, by, reason string) error
 	Feedback(ctx context.Context, id edgeagent.ID, f edgeagent.Feedback) (edgeagent.Job, error)
+	// ConfirmFeedback lets an engineer stand by what was said of a diagnosis.
+	ConfirmFeedback(ctx context.Context, id edgeagent.ID, by string) error
 	// Reload reads the configuration again and returns what changed, a line
 	// each.
 	Reload(ctx context.Context) ([]string, error)

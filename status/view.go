@@ -300,7 +300,8 @@ type jobView struct {
 	Created, Finished, NextTry stamp
 	Subject                    string // what it is about
 	First                      edgeagent.ID
-	Answer                     *diagnosisView
+	Answer                     *diagnosisView // the newest
+	Answers                    answersView
 	Took                       string
 	Steps                      []logView
 	Calls                      []callView
@@ -319,9 +320,8 @@ func (l lens) job(j edgeagent.Job) jobView {
 	if len(j.Alarms) > 0 {
 		v.First = j.Alarms[0]
 	}
-	if j.Diagnosis != nil {
-		v.Answer = l.diagnosis(*j.Diagnosis)
-	}
+	v.Answers = l.answers(j)
+	v.Answer = v.Answers.Newest
 	if j.FinishedAt != nil {
 		v.Took = words(j.FinishedAt.Sub(j.CreatedAt))
 	}

@@ -151,6 +151,11 @@ func (x actions) Feedback(ctx context.Context, id edgeagent.ID, f edgeagent.Feed
 	return x.db.Load().Job(id)
 }
 
+// ConfirmFeedback lets an engineer stand by what was said of a diagnosis.
+func (x actions) ConfirmFeedback(ctx context.Context, id edgeagent.ID, by string) error {
+	return x.onJob(id, func(db *queue.DB) error { return db.ConfirmFeedback(ctx, id, by) })
+}
+
 func (x actions) onJob(id edgeagent.ID, do func(*queue.DB) error) error {
 	db := x.db.Load()
 	if db == nil {

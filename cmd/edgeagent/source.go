@@ -122,6 +122,21 @@ func (s source) Job(id edgeagent.ID) (edgeagent.Job, error) {
 	return reading(s, func(db *queue.DB) (edgeagent.Job, error) { return db.Job(id) })
 }
 
+// Accuracy returns how every provider and model was judged.
+func (s source) Accuracy() ([]edgeagent.Accuracy, error) {
+	return reading(s, func(db *queue.DB) ([]edgeagent.Accuracy, error) { return db.Accuracy(), nil })
+}
+
+// Memory returns what people said of one alarm.
+func (s source) Memory(device, line, code string) (edgeagent.Memory, error) {
+	return reading(s, func(db *queue.DB) (edgeagent.Memory, error) { return db.Memory(device, line, code) })
+}
+
+// Memories returns what people said of the alarms that were judged most.
+func (s source) Memories(limit int) ([]edgeagent.Memory, error) {
+	return reading(s, func(db *queue.DB) ([]edgeagent.Memory, error) { return db.Memories(limit) })
+}
+
 // Alarms returns a page of alarms.
 func (s source) Alarms(state string, limit int, after edgeagent.ID) ([]edgeagent.Alarm, edgeagent.ID, error) {
 	db := s.db.Load()
