@@ -58,7 +58,7 @@ func providers(cfg *config.Config) []llm.ProviderOptions {
 			Retry:    retry.Backoff{First: p.Retry.First, Max: p.Retry.Max, Jitter: 0.25},
 			Attempts: p.Retry.Attempts, BreakerFailures: uint32(p.Breaker.Failures), BreakerOpenFor: p.Breaker.OpenFor,
 			Price:           llm.Price{Input: p.Price.Input, Output: p.Price.Output, CachedInput: p.Price.CachedInput},
-			MaxOutputTokens: p.MaxOutputTokens, Temperature: p.Temperature, ContextTokens: p.ContextTokens,
+			MaxOutputTokens: p.MaxOutputTokens, Temperature: p.Temperature, ContextTokens: p.ContextTokens, KeepAlive: p.KeepAlive,
 			Provider: provider(p),
 		})
 	}

@@ -74,6 +74,8 @@ func providerWord(p edgeagent.ProviderStatus) string {
 		return "not asked: " + printable(p.Hold)
 	case p.Kind == "runbook":
 		return "ready"
+	case p.TokensPerSecond > 0 && p.Error == "":
+		return fmt.Sprintf("breaker %s, %.3g tokens a second", p.Breaker, p.TokensPerSecond)
 	default:
 		return "breaker " + p.Breaker + because(p.Error)
 	}
