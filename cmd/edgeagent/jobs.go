@@ -31,7 +31,7 @@ func newJobs(o *options) *cobra.Command {
 		Use: "retry ID…", Short: "put failed jobs back into the queue", Args: atLeast(1, "job ids"),
 		RunE: func(c *cobra.Command, args []string) error { return jobsAction(c, o, args, "retry", nil) },
 	}
-	return group("jobs", "diagnosis jobs", list, show, retry, newDiscard(o), newExport(o))
+	return group("jobs", "diagnosis jobs", list, show, retry, newDiscard(o), newFeedback(o), newConfirm(o), newExport(o))
 }
 
 func newDiscard(o *options) *cobra.Command {
@@ -72,8 +72,8 @@ func printJobs(w io.Writer, jobs []edgeagent.Job) error {
 	rows := [][]string{{"ID", "STATE", "LINE", "P", "ALARMS", "TRIES", "NEXT", "BY", "SUMMARY OR ERROR"}}
 	for _, j := range jobs {
 		by, text := "-", dash(j.LastError.String())
-		if j.Diagnosis != nil {
-			by, text = j.Diagnosis.By.Provider, j.Diagnosis.Summary
+		if d := j.Latest(); d != nil {
+			by, text = d.By.Provider, d.Summary
 		}
 		rows = append(rows, []string{
 			string(j.ID), string(j.State), j.Line, strconv.Itoa(j.Priority), strconv.Itoa(len(j.Alarms)),
@@ -108,9 +108,15 @@ func printJob(w io.Writer, j edgeagent.Job) {
 		fmt.Fprintf(w, "  call %s %s: %s, status %d, %d ms, $%.5f%s\n", call.Provider, printable(call.Model),
 			call.Outcome, call.Status, call.TookMS, call.CostUSD, because(call.Error.String()))
 	}
+	if newest := j.Latest(); newest != nil && newest != j.Diagnosis {
+		fmt.Fprintln(w, "\nasked twice; the newer answer first:")
+		printDiagnosis(w, *newest)
+		fmt.Fprintln(w, "\nthe first answer, superseded:")
+	}
 	if j.Diagnosis != nil {
 		printDiagnosis(w, *j.Diagnosis)
 	}
+	printFeedback(w, j.Feedback)
 }
 
 func printDiagnosis(w io.Writer, d edgeagent.Diagnosis) {
