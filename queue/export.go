@@ -52,6 +52,9 @@ func current(tx *bbolt.Tx) error {
 // Jobs returns a page of jobs, as [DB.Jobs] does.
 func (r *Reader) Jobs(f JobFilter) ([]edgeagent.Job, edgeagent.ID, error) { return r.db.Jobs(f) }
 
+// Alarm returns one alarm, as [DB.Alarm] does.
+func (r *Reader) Alarm(id edgeagent.ID) (edgeagent.Alarm, error) { return r.db.Alarm(id) }
+
 // Close closes the file.
 func (r *Reader) Close() error { return errors.Join(r.db.bolt.Close(), r.release()) }
 
