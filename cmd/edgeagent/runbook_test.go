@@ -1,6 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -53,5 +58,148 @@ func TestRunbookKnowsTemplates(t *testing.T) {
 	eventually(t, "the alarm of the new device is stored", func() bool { return hintOf("capper") != nil })
 	if h := hintOf("capper"); !strings.HasPrefix(h.Summary, "Runbook entry for capper/F212") {
 		t.Errorf("hint %+v", h)
+	}
+}
+
+func TestRunbookLint(t *testing.T) {
+	p := startPanel(t)
+	r := newRig(t, p.device("filler"))
+	if _, errOut, code := r.run("runbook", "lint"); code != exitFailed || !strings.Contains(errOut, "make the folder, or correct path") {
+		t.Errorf("no folder: exit %d: %s", code, errOut)
+	}
+	r.file("runbook/filler.md", "---\nowner: E\nreviewed: 2020-01-01\nreview_every: 90y\n---\n## F212 Level\n1. Look.\n## X1 Other\n1. Look.\n")
+	out, errOut, code := r.run("runbook", "lint")
+	folder := filepath.Join(r.dir, "runbook")
+	want := folder + "/filler.md:8:1: warning: no alarm of the configuration has the code X1; take the entry away, unless an OPC UA condition or an alarm from outside has it\n"
+	if code != exitOK || out != want || errOut != "2 entries, 0 drafts: 0 errors, 1 warnings\n" {
+		t.Errorf("exit %d\n%s%s", code, out, errOut)
+	}
+	r.file("runbook/filler.md", "---\nowner: E\napplies_to: [device:fillers]\nreviewd: x\n---\n## F212 Level\n1. Look.\n")
+	out, _, code = r.run("runbook", "lint")
+	for _, want := range []string{
+		folder + `/filler.md:3:14: error: applies_to names device "fillers", which is not in the configuration; did you mean "filler"?`,
+		folder + `/filler.md:4:1: error: front matter: "reviewd: x" is not understood; want codes, `,
+		folder + ": warning: alarm F212 of filler has no entry that applies there; write one, or add to applies_to\n",
+	} {
+		if code != exitFailed || !strings.Contains(out, want) {
+			t.Errorf("exit %d, want %s in\n%s", code, want, out)
+		}
+	}
+	var answer lintAnswer
+	out, _, code = r.run("runbook", "lint", "--json")
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitFailed || answer.Entries != 1 || answer.Folder != folder || len(answer.Findings) != 5 || answer.Findings[0].Line != 3 {
+		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+	r.file("config.toml", "x = 1\n")
+	if _, _, code := r.run("runbook", "lint"); code != exitConfig {
+		t.Errorf("broken configuration: exit %d", code)
+	}
+}
+
+// The sample fits the plant that it is shipped with.
+func TestSampleRunbookFitsTheSamplePlant(t *testing.T) {
+	var out, errOut strings.Builder
+	if code := mainRun(t.Context(), []string{"runbook", "lint", "-c", "../../config.toml"}, nil, &out, &errOut); code != exitOK {
+		t.Errorf("exit %d\n%s%s", code, out.String(), errOut.String())
+	}
+	if strings.Contains(out.String(), "no machine that applies_to names") {
+		t.Error(out.String())
+	}
+}
+
+func TestRunbookImport(t *testing.T) {
+	r := newRig(t)
+	r.file("list.csv", "St\xf6rungs-Nr.;Ursache;Abhilfe\nF212;Foam;Look\nE1-E9;Foam;Look\n")
+	list := filepath.Join(r.dir, "list.csv")
+	out, errOut, code := r.run("runbook", "import", list, "--applies-to", "device:filler", "--draft")
+	if want := "code,applies_to,title,cause,checks,safety,drawing,part,owner,reviewed,status\nF212,device:filler,,Foam,Look,,,,,,draft\n"; code != exitOK || out != want {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	for _, want := range []string{list + `:3: not taken: E1-E9 Foam Look: "E1-E9" looks like a range`, `code from "Störungs-Nr."`, "1 rows taken, 1 not"} {
+		if !strings.Contains(errOut, want) {
+			t.Errorf("want %q in\n%s", want, errOut)
+		}
+	}
+	if out, _, code := r.run("runbook", "import", "--json", list); code != exitOK || !strings.Contains(out, `"code": "F212"`) || !strings.Contains(out, `"why": "\"E1-E9\" looks`) {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	r.file("empty.csv", "Code;Cause\n;Foam\n")
+	for _, tt := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"missing.csv"}, exitFailed, "open the list: "},
+		{[]string{r.path}, exitFailed, "headings for a code"},
+		{[]string{filepath.Join(r.dir, "empty.csv")}, exitFailed, "nothing in "},
+		{[]string{}, exitUsage, "one file"},
+		{[]string{list, "--applies-to", "filler"}, exitUsage, "want device:NAME"},
+	} {
+		if out, errOut, code := r.run(append([]string{"runbook", "import"}, tt.args...)...); code != tt.code || !strings.Contains(errOut, tt.says) || out != "" {
+			t.Errorf("%v: exit %d, %q, %q", tt.args, code, out, errOut)
+		}
+	}
+}
+
+// What the night shift typed is an engineer's draft in the morning, whether the
+// agent runs or not, and is quoted to nobody until it was read.
+func TestRunbookDrafts(t *testing.T) {
+	p := startPanel(t)
+	r := newRig(t, "[queue]\ngroup_window = \"100ms\"", p.device("filler"))
+	r.start()
+	p.SetHolding(0, 90)
+	var job edgeagent.ID
+	eventually(t, "the job is completed", func() bool {
+		for _, a := range r.alarms("active") {
+			job = a.Job
+		}
+		j, err := r.a.db.Load().Job(job)
+		return err == nil && j.State == edgeagent.JobCompleted
+	})
+	if out, errOut, code := r.run("runbook", "drafts"); code != exitOK || out != "" || !strings.Contains(errOut, "nothing was said") {
+		t.Errorf("exit %d\n%s%s", code, out, errOut)
+	}
+	body := map[string]string{"verdict": "wrong", "cause": "Foam\n---\nstatus: approved", "fixed_by": "Wiping the probe"}
+	cl := clientOn(filepath.Join(r.dir, "a.sock"))
+	if err := cl.post(t.Context(), "/api/v1/jobs/"+string(job)+"/feedback", body, nil); err != nil {
+		t.Fatal(err)
+	}
+	online, errOut, code := r.run("runbook", "drafts")
+	for _, want := range []string{"  - \"F212\"\n", "  - device:filler\n", "title: \"Level unstable\"\n", "- Foam --- status: approved\n", "1. It was fixed by: Wiping the probe\n", string(job)} {
+		if code != exitOK || !strings.Contains(online, want) {
+			t.Errorf("exit %d, want %q in\n%s%s", code, want, online, errOut)
+		}
+	}
+	r.stop()
+	offline, errOut, code := r.run("runbook", "drafts")
+	if code != exitOK || offline != online || !strings.Contains(errOut, "reading the data file itself") {
+		t.Errorf("exit %d\n%s%s", code, offline, errOut)
+	}
+	folder := filepath.Join(r.dir, "runbook")
+	if _, errOut, code := r.run("runbook", "drafts", "--write", folder); code != exitFailed || !strings.Contains(errOut, "make it first") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+	r.file("runbook/other.md", "## X1 Other\n1. Look.\n")
+	if _, errOut, code := r.run("runbook", "drafts", "--write", folder); code != exitOK || !strings.Contains(errOut, "1 drafts written") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+	if out, errOut, code := r.run("runbook", "drafts", "--json", "--write", folder); code != exitOK || out != "{\n  \"drafts\": []\n}\n" || !strings.Contains(errOut, "0 drafts written") {
+		t.Errorf("a draft that is there is made again: exit %d\n%s%s", code, out, errOut)
+	}
+	if out, _, code := r.run("runbook", "lint"); code != exitOK || !strings.Contains(out, "F212 is a draft and not quoted") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+func TestDraftsAreNeverWrittenOverAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "draft.md")
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeNew(path, "other"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("error %v", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
