@@ -93,6 +93,7 @@ type LLM struct {
 	DailyCapUSD   float64
 	JobCapUSD     float64
 	DiagnoseStop  string           // runbook or all
+	ReviewLocal   bool             // answers given in place of the first provider are asked again
 	Redact        []*regexp.Regexp // blanked in what leaves the site
 	Providers     []Provider
 }

@@ -43,12 +43,16 @@ func (r *reader) llm(s *section) LLM {
 		DailyCapUSD:   s.number("daily_cap_usd", 2, 0, 1e6),
 		JobCapUSD:     s.number("job_cap_usd", 0.05, 0, 1e6),
 		DiagnoseStop:  s.choice("diagnose_stop", []string{"runbook", "all"}),
+		ReviewLocal:   s.boolean("review_local", false),
 		Redact:        s.patterns("redact"),
 	}
 	if s.good("daily_cap_usd", "job_cap_usd") && l.DailyCapUSD > 0 && l.JobCapUSD > l.DailyCapUSD {
 		s.fail("job_cap_usd", "job_cap_usd %g is more than daily_cap_usd %g; lower it, or raise the cap of the day", l.JobCapUSD, l.DailyCapUSD)
 	}
 	l.Providers = r.providers(s.tables("provider"))
+	if l.ReviewLocal && l.Providers[0].Kind == KindRunbook && s.good("review_local") {
+		s.fail("review_local", "review_local = true has nobody to ask again: no [[llm.provider]] stands before the runbook; add one, or remove it")
+	}
 	return l
 }
 

@@ -12,7 +12,6 @@ var unsupported = map[string][]string{
 	"agent":  {"shifts"},
 	"status": {"users_file", "tls_cert_file", "tls_key_file", "insecure_lan"},
 	"alarms": {"commissioning_until"},
-	"llm":    {"review_local"},
 	"sync":   {"user", "password_file", "password_env", "client_cert_file", "client_key_file", "proxy", "max_bytes_per_s"},
 }
 

@@ -11,6 +11,7 @@ import (
 	"edgeagent/internal/retry"
 	"edgeagent/llm"
 	"edgeagent/plc"
+	"edgeagent/queue"
 	"edgeagent/status"
 	upsync "edgeagent/sync"
 	"edgeagent/sync/https"
@@ -44,7 +45,23 @@ func (a *agent) startDiagnosis(ctx context.Context, cfg *config.Config) {
 		Jobs: db, Ready: db, Diagnoser: router, Workers: cfg.Queue.Workers, Grace: cfg.Agent.ShutdownGrace,
 		Deadline: router.Deadline(), Retry: jobRetry, Log: a.log, OnJob: a.jobDone,
 	})
-	a.diagnose = startWing(ctx, a.log, runner{"router", router.Run}, runner{"worker", worker.Run})
+	parts := []runner{{"router", router.Run}, {"worker", worker.Run}}
+	if cfg.LLM.ReviewLocal {
+		parts = append(parts, runner{"reviewer", a.reviewer(cfg, db, router).Run})
+	}
+	a.diagnose = startWing(ctx, a.log, parts...)
+}
+
+// reviewer asks the first provider again about what others answered in its place.
+func (a *agent) reviewer(cfg *config.Config, db *queue.DB, router *llm.Router) *diagnose.Reviewer {
+	first := cfg.LLM.Providers[0]
+	return diagnose.NewReviewer(diagnose.ReviewOptions{
+		Jobs: db, Book: db, Asker: router, Provider: first.Name, Outside: outside(first), Log: a.log,
+		OnReview: func(job edgeagent.ID) {
+			a.page.Changed(status.KindJob, string(job))
+			a.page.Changed(status.KindAlarm, "") // its answer is shown there
+		},
+	})
 }
 
 // startUpstream runs one uploader per upstream and the watcher of the links.
