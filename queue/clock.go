@@ -12,6 +12,7 @@ const (
 	clockSettle = 24 * time.Hour // of running on it, before history is deleted by it
 	clockSave   = time.Hour
 	clockUnset  = 5 * 365 * 24 * time.Hour
+	clockBegin  = 2000 // the year before which it cannot be
 )
 
 // clock is what ages are counted by. A box without a clock battery starts in

@@ -54,7 +54,7 @@ func TestTheSpendDayNeverGoesBack(t *testing.T) {
 		{"before midnight", noon.Add(11 * time.Hour), "2026-11-22"},
 		{"after it", noon.Add(13 * time.Hour), "2026-11-23"},
 		{"an hour back", noon.Add(11*time.Hour + 30*time.Minute), "2026-11-23"},
-		{"in 1970, which is a day of its own", time.Unix(60, 0).UTC(), "1970-01-01"},
+		{"in 1970, which is no day", time.Unix(60, 0).UTC(), "2026-11-23"},
 		{"and on", noon.AddDate(0, 0, 2), "2026-11-24"},
 		{"ten years ahead", noon.AddDate(10, 0, 0), "2036-11-22"},
 		{"and right again", noon.AddDate(0, 0, 2), "2026-11-24"},
@@ -62,5 +62,19 @@ func TestTheSpendDayNeverGoesBack(t *testing.T) {
 		if got := l.dayAt(c.now); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
+	}
+}
+
+// A time server that was years ahead for a week leaves days behind that are newer
+// than today: what is spent today counts all the same.
+func TestSpendIsCountedThoughNewerDaysAreKnown(t *testing.T) {
+	l := ledger{location: time.UTC, days: make(map[string]float64)}
+	for day := range ledgerDays {
+		l.days[time.Now().UTC().AddDate(10, 0, day).Format(time.DateOnly)] = 1
+	}
+	l.add(0.25)
+	l.add(0.25)
+	if got := l.days[time.Now().UTC().Format(time.DateOnly)]; got != 0.5 || len(l.days) != ledgerDays {
+		t.Errorf("spent today: %v on one of %d days, want 0.5 and %d", got, len(l.days), ledgerDays)
 	}
 }

@@ -141,17 +141,19 @@ func (l *ledger) add(usd float64) {
 	l.days[l.today()] += usd
 	l.version++
 	for len(l.days) > ledgerDays {
-		delete(l.days, slices.Min(sortedKeys(l.days)))
+		today := l.latest // not the one that is counted, which is the oldest after a time server was years ahead
+		delete(l.days, slices.Min(slices.DeleteFunc(sortedKeys(l.days), func(day string) bool { return day == today })))
 	}
 }
 
 // today returns the day to count by. A clock that is set back over midnight does
-// not bring yesterday back, whose cap may be unspent; one that was years ahead does.
+// not bring yesterday back, whose cap may be unspent, and one that was never set
+// brings no day at all; one that was years ahead brings back the right one.
 func (l *ledger) today() string { return l.dayAt(time.Now().In(l.location)) }
 
 func (l *ledger) dayAt(now time.Time) string {
 	day := now.Format(time.DateOnly)
-	if day < l.latest && l.latest <= now.Add(clockTrust).Format(time.DateOnly) {
+	if day < l.latest && (now.Year() < clockBegin || l.latest <= now.Add(clockTrust).Format(time.DateOnly)) {
 		return l.latest
 	}
 	l.latest = day
@@ -189,7 +191,8 @@ func (l *ledger) load(body []byte) error {
 	}
 	maps.Copy(l.days, days)
 	for day := range days {
-		if now := time.Now().In(l.location); day > l.latest && day <= now.Add(clockTrust).Format(time.DateOnly) {
+		now := time.Now().In(l.location)
+		if day > l.latest && (now.Year() < clockBegin || day <= now.Add(clockTrust).Format(time.DateOnly)) {
 			l.latest = day
 		}
 	}
