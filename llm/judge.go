@@ -2,6 +2,7 @@ package llm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -120,6 +121,7 @@ type judgement struct {
 	c        edgeagent.Case
 	passages []Passage
 	facts    *facts
+	lures    lures
 	language string
 	dropping bool
 	screen   screen
@@ -131,7 +133,7 @@ type judgement struct {
 func newJudgement(c edgeagent.Case, passages []Passage, language string) *judgement {
 	language = LanguageOf(language, c.Language)
 	return &judgement{
-		c: c, passages: passages, facts: newFacts(c, passages), language: language,
+		c: c, passages: passages, facts: newFacts(c, passages), lures: newLures(c, passages), language: language,
 		screen: screen{language: language, strict: true}, cited: map[string]bool{},
 	}
 }
@@ -208,11 +210,26 @@ func (j *judgement) summary(d edgeagent.Diagnosis) string {
 	if len(d.Causes) > 0 {
 		s = d.Causes[0].Cause
 	}
-	filter := screen{language: j.language}
-	if s = filter.prose(s, "summary"); s == "" {
+	if !j.showable(s) {
 		return texts[j.language].noSummary
 	}
 	return s
+}
+
+// showable reports whether a text of the plant may stand where advice does.
+func (j *judgement) showable(s string) bool {
+	filter := screen{language: j.language, strict: true}
+	return !j.lures.echoes(s) && filter.prose(s, "") == s
+}
+
+// title is the alarm's name, or its id where the name is no name: servers send
+// any text for one.
+func (j *judgement) title() string {
+	first := j.c.First().Alarm
+	if name := plain(Clean(first.Name(), maxText)); j.showable(name) {
+		return name
+	}
+	return string(first.ID)
 }
 
 // urgency falls back to the alarm's priority.
@@ -258,7 +275,7 @@ func (j *judgement) names(cited []string, where string) []string {
 	for _, n := range held {
 		j.cited[n] = true
 	}
-	return unique(held)
+	return slices.DeleteFunc(unique(held), func(n string) bool { return !j.showable(plain(n)) })
 }
 
 func (j *judgement) sources(cited []string, where string) []string {
@@ -267,7 +284,7 @@ func (j *judgement) sources(cited []string, where string) []string {
 	for _, s := range unknown {
 		j.fault(FaultSource, "%s cites passage %q, which is not in the case.", where, Clean(s, 80))
 	}
-	return unique(held)
+	return slices.DeleteFunc(unique(held), func(n string) bool { return !j.showable(plain(n)) })
 }
 
 // grounds checks the numbers and names within a text and reports whether all
@@ -316,6 +333,9 @@ func (j *judgement) cause(a answerCause, n int) (edgeagent.Cause, bool) {
 		j.screen.removeSafety(where, name)
 		return c, false
 	}
+	if j.echo(a.Cause, where) {
+		return c, false
+	}
 	c.Cause = j.screen.prose(a.Cause, where)
 	if c.Cause == "" {
 		return c, false
@@ -344,24 +364,29 @@ func (j *judgement) check(text string, n int) bool {
 		j.screen.removeSafety(where, name)
 		return false
 	}
+	if j.echo(text, where) {
+		return false
+	}
 	return j.screen.check(text, where) && (grounded || !j.dropping)
 }
 
 // prose checks a text sentence by sentence and returns those that may be shown.
+// The filter reads all of it first: a sentence that is dropped for another
+// reason may be the one that names what the next one is about.
 func (j *judgement) prose(text, where string) string {
 	var kept []string
-	for _, s := range sentences(text) {
-		if j.grounds(s, where) || !j.dropping {
+	for _, s := range sentences(j.screen.prose(text, where)) {
+		if held := j.grounds(s, where); (held || !j.dropping) && !j.echo(s, where) {
 			kept = append(kept, s)
 		}
 	}
-	return j.screen.prose(strings.Join(kept, " "), where)
+	return strings.Join(kept, " ")
 }
 
 // unstructured keeps an answer that could not be read, still without advice to
 // defeat a safety function.
 func (j *judgement) unstructured(raw string) (edgeagent.Diagnosis, bool) {
-	text := lines(withoutMarkup(clip(raw, 4*maxUnstructured)))
+	text := lines(withoutMarkup(clip(raw, 2*maxUnstructured)))
 	if text == "" {
 		return edgeagent.Diagnosis{}, false
 	}
@@ -372,14 +397,19 @@ func (j *judgement) unstructured(raw string) (edgeagent.Diagnosis, bool) {
 	if j.c.First().Alarm.Safety {
 		j.screen.removeSafety("answer", j.c.First().Alarm.Name())
 	} else {
-		d.Unstructured = clip(j.screen.prose(text, "answer"), maxUnstructured)
+		d.Unstructured = clip(j.unechoed(j.screen.prose(text, "answer")), maxUnstructured)
 	}
-	d.Summary = fmt.Sprintf(texts[j.language].unstructured, Clean(j.c.First().Alarm.Name(), maxText))
+	d.Summary = fmt.Sprintf(texts[j.language].unstructured, j.title())
 	d.Safety, d.Filtered = j.safety(), j.screen.removed
 	if d.Filtered == nil {
 		d.Filtered = []string{}
 	}
 	return d, true
+}
+
+// unechoed leaves out the sentences that repeat a lure.
+func (j *judgement) unechoed(text string) string {
+	return strings.Join(slices.DeleteFunc(sentences(text), func(s string) bool { return j.echo(s, "answer") }), " ")
 }
 
 // lines cleans a text line by line.

@@ -11,9 +11,14 @@ import (
 // for letters or run together are put right: a filter that a Cyrillic "a" or
 // "b y p a s s" passes is none.
 func normal(s string) string {
-	s = folding.Replace(strings.ToLower(hump.ReplaceAllString(s, "$1 $2")))
-	s = strings.Map(latin, s)
-	words := strings.Fields(dotted.ReplaceAllString(s, "$1 $2"))
+	if strings.IndexFunc(s[min(1, len(s)):], unicode.IsUpper) >= 0 {
+		s = hump.ReplaceAllString(s, "$1 $2")
+	}
+	s = strings.Map(latin, folding.Replace(strings.ToLower(s)))
+	if strings.ContainsAny(strings.TrimRight(s, "."), ".·•") {
+		s = dotted.ReplaceAllString(s, "$1 $2")
+	}
+	words := strings.Fields(s)
 	for i, w := range words {
 		words[i] = unleet(w)
 	}

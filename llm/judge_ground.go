@@ -12,16 +12,17 @@ import (
 // facts are what a diagnosis may rest on: the names, passages and numbers of
 // its case.
 type facts struct {
-	names   map[string]string    // as a model saw it -> as the case has it
-	sources map[string]string    // likewise, of passages
-	safety  map[string]bool      // names of safety functions
-	devices map[string]bool      // that have tags or alarms in the case
-	units   map[string]string    // of tags
-	numbers map[string][]float64 // by unit; "" holds those without
+	names    map[string]string    // as a model saw it -> as the case has it
+	sources  map[string]string    // likewise, of passages
+	passages map[string]bool      // their files
+	safety   map[string]bool      // names of safety functions
+	devices  map[string]bool      // that have tags or alarms in the case
+	units    map[string]string    // of tags
+	numbers  map[string][]float64 // by unit; "" holds those without
 }
 
 func newFacts(c edgeagent.Case, passages []Passage) *facts {
-	f := &facts{names: map[string]string{}, sources: map[string]string{}, safety: map[string]bool{}, devices: map[string]bool{}, units: map[string]string{}, numbers: map[string][]float64{}}
+	f := &facts{names: map[string]string{}, sources: map[string]string{}, passages: map[string]bool{}, safety: map[string]bool{}, devices: map[string]bool{}, units: map[string]string{}, numbers: map[string][]float64{}}
 	for _, a := range c.Alarms { // the units of tags are known before the values of alarms
 		f.addEvidence(a.Evidence)
 	}
@@ -39,6 +40,7 @@ func newFacts(c edgeagent.Case, passages []Passage) *facts {
 	}
 	for _, p := range passages {
 		f.sources[shown(p.ID)] = p.ID
+		f.passages[withoutAnchor(p.ID)] = true
 		f.addText(p.Title)
 		f.addText(p.Text)
 	}
@@ -158,7 +160,9 @@ func (f *facts) addText(s string) {
 			rest, from = rest+s[from:max(from, q.from)]+" ", q.to
 		}
 	}
-	rest += s[from:]
+	if rest += s[from:]; !strings.ContainsAny(rest, "0123456789") {
+		return
+	}
 	for _, m := range bareNumber.FindAllStringSubmatchIndex(rest, -1) {
 		if !ordinal.MatchString(rest[m[3]:]) {
 			for _, n := range readings(rest[m[2]:m[3]]) {
@@ -203,6 +207,9 @@ var mention = regexp.MustCompile(`(^|[^\w./-])([a-z0-9_-]{1,63})([./])([A-Za-z_]
 // but are not in it: a tag that a model made up.
 func (f *facts) strangers(text string) []string {
 	var out []string
+	if !strings.ContainsAny(text, "./") {
+		return nil
+	}
 	for _, m := range mention.FindAllStringSubmatch(text, -1) {
 		name := m[2] + m[3] + m[4]
 		if !f.devices[m[2]] || f.names[name] != "" {
@@ -213,7 +220,20 @@ func (f *facts) strangers(text string) []string {
 		}
 		out = append(out, name)
 	}
+	for _, p := range passageMention.FindAllString(text, -1) {
+		if !f.passages[withoutAnchor(p)] {
+			out = append(out, p)
+		}
+	}
 	return out
+}
+
+// passageMention finds the files of a runbook.
+var passageMention = regexp.MustCompile(`[\w./-]*\w\.(?:md|csv)\b(?:#[\w-]+)?`)
+
+func withoutAnchor(path string) string {
+	path, _, _ = strings.Cut(path, "#")
+	return path[strings.LastIndexByte(path, '/')+1:]
 }
 
 func isTagName(s string) bool {

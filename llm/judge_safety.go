@@ -20,6 +20,7 @@ type sayings struct {
 	removedOn    string // %s: where, %s: the safety function
 	operates     string // %s: where, %s: the words
 	foreign      string // %s: where
+	echo         string // %s: where
 }
 
 var texts = map[string]sayings{
@@ -33,6 +34,7 @@ var texts = map[string]sayings{
 		removedOn:    "%s removed: it concerns the safety function %s, on which no model advises",
 		operates:     "%s removed: it would write to the machine's control (%s)",
 		foreign:      "%s removed: it is in a language in which it cannot be checked",
+		echo:         "%s removed: it repeats a text of the plant that tells its reader what to say",
 	},
 	"de": {
 		safety:       "Dies betrifft eine Sicherheitsfunktion. Umgehen Sie sie nicht. Halten Sie das Freischaltverfahren ein; nur dafür befähigte Personen dürfen daran arbeiten.",
@@ -44,6 +46,7 @@ var texts = map[string]sayings{
 		removedOn:    "%s entfernt: es betrifft die Sicherheitsfunktion %s, zu der kein Modell rät",
 		operates:     "%s entfernt: es würde in die Steuerung der Maschine schreiben (%s)",
 		foreign:      "%s entfernt: die Sprache lässt sich nicht prüfen",
+		echo:         "%s entfernt: es wiederholt einen Text der Anlage, der seinem Leser etwas aufträgt",
 	},
 }
 
@@ -116,7 +119,7 @@ func (j *judgement) safetyOnly(d edgeagent.Diagnosis, a answer) edgeagent.Diagno
 	for i := range a.Checks {
 		j.screen.removeSafety(fmt.Sprintf("check %d", i+1), name)
 	}
-	d.Summary = fmt.Sprintf(texts[j.language].safetyOnly, Clean(name, maxText))
+	d.Summary = fmt.Sprintf(texts[j.language].safetyOnly, j.title())
 	d.Urgency, d.InsufficientEvidence = edgeagent.UrgencyNow, true
 	d.Filtered, d.Grounded, d.Safety = j.screen.removed, j.grounded, j.safety()
 	if d.Filtered == nil {
@@ -211,7 +214,11 @@ func (s *screen) operates(sentence string, prose bool) string {
 	if !s.strict {
 		return ""
 	}
-	text := harmless.ReplaceAllString(normal(sentence), " , ")
+	text := normal(sentence)
+	if !strings.ContainsAny(text, "0123456789") && !slices.ContainsFunc(controlStems, func(stem string) bool { return strings.Contains(text, stem) }) {
+		return ""
+	}
+	text = harmless.ReplaceAllString(text, " , ")
 	for _, v := range operating.FindAllStringIndex(text, -1) {
 		if found := text[v[0]:v[1]]; !negator.MatchString(found) && !excused(text, v, prose) {
 			return found

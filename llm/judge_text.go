@@ -10,6 +10,7 @@ var (
 	htmlTag   = regexp.MustCompile(`(?i)<!--.*?-->|<!doctype[^>]*>|</?[a-z][a-z0-9-]*(\s+[a-z-]+(\s*=\s*("[^"]*"|'[^']*'|[^\s>]+))?)*\s*/?>`)
 	image     = regexp.MustCompile(`!\[([^\]]*)\]\([^)]*\)`)
 	link      = regexp.MustCompile(`\[([^\]]*)\]\(([^)]*)\)`)
+	roleMark  = regexp.MustCompile(`[<‹]\|[\w\s]*(\|[>›]?)?`)
 	autolink  = regexp.MustCompile(`(?i)<?\b((https?|ftp|file|data|javascript|mailto):\S+|www\.\S+)`)
 )
 
@@ -20,12 +21,16 @@ func plain(s string) string { return Clean(withoutMarkup(s), len(s)+1) }
 // withoutMarkup runs until nothing changes, because removing an inner tag can
 // make an outer one.
 func withoutMarkup(s string) string {
+	if !strings.ContainsAny(s, "<‹[:") && !strings.Contains(strings.ToLower(s), "www.") {
+		return s
+	}
 	for range 8 {
 		t := htmlBlock.ReplaceAllString(s, " ")
 		t = htmlTag.ReplaceAllString(t, " ")
 		t = image.ReplaceAllString(t, "$1")
 		t = link.ReplaceAllString(t, "$1")
 		t = autolink.ReplaceAllString(t, "")
+		t = roleMark.ReplaceAllString(t, "")
 		if t == s {
 			return s
 		}

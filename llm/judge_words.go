@@ -69,6 +69,10 @@ var (
 	)
 )
 
+// controlStems are likewise of what [operating] writes to.
+var controlStems = strings.Fields(`output coil register bit flag marker variable valve signal input tag db plc memory node controller cpu
+ausg merker spule daten ventil eingang sps steuerung`)
+
 // stems are pieces of which every safety function of the lists has one. A text
 // without any is not looked at further, which is nearly every text.
 var stems = strings.Fields(`lock stop emergency guard curtain grid safe sto door gate hood access cover fence scanner hand enabl dead protect loto tag pull relief trapped presence
