@@ -33,6 +33,10 @@ func playRole(role string) int {
 		return cut()
 	case roleJudge:
 		return judge()
+	case roleNarrow:
+		return narrow()
+	case rolePeople:
+		return people()
 	}
 	o := options(os.Getenv("QUEUE_TEST_FILE"))
 	o.BootID = os.Getenv("QUEUE_TEST_BOOT")
