@@ -57,7 +57,7 @@ type channel struct {
 	opening  *opening
 	requests uint32
 	waiting  map[uint32]*exchange
-	renewAt  time.Time
+	renewal  *time.Timer // runs renew when the token is due
 	failed   error
 	dead     chan struct{}
 }
@@ -150,9 +150,6 @@ func (ch *channel) open(ctx context.Context, kind ua.SecurityTokenRequestType) e
 		return err
 	}
 	defer ch.next()
-	if kind == ua.SecurityTokenRequestTypeRenew && !ch.due() {
-		return nil // somebody else has, while this one waited
-	}
 	var nonce []byte
 	if ch.asym != nil {
 		nonce = make([]byte, ch.asym.NonceLength())
@@ -210,9 +207,6 @@ func (ch *channel) call(ctx context.Context, req ua.Request, session *ua.NodeID)
 	if !allowed(req) {
 		return nil, errNotAllowed
 	}
-	if err := ch.renew(ctx); err != nil {
-		return nil, err
-	}
 	number, ex := ch.register(nil)
 	defer ch.forget(number)
 	body, err := encode(req, number, session, timeLeft(ctx, time.Minute))
@@ -249,21 +243,16 @@ func late(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// renew asks for a new token when it is time. Others wait for it, as long as
-// their own ctx allows.
-func (ch *channel) renew(ctx context.Context) error {
-	if !ch.due() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, ch.timeout)
+// renew asks for a new token. It belongs to nobody's request: one that gave up
+// early would drop the answer, and then all that comes under the new token; and
+// a channel on which nothing is asked for a while needs it, too. Requests wait
+// meanwhile, each as long as it may.
+func (ch *channel) renew() {
+	ctx, cancel := context.WithTimeout(context.Background(), ch.timeout)
 	defer cancel()
-	return ch.open(ctx, ua.SecurityTokenRequestTypeRenew)
-}
-
-func (ch *channel) due() bool {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	return time.Now().After(ch.renewAt)
+	if err := ch.open(ctx, ua.SecurityTokenRequestTypeRenew); err != nil {
+		ch.fail(fmt.Errorf("renew the keys: %w", err))
+	}
 }
 
 // register gives a request its number.
@@ -357,6 +346,9 @@ func (ch *channel) fail(err error) {
 	if first {
 		ch.failed = err
 		close(ch.dead)
+		if ch.renewal != nil {
+			ch.renewal.Stop()
+		}
 	}
 	ch.mu.Unlock()
 	if first {

@@ -198,7 +198,9 @@ func (ch *channel) opened(body []byte) error {
 	lifetime = min(max(lifetime, minLifetime), channelLifetime)
 	now := time.Now()
 	tok.until = now.Add(time.Duration(float64(lifetime) * keepFor))
-	ch.renewAt = now.Add(time.Duration(float64(lifetime) * renewAfter))
+	if ch.failed == nil {
+		ch.renewal = time.AfterFunc(time.Duration(float64(lifetime)*renewAfter), ch.renew)
+	}
 	ch.id, ch.tokens = open.SecurityToken.ChannelID, [2]*token{tok, ch.tokens[0]}
 	return nil
 }
