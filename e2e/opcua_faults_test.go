@@ -68,7 +68,8 @@ func deletedNode(t *testing.T, p *opcuaPeer, a *agent) {
 	}
 }
 
-// An agent that cannot keep up for a while gets a new subscription, not none.
+// An agent that cannot keep up for a while gets a new subscription, not none, and
+// says that values are missing.
 func TestOPCUASlowConsumer(t *testing.T) {
 	p := startOPCUA(t)
 	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", ""), quickRetry)}.toml(t))
@@ -78,6 +79,7 @@ func TestOPCUASlowConsumer(t *testing.T) {
 	if full() {
 		late = 70 * time.Second // longer than session and subscription live without a request
 	}
+	gaps := a.device("line1").Gaps
 	_ = syscall.Kill(a.pid(), syscall.SIGSTOP)
 	time.Sleep(late)
 	_ = syscall.Kill(a.pid(), syscall.SIGCONT)
@@ -87,4 +89,5 @@ func TestOPCUASlowConsumer(t *testing.T) {
 		return level.Value == 33.5 && level.Quality == "good"
 	})
 	allGood(a, opcuaTags)
+	a.eventually(10*time.Second, "the gap is recorded", func() bool { return a.device("line1").Gaps > gaps })
 }

@@ -240,6 +240,28 @@ func TestLostNotificationsAreAGap(t *testing.T) {
 	})
 }
 
+// TestAMessageAfterTooLongASilenceIsAGap: of a process that was stopped, whoever
+// reads may be first to run again, and not who looks for silence.
+func TestAMessageAfterTooLongASilenceIsAGap(t *testing.T) {
+	for _, c := range []struct {
+		silent time.Duration
+		gap    bool
+	}{{6 * time.Second, false}, {6*time.Second + 1, true}} {
+		var heard []plc.Heard
+		e := newEpisode(New(Options{}), &client{})
+		e.tell = func(h plc.Heard) { heard = append(heard, h) }
+		s := &subscription{id: 1, next: 1, pause: 2 * time.Second, heard: time.Now()}
+		e.subs = []*subscription{s}
+		res := &ua.PublishResponse{SubscriptionID: 1, NotificationMessage: &ua.NotificationMessage{SequenceNumber: 1}}
+		if _, err := e.take(res, s.heard.Add(c.silent)); err != nil {
+			t.Fatal(err)
+		}
+		if len(heard) != 1 || heard[0].Gap != c.gap || len(e.doubt) > 0 != c.gap {
+			t.Errorf("after %v: %+v, %d doubts", c.silent, heard, len(e.doubt))
+		}
+	}
+}
+
 func TestSequenceNumbers(t *testing.T) {
 	type message struct {
 		number    uint32

@@ -86,6 +86,7 @@ func (e *episode) take(res *ua.PublishResponse, now time.Time) ([]*ua.Subscripti
 	s, message := e.subs[n], res.NotificationMessage
 	keepAlive := len(message.NotificationData) == 0
 	missed := s.missed(message.SequenceNumber, keepAlive)
+	missed = e.late(s, now) || missed // both look
 	if missed {
 		e.doubtAll(s)
 	}
@@ -102,6 +103,14 @@ func (e *episode) take(res *ua.PublishResponse, now time.Time) ([]*ua.Subscripti
 		return nil, nil
 	}
 	return []*ua.SubscriptionAcknowledgement{{SubscriptionID: s.id, SequenceNumber: message.SequenceNumber}}, nil
+}
+
+// late reports whether a message comes after a silence that nobody puts up with:
+// this process was stopped, or had no time. What was measured meanwhile is lost.
+func (e *episode) late(s *subscription, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return now.Sub(s.heard) > silences*s.pause
 }
 
 // missed judges a sequence number, and reports whether notifications before it
