@@ -104,12 +104,15 @@ func (l lures) add(plant bool, texts ...string) {
 		if !slices.ContainsFunc(lureStems, func(stem string) bool { return strings.Contains(text, stem) }) {
 			continue
 		}
-		if !speaksToModel.MatchString(text) && !(plant && speaksToReader.MatchString(text)) {
-			continue
+		if speaksToModel.MatchString(text) || plant && speaksToReader.MatchString(text) {
+			l.learn(text)
 		}
-		for _, run := range runs(text) {
-			l[run] = true
-		}
+	}
+}
+
+func (l lures) learn(text string) {
+	for _, run := range runs(text) {
+		l[run] = true
 	}
 }
 
