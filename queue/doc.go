@@ -19,6 +19,15 @@
 // by halves: jobs that were running are pending again and count an interrupt, no
 // completed one is leased again, and no number of a stream is used twice.
 //
+// What people said of an alarm outlives it: a record for each alarm that was ever
+// judged, with its last precedents and the counts of verdicts. It lies among the
+// bodies, part "m" under an id of time zero that is made of the alarm's name, so
+// that nothing has to know of it: older versions pass it by, backup, compaction
+// and upgrade take it along, salvage keeps it, and no retention reaches it. The
+// answer of a review is part "r" of its job; the review under way, and what
+// reviews cost that day, are the record "review" of bucket m, which is there only
+// where something was ever reviewed.
+//
 // Every record carries its own key, a revision and a CRC-32C, because bbolt has
 // no page checksums: a flipped bit must never come back as a wrong value.
 package queue
