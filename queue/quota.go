@@ -2,6 +2,8 @@ package queue
 
 import (
 	"fmt"
+	"math"
+	"syscall"
 	"time"
 
 	"edgeagent"
@@ -103,7 +105,17 @@ func (b *batch) space() space {
 func (db *DB) roomOf(quota int64) space {
 	file, free := db.sizes()
 	disk := max(db.used.Load(), allocated(db.path)) + diskFree(db.path) + db.reserve.size.Load() - reserveBase - headroom
-	return space{used: file - free, capacity: max(1, min(quota, disk))}
+	return space{used: file - free, capacity: max(1, min(quota, disk, sizeLimit()-allocSize-headroom))}
+}
+
+// sizeLimit is how large the kernel lets a file of this process become, in bytes:
+// a service manager may have set that (LimitFSIZE).
+func sizeLimit() int64 {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil || uint64(l.Cur) > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(l.Cur)
 }
 
 // room refuses an alarm that the file cannot hold. Those of priority 1 are let
