@@ -224,7 +224,14 @@ type (
 		NextTryAt                *time.Time `json:"next_try_at"`
 		Tags                     struct{ Good, Uncertain, Bad int }
 	}
-	providerDoc struct{ Name, Kind, Breaker, Hold, Error string }
+	providerDoc struct {
+		Name, Kind, Breaker, Hold, Error string
+		LastOKAt                         *time.Time `json:"last_ok_at"`
+		TokensPerSecond                  float64    `json:"tokens_per_second"`
+		PromptTokensPerSecond            float64    `json:"prompt_tokens_per_second"`
+		LoadS                            float64    `json:"load_s"`
+		ContextTokens                    int        `json:"context_tokens"`
+	}
 	upstreamDoc struct {
 		Name, State, Error string
 		Backlog, Parked    int

@@ -6,6 +6,12 @@ set -euo pipefail
 cd "$(dirname "$0")"
 packages=(libmodbus-dev mbpoll python3-pymodbus python3-serial-asyncio postgresql
 	socat iproute2 nftables qemu-user-static chromium)
+# A real Ollama: the one on PATH, or one that is built once, in three minutes, of
+# its module. Headers that a module cannot carry come from Debian and from here.
+ollama=v0.17.4
+if ! command -v ollama >/dev/null; then
+	packages+=(g++ nlohmann-json3-dev libstb-dev)
+fi
 missing=()
 for p in "${packages[@]}"; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
@@ -26,3 +32,7 @@ mkdir -p out
 for peer in server client; do
 	gcc -O2 -Wall -I/usr/include/modbus -o "out/libmodbus-$peer" "peers/libmodbus_$peer.c" -lmodbus
 done
+if ! command -v ollama >/dev/null && ! [ -x out/ollama ]; then
+	GOFLAGS='' GOBIN="$PWD/out" CGO_ENABLED=1 CGO_CFLAGS='-O1 -g0' CGO_CXXFLAGS="-O1 -g0 -I$PWD/ollama/shim" \
+		go install -trimpath -ldflags '-s -w' "github.com/ollama/ollama@$ollama"
+fi
