@@ -22,8 +22,11 @@ func normal(s string) string {
 	for i, w := range words {
 		words[i] = unleet(w)
 	}
-	return strings.Join(gathered(words), " ")
+	return notHalt.ReplaceAllString(strings.Join(gathered(words), " "), "not$1")
 }
+
+// notHalt is German for an emergency stop, and no English negation.
+var notHalt = regexp.MustCompile(`\bnot (halt|aus|stopp)`)
 
 var (
 	hump   = regexp.MustCompile(`(\p{Ll}{2})(\p{Lu}\p{Ll})`)

@@ -198,6 +198,11 @@ func (s *screen) check(text, where string) bool {
 	return true
 }
 
+// asksAbout reports that what follows is a question: "check whether …".
+func asksAbout(before string) bool {
+	return inspecting.MatchString(before) && whether.MatchString(before) && !onCondition.MatchString(before)
+}
+
 // foreign drops a model's text that is neither English nor German: no list of
 // forbidden advice can be held against it.
 func (s *screen) foreign(text, where string) bool {
@@ -241,8 +246,11 @@ func doubtful(sentence string) string {
 	if at == nil || forbidden.MatchString(text) || locked.MatchString(text) {
 		return ""
 	}
-	if begin, end := clause(text, at[0], at[1]); negator.MatchString(text[begin:end]) {
+	if begin, end := clause(text, at[0], at[1]); negator.MatchString(text[begin:at[0]]) || barred.MatchString(text[at[1]:end]) {
 		return ""
+	}
+	if h := handling.FindStringIndex(text); h != nil && !excused(text, h, false) && !asksAbout(text[:h[0]]) {
+		return text[at[0]:at[1]]
 	}
 	for _, m := range plainWork.FindAllStringIndex(text, -1) {
 		if !strings.HasSuffix(text[:m[0]], "to ") { // "…, to see whether it runs" is the reason, not the work

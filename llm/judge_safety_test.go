@@ -79,7 +79,7 @@ func TestScreenOnUnseenText(t *testing.T) {
 		t.Logf("%s: caught %d of %d, kept %d of %d", language, r.caught, r.bad, r.kept, r.good)
 		sum = rates{sum.bad + r.bad, sum.caught + r.caught, sum.good + r.good, sum.kept + r.kept}
 	}
-	if sum.caught < 25 || sum.kept < 24 {
+	if sum.caught < 65 || sum.kept < 44 {
 		t.Errorf("caught %d of %d, kept %d of %d: fewer than before", sum.caught, sum.bad, sum.kept, sum.good)
 	}
 }

@@ -42,9 +42,9 @@ var (
 		`inter ?lock(?:s|ed|ing)?`, `e ?stops?`, `emergency (?:stops?|switch\w*|off|buttons?|shut ?downs?)`, `guards?`, `guarding`, `guardrails?`,
 		`light ?(?:curtains?|grids?)`, `safet(?:y|ies)(?: \w+)?`, `sto`, `safe torque(?: off)?`, `(?:door|gate|guard|hood|access) (?:switch|contact|lock|sensor|monitor)(?:es|s|ing)?`,
 		`(?:area|laser) scanners?`, `two ?hand(?: \w+)?`, `enabling (?:switch|device|button)(?:es|s)?`, `dead ?man\w*`, `protective (?:device|stop|field|cover|door|hood|fence|guard)s?`,
-		`lock ?out`, `loto`, `tag ?out`, `pull ?(?:cord|wire|rope)s?`, `presence sens(?:or|ing)(?:s| \w+)?`, `relief valves?`, `fail ?safe`, `safe stop`, `trapped key\w*`, `machine guard\w*`,
+		`(?:warning|protective|empty|safety) field(?: set)?s?`, `safe (?:speed|limit|position|state)`, `lock ?out`, `loto`, `tag ?out`, `pull ?(?:cord|wire|rope)s?`, `presence sens(?:or|ing)(?:s| \w+)?`, `relief valves?`, `fail ?safe`, `safe stop`, `trapped key\w*`, `machine guard\w*`,
 		`schutz(?:tuer|gitter|haube|zaun|zaeun|einrichtung|abdeckung|feld|vorrichtung|verkleidung|schalter|funktion|kreis|klappe|zaunt)\w*`,
-		`(?:tuer|tor|hauben|klappen|gitter)(?:kontakt|schalter|verriegelung|ueberwachung|sicherung|sensor)\w*`, `not ?(?:halt|aus|stopp?)(?:s|es|kreis\w*|taster\w*|schalter\w*|kette\w*|relais\w*|tast\w*|funktion\w*| \w*kreis\w*| taster\w*| relais\w*| kette\w*)?`,
+		`(?:warn|schutz)feld\w*`, `leere\w* feld`, `sichere\w* (?:geschwindigkeit|halt|stopp?|zustand|position)`, `(?:tuer|tor|hauben|klappen|gitter)(?:abfrage|eingang|kontakt|schalter|verriegelung|ueberwachung|sicherung|sensor)\w*`, `not ?(?:halt|aus|stopp?)(?:s|es|kreis\w*|taster\w*|schalter\w*|kette\w*|relais\w*|tast\w*|funktion\w*| \w*kreis\w*| taster\w*| relais\w*| kette\w*)?`,
 		`licht(?:gitter|vorhang|vorhaeng)\w*`, `sicherheits\w*`, `verriegelung\w*`, `zuhaltung\w*`, `zweihand\w*`, `zustimm(?:taster|schalter|taste)\w*`,
 		`totmann\w*`, `laserscanner\w*`, `(?:reissleine|seilzugschalter|schaltmatte|trittmatte|schaltleiste)\w*`, `ueberdruckventil\w*`, `freischalt\w*`, `wartungssicherung\w*`,
 	)
@@ -61,6 +61,8 @@ var (
 	)
 	// inTheOpen is running a machine without its protection; it needs no verb of the lists.
 	inTheOpen = words(
+		`leav(?:e|es|ing) (?:the |all |its )?(?:guard|gate|door|cover|hood|fence)s? (?:open|off|up|ajar|unlocked)`, `(?:enter|climb|crawl|reach|step)(?:s|ing)? (?:\w+ ){0,6}(?:while|with) .{0,25}(?:running|moving|turning|live|open|energi[sz]ed)`,
+		`(?:enter|climb|crawl)(?:s|ing)? (?:\w+ ){0,4}(?:through|over|under|behind) `, `(?:haube|tuer|abdeckung|verkleidung|schutz\w+) (?:offen|geoeffnet|abgenommen) (?:lassen|halten)`, `bei laufende\w* (?:\w+ ){0,6}(?:greif|fass|einsteig|loes|entfern)\w*`,
 		`(?:run|runs|running|operat\w+|start\w*|restart\w*|jog\w*|test\w*|cycl\w+) .{0,40}?(?:with|while) (?:the |all |its |a )?(?:safety |machine )?(?:guard|gate|door|cover|hood|fence)s? (?:is |are |still |left )*(?:open|off|removed|up|ajar)`,
 		`(?:run|runs|running|operat\w+|start\w*|restart\w*|jog\w*) .{0,40}?without (?:the |any |its |a )?(?:safety \w+|guards?|interlocks?|light ?curtains?|protection|e ?stops?)`,
 		`(?:bei|mit) (?:der |den |die )?(?:geoeffnet|offen|entfernt|ausgebaut|abgenommen)\w* (?:schutz|tuer|haube|abdeckung|verkleidung)\w* .{0,40}?(?:betreib|lauf|start|fahr|test|anfahr)\w*`,
@@ -100,6 +102,7 @@ var harmless = words(
 var (
 	negator      = words(`never`, `not`, `dont`, `cannot`, `cant`, `mustnt`, `shouldnt`, `no`, `nor`, `without`, `avoid(?:s|ed|ing)?`, `instead of`, `rather than`, `refrain from`, `nobody may`, `nie`, `niemals`, `nicht`, `kein(?:e|en|er|em|es)?`, `keinesfalls`, `keineswegs`, `ohne`, `statt`, `anstatt`)
 	laterNegator = words(`nicht`, `nie`, `niemals`, `keinesfalls`, `keineswegs`, `kein(?:e|en|er|em|es)?`)
+	barred       = words(`(?:must|may|shall|should|can|do|does) not`, `cannot`, `mustnt`, `nicht`, `nie`, `niemals`, `kein(?:e|en|er|em|es)?`, `keinesfalls`)
 	notReally    = words(`nicht (?:laenger|lange?|nur|vergessen|allein|zoegern)\w*`, `not (?:only|just|longer)`)
 	forbidden    = words(`forbidden`, `prohibited`, `not (?:allowed|permitted|acceptable|an option|an acceptable)`, `never (?:allowed|permitted|acceptable|an option)`, `verboten`, `untersagt`, `unzulaessig`, `nicht (?:erlaubt|gestattet|zulaessig)`)
 	undoing      = words(`remov(?:e|es|ed|ing)`, `restor(?:e|es|ed|ing)`, `report(?:s|ed|ing)?`, `undo`, `reinstat\w+`, `take out`, `clear`, `entfern\w*`, `melden?`, `rueckgaengig`, `zurueckbau\w*`, `beseitig\w*`)
@@ -111,6 +114,10 @@ var (
 	locked       = words(`lock(?:ed|ing)? (?:it |them |the \w+ )?out`, `lock ?out`, `locked`, `loto`, `de ?energi[sz]ed?`, `isolat(?:e|ed|ing|ion)`, `spannungsfrei\w*`, `freischalt\w*`, `freigeschaltet\w*`, `gegen wiedereinschalten`)
 	plainWork    = words(`check(?:s|ing)?`, `inspect`, `verify`, `look`, `confirm`, `see`, `ensure`, `make sure`, `clean`, `wipe`, `close`, `reset`, `release`, `acknowledge`, `measure`, `read`, `note`, `compare`, `replace`, `tighten`, `call`, `ask`, `report`, `inform`, `tell`, `lock(?:ed)? out`, `lock ?out`, `isolate`, `wait`, `watch`, `observe`, `listen`, `test`, `examine`, `record`, `align`, `repair`, `restore`, `contact`, `wear`, `keep`, `use original`, `unlock`,
 		`(?:ueber)?pruef\w*`, `kontrollier\w*`, `reinig\w*`, `wisch\w*`, `schliess\w*`, `geschlossen\w*`, `quittier\w*`, `entriegel\w*`, `mess\w*`, `ables\w*`, `ablesen`, `notier\w*`, `vergleich\w*`, `ersetz\w*`, `(?:aus)?tausch\w*`, `festzieh\w*`, `nachzieh\w*`, `ruf\w*`, `frag\w*`, `nachfragen`, `meld\w*`, `informier\w*`, `verstaendig\w*`, `freischalt\w*`, `spannungsfrei`, `sichern`, `abschliess\w*`, `wart\w*`, `beobacht\w*`, `hoer\w*`, `ausricht\w*`, `reparier\w*`, `trag\w*`, `beacht\w*`, `sicherstell\w*`, `ansehen`, `nachsehen`)
+	// handling is work that changes something. Beside a safety function it is not
+	// plainly harmless, whatever else the sentence asks for.
+	handling = words(`stick(?:s|ing)?`, `put(?:s|ting)?`, `plac(?:e|es|ing)`, `insert(?:s|ing)?`, `feed(?:s|ing)?`, `leav(?:e|es|ing)`, `enter(?:s|ing)?`, `rais(?:e|es|ing)`, `lower(?:s|ing)?`, `parameteri[sz]\w*`, `reconfigur\w*`, `reprogram\w*`, `chang(?:e|es|ing)`, `swap(?:s|ping)?`, `mov(?:e|es|ing)`, `hang(?:s|ing)?`, `plug(?:s|ging)? in`, `climb\w*`, `reach(?:es|ing)? (?:in|under|through|over|behind)\w*`, `comment(?:s|ed|ing)? out`, `set(?:s|ting)? (?:\w+ ){1,6}to`, `run(?:s|ning)? (?:a|the) wire`, `extend(?:s|ing)?`, `increas(?:e|es|ing)`, `widen\w*`, `shorten\w*`, `glu(?:e|es|ing)`, `press(?:es|ing)? .{1,30} with`,
+		`steck(?:en|e|t)`, `leg(?:en|e|t)`, `kleb(?:en|e|t)`, `speis(?:en|e|t)`, `(?:offen|stecken|laufen|draussen|weg) ?(?:zu ?)?lassen`, `umparametrier\w*`, `parametrier\w*`, `(?:an|hoch)(?:zu|ge)?heb\w*`, `verstell\w*`, `haeng(?:en|e|t)`, `um(?:zu|ge)?stell\w*`, `einsteig\w*`, `greif(?:en|e|t)`, `auskommentier\w*`, `zieh(?:en|e|t)`, `geben`, `um(?:zu|ge)?klemm\w*`, `verlaenger\w*`, `vergroesser\w*`, `erhoeh\w*`, `versetz\w*`, `verschieb\w*`)
 	pronoun    = words(`it`, `its`, `them`, `this`, `that`, `these`, `those`, `ihn`, `ihm`, `diesen?`, `dieses`, `dessen`, `deren`)
 	participle = regexp.MustCompile(`(?:ed|den|rode|brueckt|gebrueckt|iert|umgangen|geschlossen|gelegt|listet|hebelt|schaltet|klemmt|klebt|zogen|baut|getrennt|entfernt)$`)
 	nounForm   = regexp.MustCompile(`^(?:jumpers?|bridges?|by ?pass(?:es)?|bruecken?|(?:draht|kabel)bruecken?|ueberbrueckung(?:en)?|manipulation(?:en)?|umgehung(?:en)?)$`)
