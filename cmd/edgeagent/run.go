@@ -84,6 +84,7 @@ type agent struct {
 	loop    atomic.Pointer[loop]  // a reload replaces it
 	db      atomic.Pointer[queue.DB]
 	book    atomic.Pointer[runbook.Book]
+	bookOf  bookState
 	router  atomic.Pointer[llm.Router]
 	conns   atomic.Pointer[[]connection]
 	ups     atomic.Pointer[[]*upsync.Uploader]
@@ -298,21 +299,6 @@ func (a *agent) start(ctx context.Context) (*wing, error) {
 	a.startDiagnosis(ctx, cfg)
 	a.startUpstream(ctx, cfg)
 	return recording, nil
-}
-
-// loadRunbook reads the plant's runbook; what is wrong with it is said, and
-// the rest of it used.
-func (a *agent) loadRunbook(cfg *config.Config) (changed bool) {
-	book, err := runbook.Load(runbookPath(cfg))
-	if err != nil {
-		a.log.Error("runbook not read, answers come from what moved before the alarm", "error", err)
-		book, _ = runbook.Load("")
-	}
-	book.Language, book.Templates = cfg.LLM.Language, templatesOf(cfg)
-	for _, p := range book.Problems {
-		a.log.Warn("runbook", "problem", p)
-	}
-	return !book.Equal(a.book.Swap(book))
 }
 
 type startedData struct {

@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"edgeagent"
@@ -201,5 +203,103 @@ func TestDraftsAreNeverWrittenOverAFile(t *testing.T) {
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+func (r *rig) runbookStatus() edgeagent.ProviderStatus {
+	r.t.Helper()
+	all := get[edgeagent.Status](r, "/api/v1/status").Providers
+	return all[len(all)-1]
+}
+
+// Who edits the runbook and forgets the reload is told so on the page.
+func TestPageSaysThatTheRunbookChanged(t *testing.T) {
+	r := newRig(t)
+	r.file("runbook/a.md", "## F212 Level\n1. Look.\n")
+	r.start()
+	look := func(want string) {
+		t.Helper()
+		r.a.lookAtRunbook()
+		if got := r.runbookStatus(); got.Kind != "runbook" || got.Error != want {
+			t.Errorf("%+v, want %q", got, want)
+		}
+	}
+	look("")
+	r.file("runbook/b.md", "---\nowners: x\n---\n## F213 Level\n1. Look.\n")
+	look("its folder changed since it was read: edgeagent reload takes the new words")
+	if out, _, _ := r.run("status"); !strings.Contains(out, "runbook: ready (its folder changed") {
+		t.Errorf("status:\n%s", out)
+	}
+	if _, errOut, code := r.run("reload"); code != exitOK {
+		t.Fatal(errOut)
+	}
+	const problem = `1 problems: b.md:2: front matter: "owners: x" is not understood; want codes, `
+	if got := r.runbookStatus().Error; !strings.HasPrefix(got, problem) || !strings.HasSuffix(got, "; edgeagent runbook lint lists all") {
+		t.Errorf("error %q", got)
+	}
+	r.file("runbook/b.md", "## F213 Level\n1. Look.\n")
+	if _, errOut, code := r.run("reload"); code != exitOK {
+		t.Fatal(errOut)
+	}
+	look("")
+}
+
+// A folder that cannot be read at a reload costs no answer.
+func TestUnreadableRunbookLeavesTheOldAnswers(t *testing.T) {
+	r := newRig(t)
+	r.file("runbook/a.md", "## F212 Level\n1. Look.\n")
+	r.start()
+	if err := os.Rename(filepath.Join(r.dir, "runbook"), filepath.Join(r.dir, "away")); err != nil {
+		t.Fatal(err)
+	}
+	r.file("runbook", "no folder")
+	if _, errOut, code := r.run("reload"); code != exitOK {
+		t.Fatal(errOut)
+	}
+	if d := r.a.book.Load().Hint(edgeagent.Alarm{Device: "filler", Code: "F212"}, nil, ""); d.InsufficientEvidence {
+		t.Errorf("the answers are gone: %+v", d)
+	}
+	if got := r.runbookStatus().Error; !strings.Contains(got, "read runbook "+filepath.Join(r.dir, "runbook")) {
+		t.Errorf("error %q", got)
+	}
+}
+
+// Reloads in the middle of alarms: each has the old answer or the new one.
+func TestReloadWhileAlarmsRise(t *testing.T) {
+	r := newRig(t, "[queue]\ngroup_window = \"100ms\"")
+	r.file("runbook/a.md", "## F212 Level\n1. Look 0.\n")
+	r.start()
+	const alarms = 30
+	end := make(chan struct{})
+	var reloading sync.WaitGroup
+	reloading.Go(func() {
+		for n := 1; ; n++ {
+			select {
+			case <-end:
+				return
+			default:
+			}
+			text := fmt.Sprintf("## F212 Level\n1. Look %d.\n", n)
+			if err := os.WriteFile(filepath.Join(r.dir, "runbook", "a.md"), []byte(text), 0o600); err != nil {
+				t.Error(err)
+			}
+			if _, errOut, code := r.run("reload"); code != exitOK {
+				t.Error(errOut)
+			}
+		}
+	})
+	for range alarms {
+		r.outside("F212")
+	}
+	close(end)
+	reloading.Wait()
+	all := r.alarms("history")
+	for _, a := range all {
+		if a.Hint == nil || len(a.Hint.Checks) == 0 || !strings.HasPrefix(a.Hint.Checks[0], "Look ") {
+			t.Errorf("alarm %s: %+v", a.ID, a.Hint)
+		}
+	}
+	if len(all) != alarms {
+		t.Errorf("%d alarms", len(all))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"edgeagent"
+	"edgeagent/config"
 	"edgeagent/queue"
 	"edgeagent/status"
 )
@@ -70,10 +71,17 @@ func (s source) devices() []edgeagent.DeviceStatus {
 }
 
 func (s source) providers() []edgeagent.ProviderStatus {
-	if r := s.router.Load(); r != nil {
-		return r.Status()
+	r := s.router.Load()
+	if r == nil {
+		return []edgeagent.ProviderStatus{}
 	}
-	return []edgeagent.ProviderStatus{}
+	all := r.Status()
+	for i := range all {
+		if all[i].Kind == config.KindRunbook {
+			all[i].Error = s.bookOf.String()
+		}
+	}
+	return all
 }
 
 func (s source) upstreams() []edgeagent.UpstreamStatus {

@@ -73,7 +73,7 @@ func providerWord(p edgeagent.ProviderStatus) string {
 	case p.Hold != "":
 		return "not asked: " + printable(p.Hold)
 	case p.Kind == "runbook":
-		return "ready"
+		return "ready" + because(p.Error)
 	case p.TokensPerSecond > 0 && p.Error == "":
 		return fmt.Sprintf("breaker %s, %.3g tokens a second", p.Breaker, p.TokensPerSecond)
 	default:
