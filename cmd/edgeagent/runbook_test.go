@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"edgeagent"
 )
@@ -302,4 +306,39 @@ func TestReloadWhileAlarmsRise(t *testing.T) {
 	if len(all) != alarms {
 		t.Errorf("%d alarms", len(all))
 	}
+}
+
+// The folder is looked at once a minute, and said once a change.
+func TestRunbookIsWatched(t *testing.T) {
+	r := newRig(t)
+	r.file("runbook/a.md", "## F212 Level\n1. Look.\n")
+	cfg := r.load()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAgent(cfg, slog.New(slog.NewTextHandler(r.log, nil)))
+		a.loadRunbook(cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.watchRunbook(ctx) }()
+		r.file("runbook/b.md", "## F213 Level\n1. Look.\n")
+		time.Sleep(bookLooked - time.Millisecond)
+		if got := a.bookOf.String(); got != "" {
+			t.Errorf("said before it was looked at: %q", got)
+		}
+		time.Sleep(10 * bookLooked)
+		if n := strings.Count(r.log.String(), "the runbook's folder changed"); n != 1 || a.bookOf.String() == "" {
+			t.Errorf("said %d times, then %q", n, a.bookOf.String())
+		}
+		if err := os.Remove(filepath.Join(r.dir, "runbook", "b.md")); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(bookLooked)
+		synctest.Wait()
+		if got := a.bookOf.String(); got != "" {
+			t.Errorf("the change was taken back, yet %q", got)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -45,7 +45,7 @@ func (a *agent) startDiagnosis(ctx context.Context, cfg *config.Config) {
 		Jobs: db, Ready: db, Diagnoser: router, Workers: cfg.Queue.Workers, Grace: cfg.Agent.ShutdownGrace,
 		Deadline: router.Deadline(), Retry: jobRetry, Log: a.log, OnJob: a.jobDone,
 	})
-	parts := []runner{{"router", router.Run}, {"worker", worker.Run}}
+	parts := []runner{{"router", router.Run}, {"worker", worker.Run}, {"runbook watch", a.watchRunbook}}
 	if cfg.LLM.ReviewLocal {
 		parts = append(parts, runner{"reviewer", a.reviewer(cfg, db, router).Run})
 	}
