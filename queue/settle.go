@@ -97,16 +97,19 @@ type object struct {
 }
 
 // mendJobs brings jobs in step with their bodies, and drops bodies whose alarm or
-// job is gone.
+// job is gone. A job all of whose bodies are gone is looked at too: of an older
+// file its group was one of them.
 func (v *salvager) mendJobs(tx *bbolt.Tx) error {
 	var ids []edgeagent.ID
-	err := scanRecords(tx, bucketBodies, "", func(key string, _ []byte, _ uint32) error {
+	note := func(key string, _ []byte, _ uint32) error {
 		if id := edgeagent.ID(key[:min(idLength, len(key))]); len(ids) == 0 || ids[len(ids)-1] != id {
 			ids = append(ids, id)
 		}
 		return nil
-	})
-	for _, id := range ids {
+	}
+	err := errors.Join(scanRecords(tx, bucketBodies, "", note), scanRecords(tx, bucketJobs, "", note))
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
 		if err == nil {
 			err = v.mendObject(tx, id)
 		}
