@@ -26,8 +26,11 @@ type tap struct {
 // maxHead is enough for an error object or the start of a page, in bytes.
 const maxHead = 2048
 
-// RoundTrip implements [http.RoundTripper].
+// RoundTrip implements [http.RoundTripper]. Without GetBody net/http cannot send
+// by itself again what a server has seen and refused: it does so without end.
 func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.WithContext(r.Context())
+	r.GetBody = nil
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
