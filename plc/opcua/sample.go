@@ -130,6 +130,9 @@ func value(t *plc.TagSpec, v *ua.Variant) (edgeagent.Value, error) {
 // and cut here: of a server that ignored an index range, the wrong element
 // would look right.
 func element(t *plc.TagSpec, raw any) (any, error) {
+	if t.Index == nil && isScalar(raw) {
+		return raw, nil
+	}
 	r := reflect.ValueOf(raw)
 	_, isBytes := raw.([]byte) // a ByteString is one value
 	isArray := r.Kind() == reflect.Slice && !isBytes
@@ -144,6 +147,15 @@ func element(t *plc.TagSpec, raw any) (any, error) {
 		return nil, fmt.Errorf("index %d is outside the server's array of %d", *t.Index, r.Len())
 	}
 	return r.Index(*t.Index).Interface(), nil
+}
+
+// isScalar reports whether a value is a plain one, as nearly all are.
+func isScalar(raw any) bool {
+	switch raw.(type) {
+	case bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float32, float64, string:
+		return true
+	}
+	return false
 }
 
 // describe names a value of the server in OPC UA's words; of a number also the
