@@ -124,7 +124,7 @@ func (db *DB) recover() error {
 
 // takeBack commits what b makes of a file that another process has left.
 func (db *DB) takeBack(b *batch) error {
-	err := errors.Join(b.newLife(), b.checkSource(), b.tellRestored(), b.skipGone(), b.endCutReview())
+	err := errors.Join(b.newLife(), b.checkSource(), b.tellRestored(), b.skipGone(), b.learnEarlier(), b.endCutReview())
 	for _, j := range db.work.running {
 		if err == nil {
 			err = b.interrupt(j)

@@ -27,7 +27,8 @@ const (
 	keyEpoch   = "epoch"
 	keySource  = "source"
 	keySpend   = "spend"
-	keyReview  = "review" // the review under way, and what reviews cost today
+	keyLearned = "learned" // what people said before it was remembered was taken up
+	keyReview  = "review"  // the review under way, and what reviews cost today
 	prefixDev  = "d/"
 	prefixSent = "c/" // cursor: destination, epoch, stream
 	prefixPark = "p/" // parked: destination, epoch, stream, sequence

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base32"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -229,4 +230,52 @@ func precedentIn(get func(bucket byte, key string, v any) error, id edgeagent.ID
 // pastOf returns the precedents of before an activation, in their order.
 func pastOf(m edgeagent.Memory, than edgeagent.ID) []edgeagent.Precedent {
 	return slices.DeleteFunc(slices.Clone(m.Before), func(p edgeagent.Precedent) bool { return p.Alarm >= than })
+}
+
+// learnEarlier takes up, once in the life of a file, what people said while it
+// was kept with their jobs alone.
+func (b *batch) learnEarlier() error {
+	if _, _, err := b.get(bucketMeta, keyLearned); !errors.Is(err, edgeagent.ErrNotFound) {
+		return err
+	}
+	tx, err := b.reader()
+	if err != nil {
+		return err
+	}
+	r, err := rowsOf(tx, bucketBodies)
+	if err != nil {
+		return err
+	}
+	for ok := r.seek(""); ok; ok = r.next() {
+		if len(r.key) != idLength+1 || r.key[idLength] != partFeedback {
+			continue
+		}
+		if err := b.learnFrom(edgeagent.ID(r.key[:idLength])); err != nil && !errors.Is(err, edgeagent.ErrNotFound) && !errors.Is(err, errDamaged) {
+			return fmt.Errorf("learn what was said of job %s: %w", r.key[:idLength], err)
+		}
+	}
+	return b.put(bucketMeta, keyLearned, 0, []byte("1"))
+}
+
+// learnFrom takes up the word on one job, and notes whose answer it is about.
+func (b *batch) learnFrom(id edgeagent.ID) error {
+	f, err := b.wordOn(id)
+	if err != nil || f == nil || f.Provider != "" {
+		return err
+	}
+	d, err := b.answerBy(id, "")
+	if err != nil {
+		return err
+	}
+	a, err := b.firstAlarm(id)
+	if err != nil || a.ID == "" {
+		return err
+	}
+	_, revision, err := b.get(bucketBodies, part(id, partFeedback))
+	if err != nil {
+		return err
+	}
+	f.Provider, f.Model = d.By.Provider, d.By.Model
+	f.Cause, f.FixedBy = edgeagent.OneLine(f.Cause, maxWord), edgeagent.OneLine(f.FixedBy, maxWord)
+	return errors.Join(b.putJSON(bucketBodies, part(id, partFeedback), revision+1, f), b.learn(a, word{is: *f, of: d}))
 }

@@ -256,6 +256,28 @@ func TestAConfirmedWordOutlivesItsJob(t *testing.T) {
 	})
 }
 
+// A file of before there was a memory has words too, beside their jobs.
+func TestWordsOfAnOlderFileAreRemembered(t *testing.T) {
+	path := olderFile(t)
+	for range 2 { // once, however often it is opened
+		db := open(t, forAges(options(path)))
+		all, err := db.Memories(10)
+		if err != nil || len(all) != 1 || len(all[0].Before) != 1 || all[0].Before[0].FixedBy != "wiped" || all[0].Before[0].Confirmed {
+			t.Fatalf("memories = %+v, %v, want the one word of the file", all, err)
+		}
+		n := 0
+		for _, row := range db.Accuracy() {
+			n += row.Judged()
+		}
+		if n != 1 {
+			t.Errorf("%d verdicts are counted, want 1", n)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // over ends an alarm.
 func over(t *testing.T, db *queue.DB, a edgeagent.Alarm) {
 	t.Helper()
@@ -322,4 +344,54 @@ func TestActivationsThatNobodyJudgedAreFewPrecedents(t *testing.T) {
 			t.Errorf("before = %+v, want the last two, as they were diagnosed", c.Before)
 		}
 	})
+}
+
+// Whatever page of a file is lost, what people said is there as it was, or it is
+// not there: its own page is one of many.
+func TestTheMemorySurvivesADamagedFile(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	for n := range 30 {
+		a := answered(t, db, fmt.Sprint("A", n%3), by("cloud", "gpt", "dirty lens"))
+		if n < 3 {
+			says(t, db, a.Job, edgeagent.Feedback{Verdict: "wrong", Cause: "loose cable", FixedBy: "new plug", By: "ann"})
+			confirm(t, db, a.Job, "eva")
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole := readFile(t, path)
+	pages, err := queue.PagesOf(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	salvaged, kept := 0, 0
+	for _, p := range pages.Used {
+		o := options(dataFile(t))
+		hurt := append([]byte(nil), whole...)
+		clear(hurt[p*page : (p+1)*page])
+		if err := os.WriteFile(o.Path, hurt, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db := open(t, o)
+		all, err := db.Memories(10)
+		for _, m := range all {
+			if len(m.Before) != 1 || m.Before[0].FixedBy != "new plug" || !m.Before[0].Confirmed || judged(m.Judged) != "cloud gpt 0/0/1" {
+				t.Errorf("page %d: memory = %+v", p, m)
+			}
+		}
+		if got, want := judged(db.Accuracy()), fmt.Sprintf("cloud gpt 0/0/%d", len(all)); err != nil || got != want && len(all) > 0 {
+			t.Errorf("page %d: accuracy %s, %v, want %s", p, got, err, want)
+		}
+		if salvaged++; len(all) == 3 {
+			kept++
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept < salvaged-3 {
+		t.Errorf("all is remembered after %d of %d damages, want all but those of its own page", kept, salvaged)
+	}
 }
