@@ -95,6 +95,8 @@ type LLM struct {
 	DiagnoseStop  string           // runbook or all
 	ReviewLocal   bool             // answers given in place of the first provider are asked again
 	Redact        []*regexp.Regexp // blanked in what leaves the site
+	Forbidden     []*regexp.Regexp // advice that no model may give, beside what the filter knows
+	SafetyNames   []string         // what the site calls its safety functions, likewise
 	Providers     []Provider
 }
 

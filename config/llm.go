@@ -5,7 +5,9 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The kinds of providers.
@@ -45,6 +47,8 @@ func (r *reader) llm(s *section) LLM {
 		DiagnoseStop:  s.choice("diagnose_stop", []string{"runbook", "all"}),
 		ReviewLocal:   s.boolean("review_local", false),
 		Redact:        s.patterns("redact"),
+		Forbidden:     s.patterns("forbidden"),
+		SafetyNames:   s.safetyNames(),
 	}
 	if s.good("daily_cap_usd", "job_cap_usd") && l.DailyCapUSD > 0 && l.JobCapUSD > l.DailyCapUSD {
 		s.fail("job_cap_usd", "job_cap_usd %g is more than daily_cap_usd %g; lower it, or raise the cap of the day", l.JobCapUSD, l.DailyCapUSD)
@@ -54,6 +58,22 @@ func (r *reader) llm(s *section) LLM {
 		s.fail("review_local", "review_local = true has nobody to ask again: no [[llm.provider]] stands before the runbook; add one, or remove it")
 	}
 	return l
+}
+
+// leastName is how long the name of a safety function is at least: "K1" would be
+// found in every second check.
+const leastName = 3
+
+func (s *section) safetyNames() []string {
+	var out []string
+	for _, w := range s.words("safety_names") {
+		if name := strings.TrimSpace(w.text); utf8.RuneCountInString(name) < leastName {
+			s.failAt("safety_names", w.pos, "safety_names %s is too short for a name; write at least %d characters, as they stand on the machine", quote(w.text), leastName)
+		} else {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // providers reads the providers and puts the runbook last if it is not listed:

@@ -124,7 +124,7 @@ url = "https://ingest.example/events"
 		p.APIKey, p.CAFile, p.ClientCertFile, p.ClientKeyFile = d.APIKey, "", "", ""
 		p.Proxy, p.ProxyUser, p.ProxyPassword = "", "", d.ProxyPassword
 	}
-	ref.LLM.Redact, ref.Sync[0].CAFile, ref.Sync[0].Token = nil, "", def.Sync[0].Token
+	ref.LLM.Redact, ref.LLM.Forbidden, ref.LLM.SafetyNames, ref.Sync[0].CAFile, ref.Sync[0].Token = nil, nil, nil, "", def.Sync[0].Token
 	for name, pair := range map[string][2]any{
 		"log": {def.Log, ref.Log}, "queue": {def.Queue, ref.Queue}, "alarms": {def.Alarms, ref.Alarms},
 		"device": {dev, want}, "llm": {def.LLM, ref.LLM}, "sync": {def.Sync, ref.Sync},

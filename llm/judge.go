@@ -39,6 +39,10 @@ const (
 // repair it, then use [Drop]. Advice that would defeat a safety function is no
 // fault: it is removed and named in Filtered, unless nothing else was said.
 func Judge(c edgeagent.Case, passages []Passage, raw, language string) (edgeagent.Diagnosis, *Fault) {
+	return judgeWith(nil, c, passages, raw, language)
+}
+
+func judgeWith(f *Forbidden, c edgeagent.Case, passages []Passage, raw, language string) (edgeagent.Diagnosis, *Fault) {
 	object, fault := extract(raw)
 	if fault != nil {
 		return edgeagent.Diagnosis{Language: LanguageOf(language, c.Language), Urgency: urgencyOf(c)}, fault
@@ -48,7 +52,7 @@ func Judge(c edgeagent.Case, passages []Passage, raw, language string) (edgeagen
 		faults = a.check()
 	}
 	a.trim() // what is beyond the limits is a fault already
-	j := newJudgement(c, passages, language)
+	j := newJudgement(f, c, passages, language)
 	d := j.diagnosis(a)
 	return d, join(append(faults, j.faults...))
 }
@@ -57,7 +61,11 @@ func Judge(c edgeagent.Case, passages []Passage, raw, language string) (edgeagen
 // are left out and grounded counts them; an answer that cannot be read is kept
 // whole as Unstructured. It reports false when nothing is left.
 func Drop(c edgeagent.Case, passages []Passage, raw, language string) (edgeagent.Diagnosis, bool) {
-	j := newJudgement(c, passages, language)
+	return dropWith(nil, c, passages, raw, language)
+}
+
+func dropWith(f *Forbidden, c edgeagent.Case, passages []Passage, raw, language string) (edgeagent.Diagnosis, bool) {
+	j := newJudgement(f, c, passages, language)
 	object, fault := extract(raw)
 	if fault != nil && fault.Code != FaultSeveral {
 		return j.unstructured(raw)
@@ -130,11 +138,11 @@ type judgement struct {
 	cited    map[string]bool // names of the case that the answer rests on
 }
 
-func newJudgement(c edgeagent.Case, passages []Passage, language string) *judgement {
+func newJudgement(f *Forbidden, c edgeagent.Case, passages []Passage, language string) *judgement {
 	language = LanguageOf(language, c.Language)
 	return &judgement{
 		c: c, passages: passages, facts: newFacts(c, passages), lures: newLures(c, passages), language: language,
-		screen: screen{language: language, strict: true}, cited: map[string]bool{},
+		screen: screen{language: language, strict: true, site: f}, cited: map[string]bool{},
 	}
 }
 
@@ -218,7 +226,7 @@ func (j *judgement) summary(d edgeagent.Diagnosis) string {
 
 // showable reports whether a text of the plant may stand where advice does.
 func (j *judgement) showable(s string) bool {
-	filter := screen{language: j.language, strict: true}
+	filter := screen{language: j.language, strict: true, site: j.screen.site}
 	return !j.lures.echoes(s) && filter.prose(s, "") == s
 }
 

@@ -153,6 +153,7 @@ func Screen(d *edgeagent.Diagnosis) {
 // texts of one diagnosis in order: "locate the light curtain", "bridge it".
 type screen struct {
 	language string
+	site     *Forbidden
 	strict   bool // a model wrote it: a check on a safety function must be plainly harmless
 	carried  int  // for how many sentences more a pronoun may mean a safety function
 	safety   bool // something was removed
@@ -190,7 +191,7 @@ func (s *screen) check(text, where string) bool {
 			s.remove(fmt.Sprintf(s.words().removed, where, found))
 			return false
 		}
-		if found := doubtful(sentence); s.strict && found != "" {
+		if found := s.doubtful(sentence); s.strict && found != "" {
 			s.remove(fmt.Sprintf(s.words().doubtful, where, found))
 			return false
 		}
@@ -236,14 +237,18 @@ func (s *screen) operates(sentence string, prose bool) string {
 // nothing that is plainly harmless. No list knows all ways to defeat a safety
 // function; a check has to look like inspection, cleaning, closing or a call
 // for help, or it goes.
-func doubtful(sentence string) string {
+func (s *screen) doubtful(sentence string) string {
 	text := normal(sentence)
-	if !hasStem(text) {
+	if !s.site.stem(text) {
 		return ""
 	}
 	text = harmless.ReplaceAllString(text, " , ")
-	at := safetyObject.FindStringIndex(text)
-	if at == nil || forbidden.MatchString(text) || locked.MatchString(text) {
+	all := s.site.objects(text)
+	if len(all) == 0 {
+		return ""
+	}
+	at := all[0]
+	if forbidden.MatchString(text) || locked.MatchString(text) {
 		return ""
 	}
 	if begin, end := clause(text, at[0], at[1]); negator.MatchString(text[begin:at[0]]) || barred.MatchString(text[at[1]:end]) {
@@ -285,11 +290,14 @@ func (s *screen) prose(text, where string) string {
 // function, or nothing.
 func (s *screen) defeats(sentence string, prose bool) string {
 	text, before := normal(sentence), s.carried > 0
-	if s.carried = max(0, s.carried-1); !before && !hasStem(text) {
+	if found := s.site.matches(sentence, text); found != "" {
+		return found
+	}
+	if s.carried = max(0, s.carried-1); !before && !s.site.stem(text) {
 		return ""
 	}
 	text = harmless.ReplaceAllString(text, " , ")
-	objects := safetyObject.FindAllStringIndex(text, -1)
+	objects := s.site.objects(text)
 	if len(objects) > 0 {
 		s.carried = carriedFor
 	}

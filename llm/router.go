@@ -201,7 +201,7 @@ func (r *run) ask(job, ctx context.Context, t *tier) (*edgeagent.Diagnosis, Then
 	if fail != nil {
 		return nil, r.gaveUp(t, fail)
 	}
-	d, fault := Judge(r.c, r.passages, a.Text, r.language)
+	d, fault := r.o.Forbidden.Judge(r.c, r.passages, a.Text, r.language)
 	u.judged(fault)
 	if fault != nil {
 		r.keep(a.Text)
@@ -215,7 +215,7 @@ func (r *run) repair(ctx context.Context, u *turn, a Answer, fault *Fault) (*edg
 	b, fail := u.answer(ctx, u.repairOf(a, fault))
 	if fail == nil {
 		a = b
-		d, stays := Judge(r.c, r.passages, a.Text, r.language)
+		d, stays := r.o.Forbidden.Judge(r.c, r.passages, a.Text, r.language)
 		u.judged(stays)
 		if stays == nil {
 			return r.accept(u, a, d), ThenNext
@@ -223,7 +223,7 @@ func (r *run) repair(ctx context.Context, u *turn, a Answer, fault *Fault) (*edg
 		fault = stays
 		r.keep(a.Text)
 	}
-	d, ok := Drop(r.c, r.passages, a.Text, r.language)
+	d, ok := r.o.Forbidden.Drop(r.c, r.passages, a.Text, r.language)
 	switch {
 	case ok && d.Unstructured == "":
 		return r.accept(u, a, d), ThenNext

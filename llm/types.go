@@ -116,6 +116,7 @@ type Options struct {
 	JobCapUSD     float64          // 0: no cap
 	DiagnoseStop  string           // "runbook" or "all": who answers device_stopped
 	Redact        []*regexp.Regexp // blanked in what is told to providers outside the site
+	Forbidden     *Forbidden       // advice that the site adds to what no model may give; nil: none
 	Language      string
 	Log           *slog.Logger
 	OnCall        func(edgeagent.Call) // after every request; must not block

@@ -38,7 +38,8 @@ func (a *agent) startDiagnosis(ctx context.Context, cfg *config.Config) {
 	router := llm.New(llm.Options{
 		Providers: providers(cfg), Runbook: a.book.Load(), Ledger: db,
 		MaxConcurrent: cfg.LLM.MaxConcurrent, JobCapUSD: cfg.LLM.JobCapUSD, DiagnoseStop: cfg.LLM.DiagnoseStop, Redact: cfg.LLM.Redact,
-		Language: cfg.LLM.Language, Log: a.log, OnCall: a.called,
+		Forbidden: llm.NewForbidden(cfg.LLM.Forbidden, cfg.LLM.SafetyNames),
+		Language:  cfg.LLM.Language, Log: a.log, OnCall: a.called,
 	})
 	a.router.Store(router)
 	worker := diagnose.New(diagnose.Options{
