@@ -125,8 +125,8 @@ func whatPeopleSaid(c *cobra.Command, src *saidSource) ([]runbook.PersonSaid, er
 				continue
 			}
 			s := runbook.PersonSaid{Job: j.ID, Feedback: *j.Feedback}
-			if j.Diagnosis != nil && len(j.Diagnosis.Causes) > 0 {
-				s.Found = j.Diagnosis.Causes[0].Cause
+			if d := j.Latest(); d != nil && len(d.Causes) > 0 {
+				s.Found = d.Causes[0].Cause
 			}
 			switch s.Alarm, err = firstOut(src, j.Alarms); {
 			case exitCode(err) == exitUnreachable:

@@ -242,6 +242,8 @@ func FuzzMarkdown(f *testing.F) {
 	}
 	f.Add("---\ncodes: [A\n---\n## A1\n- x (likely\n1. \n```\n")
 	f.Add("code;cause\n\"A1;x\n")
+	f.Add("---\ncodes:\n  - \"A1\"\nstatus: draft # x\nreviewed: 31.2.2026\nreview_every: 9999y\napplies_to: [device:x, , all\n---\n[a](b%zz.md)\n")
+	f.Add("sep=;\ncode;status;reviewed;applies_to\nA1;;;line:\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		b := &Book{byCode: map[string][]*entry{}}
 		b.readMarkdown("a.md", text)
@@ -250,6 +252,12 @@ func FuzzMarkdown(f *testing.F) {
 		d := b.Hint(alarm("filler", "F212"), nil, "Line-1")
 		if d.Summary == "" || d.Urgency == "" || d.Causes == nil || d.Checks == nil {
 			t.Fatalf("no answer: %+v", d)
+		}
+		lines := strings.Count(text, "\n") + 1
+		for _, f := range b.Lint(lintPlant, raised) {
+			if f.Text == "" || strings.ContainsAny(f.String(), "\n\r\x00") || f.Line > lines || f.Line > 0 && f.Column < 1 {
+				t.Fatalf("finding %+v of %d lines", f, lines)
+			}
 		}
 		for _, e := range b.entries {
 			if e.id == "" || e.empty() && len(e.filtered) == 0 {

@@ -231,7 +231,7 @@ func (m *markdown) end(last bool) {
 	}
 	if preamble && e.empty() {
 		if last {
-			m.b.problem(position{m.file, e.line, 1}, codeEmpty, "the file has no entry: neither text nor a heading with a code")
+			m.b.problem(position{m.file, 1, 1}, codeEmpty, "the file has no entry: neither text nor a heading with a code")
 		}
 		return
 	}
