@@ -50,6 +50,8 @@ var trials = []trial{
 	{"429", refuse(429, "slow down"), any1(edgeagent.CallThrottled), llm.Excluded, llm.AllAttempts},
 	{"blank answer", say(Reply{Text: "  \n", TokensIn: 5, TokensOut: 1}), any1(edgeagent.CallOutput), llm.Healthy, 1},
 	{"cut by length", say(Reply{Text: `{"a":`, TokensIn: 5, TokensOut: 9, Finish: "length"}), any1(edgeagent.CallOutput), llm.Healthy, 1},
+	{"packed without being asked", func(Wire) Step { return bomb }, any1(edgeagent.CallUnreachable, edgeagent.CallTransient), llm.Counted, 1},
+	{"a flood of headers", func(Wire) Step { return flood }, any1(edgeagent.CallTransient), llm.Counted, 1},
 	{"endless answer", endless, any1(edgeagent.CallOutput, edgeagent.CallTransient), llm.Healthy, 0},
 }
 
@@ -88,6 +90,8 @@ func Run(t *testing.T, wire Wire, newProvider func(baseURL string) llm.Provider)
 	for _, tr := range trials {
 		t.Run(tr.name, func(t *testing.T) { testTrial(t, wire, tr, newProvider) })
 	}
+	t.Run("ocean", func(t *testing.T) { testOcean(t, wire, newProvider) })
+	t.Run("closed at the moment of a request", func(t *testing.T) { testIdleClosed(t, wire, newProvider) })
 	t.Run("redirect is not followed", func(t *testing.T) { testRedirect(t, wire, newProvider) })
 	t.Run("nobody listens", func(t *testing.T) { testRefused(t, newProvider) })
 	t.Run("hangs up", func(t *testing.T) { testHangsUp(t, newProvider) })

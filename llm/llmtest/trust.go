@@ -38,6 +38,7 @@ func RunTrust(t *testing.T, wire Wire, newProvider Reached) {
 	t.Run("certificate renewed", func(t *testing.T) { testRenewed(t, wire, newProvider) })
 	t.Run("authority replaced", func(t *testing.T) { testReplaced(t, wire, newProvider) })
 	t.Run("proxy", func(t *testing.T) { testProxy(t, wire, newProvider) })
+	t.Run("HTTP/2", func(t *testing.T) { testHTTP2(t, newProvider) })
 	t.Run("proxy refuses", func(t *testing.T) { testProxyRefuses(t, newProvider) })
 }
 

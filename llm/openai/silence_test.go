@@ -18,55 +18,38 @@ import (
 	"edgeagent/llm/llmtest"
 )
 
-func TestSilenceIsNoticedInTime(t *testing.T) {
-	tests := []struct {
-		name string
-		step llmtest.Step
-		want time.Duration
-		code string
-	}{
-		{"no headers", llmtest.Hang(), 15 * time.Second, "first_token"},
-		{"headers, then nothing", func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(200)
-			_ = http.NewResponseController(w).Flush()
-			<-r.Context().Done()
-		}, 15 * time.Second, "first_token"},
-		{"half an answer, then nothing", llmtest.OpenAI.Stall("half"), 10 * time.Second, "stall"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := client(t, Options{BaseURL: "http://model.test/v1"})
-				llmtest.InMemory(t, c.api.Line().Transport, http.HandlerFunc(tt.step))
-				start := time.Now()
-				_, err := c.Ask(t.Context(), question)
-				e := failure(t, err)
-				if took := time.Since(start); took != tt.want || e.Class != edgeagent.CallTransient || e.Code != tt.code || !e.Billable {
-					t.Errorf("after %v: %+v, want %v and %s", took, e, tt.want, tt.code)
-				}
-			})
-		})
+func patient(t *testing.T, apiVersion string) llmtest.Patient {
+	return func(first, stall time.Duration) (llm.Provider, func() (*http.Transport, error)) {
+		c := client(t, Options{BaseURL: "http://model.test", APIVersion: apiVersion, FirstToken: first, Stall: stall})
+		return c, c.api.Line().Transport
 	}
 }
 
-func TestSlowButSteadyAnswerIsWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := client(t, Options{BaseURL: "http://model.test/v1"})
-		llmtest.InMemory(t, c.api.Line().Transport, func(w http.ResponseWriter, r *http.Request) {
-			for range 6 {
-				_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")
-				_ = http.NewResponseController(w).Flush()
-				select {
-				case <-time.After(9 * time.Second):
-				case <-r.Context().Done():
+func TestSilence(t *testing.T) { llmtest.RunSilence(t, llmtest.OpenAI, patient(t, "")) }
+
+func TestSilenceOfAzure(t *testing.T) { llmtest.RunSilence(t, llmtest.Azure, patient(t, "2024-10-21")) }
+
+// A model that reasons says so; it is slow, not silent.
+func TestReasoningIsASignOfLife(t *testing.T) {
+	for _, field := range []string{"reasoning", "reasoning_content"} {
+		synctest.Test(t, func(t *testing.T) {
+			c := client(t, Options{BaseURL: "http://model.test/v1"})
+			llmtest.InMemory(t, c.api.Line().Transport, func(w http.ResponseWriter, r *http.Request) {
+				for range 9 {
+					_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\""+field+"\":\"hm\"}}]}\n\n")
+					_ = http.NewResponseController(w).Flush()
+					select {
+					case <-time.After(9 * time.Second):
+					case <-r.Context().Done():
+					}
 				}
+				llmtest.OpenAI.Say(llmtest.Reply{Text: "so"})(w, r)
+			})
+			if a, err := c.Ask(t.Context(), question); err != nil || a.Text != "so" {
+				t.Errorf("%s: %q, %v", field, a.Text, err)
 			}
-			_, _ = io.WriteString(w, "data: [DONE]\n\n")
 		})
-		if a, err := c.Ask(t.Context(), question); err != nil || a.Text != "aaaaaa" {
-			t.Errorf("%q, %v", a.Text, err)
-		}
-	})
+	}
 }
 
 func TestProbeEndsByItself(t *testing.T) {
