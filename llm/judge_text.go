@@ -10,7 +10,7 @@ var (
 	htmlTag   = regexp.MustCompile(`(?i)<!--.*?-->|<!doctype[^>]*>|</?[a-z][a-z0-9-]*(\s+[a-z-]+(\s*=\s*("[^"]*"|'[^']*'|[^\s>]+))?)*\s*/?>`)
 	image     = regexp.MustCompile(`!\[([^\]]*)\]\([^)]*\)`)
 	link      = regexp.MustCompile(`\[([^\]]*)\]\(([^)]*)\)`)
-	roleMark  = regexp.MustCompile(`[<‹]\|[\w\s]*(\|[>›]?)?`)
+	roleMark  = regexp.MustCompile(`[<‹＜][|｜][\w\s]*([|｜][>›＞]?)?`)
 	autolink  = regexp.MustCompile(`(?i)<?\b((https?|ftp|file|data|javascript|mailto):\S+|www\.\S+)`)
 )
 
@@ -21,7 +21,7 @@ func plain(s string) string { return Clean(withoutMarkup(s), len(s)+1) }
 // withoutMarkup runs until nothing changes, because removing an inner tag can
 // make an outer one.
 func withoutMarkup(s string) string {
-	if !strings.ContainsAny(s, "<‹[:") && !strings.Contains(strings.ToLower(s), "www.") {
+	if !strings.ContainsAny(s, "<‹＜[:") && !strings.Contains(strings.ToLower(s), "www.") {
 		return s
 	}
 	for range 8 {

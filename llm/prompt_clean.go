@@ -18,23 +18,27 @@ func Clean(s string, limit int) string {
 	return cut(neutralise(flatten(s, limit)), limit)
 }
 
-// flatten drops what cannot be seen. It stops early: a register block read as
-// text may be long, and only its beginning is wanted.
+// flatten drops what cannot be seen, and marks piled on one letter beyond what a
+// language needs. It stops early: a register block read as text may be long, and
+// only its beginning is wanted.
 func flatten(s string, limit int) string {
 	var b strings.Builder
-	space := true
-	kept := 0
+	space, marks, kept := true, 0, 0
 	for _, r := range s {
 		switch {
 		case unicode.IsSpace(r) || unicode.IsControl(r):
 			if space {
 				continue
 			}
-			r, space = ' ', true
+			r, space, marks = ' ', true, 0
 		case invisible(r):
 			continue
+		case unicode.Is(unicode.M, r):
+			if marks++; marks > maxMarks || space {
+				continue
+			}
 		default:
-			space = false
+			space, marks = false, 0
 		}
 		b.WriteRune(r)
 		if kept++; kept > 2*limit {
@@ -44,19 +48,15 @@ func flatten(s string, limit int) string {
 	return strings.TrimSpace(b.String())
 }
 
+// maxMarks is how many marks one letter may carry: three in Thai and Vietnamese.
+const maxMarks = 3
+
 // invisible reports characters that a reader does not see but a model does:
 // the format characters (zero width, bidi, soft hyphen, tags), variation
 // selectors, fillers, private use, and what is no character at all.
 func invisible(r rune) bool {
-	switch {
-	case r == utf8.RuneError, unicode.In(r, unicode.Cf, unicode.Co, unicode.Cs):
-		return true
-	case r >= 0xfe00 && r <= 0xfe0f, r >= 0xe0100 && r <= 0xe01ef:
-		return true
-	case r == 0x115f, r == 0x1160, r == 0x3164, r == 0xffa0, r == 0x2800, r == 0x034f:
-		return true
-	}
-	return false
+	return r >= 0x80 && (r == utf8.RuneError || r == 0x2800 || unicode.In(r, unicode.Cf, unicode.Co, unicode.Cs,
+		unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point, unicode.Noncharacter_Code_Point))
 }
 
 // markers are tokens of chat templates that hold no angle bracket.
@@ -69,7 +69,7 @@ func neutralise(s string) string {
 	s = markers.Replace(s)
 	var b strings.Builder
 	for i, r := range s {
-		if r == '<' && opensMarker(s[i+1:]) {
+		if (r == '<' || r == '＜') && opensMarker(s[i+utf8.RuneLen(r):]) {
 			r = '‹'
 		}
 		b.WriteRune(r)
@@ -79,7 +79,7 @@ func neutralise(s string) string {
 
 func opensMarker(rest string) bool {
 	r, _ := utf8.DecodeRuneInString(rest)
-	return unicode.IsLetter(r) || strings.ContainsRune("/!|<_?", r)
+	return unicode.IsLetter(r) || strings.ContainsRune("/!|<_?＜", r)
 }
 
 // cut shortens s to limit characters.
