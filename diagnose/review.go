@@ -175,7 +175,7 @@ func (s *shift) leave(job edgeagent.ID, now time.Time) {
 func (s *shift) complain(what string, err error) {
 	if err.Error() != s.said { // a full disk says the same for hours
 		s.said = err.Error()
-		s.o.Log.Warn(what, "err", err)
+		s.o.Log.Warn("reviews are held up", "what", what, "err", err)
 	}
 }
 

@@ -302,7 +302,7 @@ func (b *batch) endCutReview() error {
 	}
 	j, err := b.job(id)
 	if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
-		return nil //nolint:nilerr // a job that is gone needs no note
+		return nil // a job that is gone needs no note
 	}
 	if err != nil {
 		return err
