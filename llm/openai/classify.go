@@ -114,12 +114,12 @@ func parseObject(status int, object json.RawMessage) llm.Said {
 	var inner struct {
 		Message string `json:"message"`
 		Type    string `json:"type"`
-		Status  string `json:"status"`
+		Status  any    `json:"status"`
 		Code    any    `json:"code"`
 		Param   any    `json:"param"`
 		Inner   struct {
-			Code   string             `json:"code"`
-			Result map[string]verdict `json:"content_filter_result"`
+			Code   string                     `json:"code"`
+			Result map[string]json.RawMessage `json:"content_filter_result"`
 		} `json:"innererror"`
 	}
 	if json.Unmarshal(object, &inner) != nil {
@@ -130,7 +130,7 @@ func parseObject(status int, object json.RawMessage) llm.Said {
 	case string:
 		said.Code = code
 	case float64: // Gemini and OpenRouter put the status here, also in a stream that began with 200
-		if said.Code = inner.Status; status == http.StatusOK && code >= 400 && code < 600 {
+		if said.Code, _ = inner.Status.(string); status == http.StatusOK && code >= 400 && code < 600 {
 			said.Status = int(code)
 		}
 	}
@@ -143,17 +143,15 @@ func parseObject(status int, object json.RawMessage) llm.Said {
 	return said
 }
 
-// verdict is what Azure's content filter says of one category.
-type verdict struct {
-	Filtered bool `json:"filtered"`
-}
-
 // filtered names what a content filter objected to: on a plant that is nearly
 // always a mistake, and the word tells which alarm text it was.
-func filtered(result map[string]verdict) string {
+func filtered(result map[string]json.RawMessage) string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(result)) {
-		if result[name].Filtered {
+		var verdict struct {
+			Filtered bool `json:"filtered"`
+		}
+		if json.Unmarshal(result[name], &verdict) == nil && verdict.Filtered { // some categories have another shape
 			names = append(names, name)
 		}
 	}
