@@ -429,7 +429,7 @@ func TestBudgetHoldsWhateverThePlantWrites(t *testing.T) {
 	text := func() string {
 		return strings.Repeat(scripts[rng.IntN(len(scripts))], 1+rng.IntN(1+rng.IntN(400)))
 	}
-	for round := range 12 {
+	for round := range 6 {
 		c, passages := randomCase(rng, text)
 		for _, limit := range []int{1200, 8000} {
 			p := BuildPrompt(c, passages, PromptOptions{MaxTokens: limit})
