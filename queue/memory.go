@@ -18,10 +18,13 @@ import (
 // What people said of an alarm is worth more than its jobs and outlives them: a
 // small record for each alarm that was ever judged, written with the word alone.
 const (
-	maxPrecedents = 20 // of an alarm that are remembered
-	maxBefore     = 5  // of them that go into a case
-	maxDiagnosed  = 2  // of those, at most so many that nobody has judged
-	maxAnswerers  = 16 // of an alarm that are counted apart
+	maxPrecedents = 20  // of an alarm that are remembered
+	maxBefore     = 5   // of them that go into a case
+	maxDiagnosed  = 2   // of those, at most so many that nobody has judged
+	maxAnswerers  = 16  // of an alarm that are counted apart
+	maxToldText   = 200 // characters of a cause or a remedy in a case: every lease writes them, and no prompt holds more
+
+	maxRemembered = 4096 // alarms: those from outside may have any name
 )
 
 // answerers beyond maxAnswerers are counted together.
@@ -75,6 +78,10 @@ func added(sum, row edgeagent.Accuracy) edgeagent.Accuracy {
 // learn brings what is remembered of an alarm in step with a word on it.
 func (b *batch) learn(a edgeagent.Alarm, w word) error {
 	name := occasionOf(a)
+	if !b.w.learned[name] && len(b.w.learned) >= maxRemembered {
+		b.o.Log.Warn("too many alarms are remembered: this word is kept with its job alone", "alarm", a.Name())
+		return nil
+	}
 	m, revision, err := b.memoryOf(name)
 	if err != nil {
 		return err
@@ -206,6 +213,9 @@ func (b *batch) before(a edgeagent.Alarm) []edgeagent.Precedent {
 		}
 	}
 	slices.SortFunc(out, worthMore)
+	for i := range out {
+		out[i].Cause, out[i].FixedBy = edgeagent.OneLine(out[i].Cause, maxToldText), edgeagent.OneLine(out[i].FixedBy, maxToldText)
+	}
 	return out
 }
 

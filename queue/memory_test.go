@@ -173,6 +173,10 @@ func TestHostileWordsAreCleanedAndCut(t *testing.T) {
 			t.Errorf("%s = %.60q of %d characters", name, got, utf8.RuneCountInString(got))
 		}
 	}
+	record(t, db, raise("L", "A1", 2))
+	if told := lease(t, db).Case.Before; len(told) != 1 || utf8.RuneCountInString(told[0].Cause) != 200 || utf8.RuneCountInString(told[0].FixedBy) != 200 {
+		t.Errorf("told = %+v, want texts of 200 characters: a case has to fit into what is held back for it", told)
+	}
 }
 
 func TestTheCauseOfAWrongAnswerIsNotPassedOn(t *testing.T) {

@@ -253,14 +253,19 @@ func (db *DB) endReview(ctx context.Context, id edgeagent.ID, o edgeagent.Outcom
 		if b.w.review.Job != id {
 			return fmt.Errorf("it is not being reviewed: %w", edgeagent.ErrLeaseLost)
 		}
+		if err := b.closeReview(o.CostUSD()); err != nil {
+			return err
+		}
 		j, err := b.job(id)
+		if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
+			b.o.Log.Error("a job that was reviewed cannot be read: what it was answered is lost", "job", id, "error", err)
+			b.undo = append(b.undo, b.db.ledger.endLease(id, o.CostUSD()))
+			return nil // it must not hold up the reviews of others
+		}
 		if err != nil {
 			return err
 		}
 		if err := b.keepCalls(&j, o); err != nil {
-			return err
-		}
-		if err := b.closeReview(o.CostUSD()); err != nil {
 			return err
 		}
 		return how(b, &j)

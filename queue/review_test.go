@@ -186,6 +186,30 @@ func TestReviewsGoByPriorityThenAge(t *testing.T) {
 	})
 }
 
+// A job that nobody can read any more must not hold up the reviews of others.
+func TestAReviewOfAJobThatIsGoneEnds(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, outsideOptions(path))
+		gone, other := answered(t, db, "A1", by("local", "qwen", "x")), answered(t, db, "A2", by("local", "qwen", "x"))
+		begin(t, db, gone.Job)
+		for range 5 { // far longer than any review takes
+			time.Sleep(10 * 24 * time.Hour)
+			other = answered(t, db, "A2", by("local", "qwen", "x"))
+		}
+		if _, err := db.Job(gone.Job); !errors.Is(err, edgeagent.ErrNotFound) {
+			t.Fatalf("the job is still there: %v", err)
+		}
+		if err := db.Review(t.Context(), gone.Job, second(0.03)); err != nil {
+			t.Errorf("end = %v", err)
+		}
+		if got := db.Spend().TodayUSD; math.Abs(got-0.03) > 1e-9 {
+			t.Errorf("spent %v, want the call", got)
+		}
+		begin(t, db, other.Job)
+	})
+}
+
 func TestAPersonsWordWhileTheProviderThinksStands(t *testing.T) {
 	db := open(t, outsideOptions(dataFile(t)))
 	a := answered(t, db, "A1", by("local", "qwen", "dirty lens"))
