@@ -21,8 +21,8 @@ import (
 // Limits of a folder. They are far above any real runbook; what passes them is
 // named in Problems, not cut in silence.
 const (
-	maxFile     = 8 << 20  // bytes
-	maxBytes    = 32 << 20 // of all files
+	maxFile     = 8 << 20 // bytes
+	maxBytes    = 8 << 20 // of all files: each is held against the list of forbidden advice before the plant is read
 	maxFiles    = 2000
 	maxNames    = 20000 // of files and folders of any kind: the path may be / by mistake
 	maxEntries  = 20000

@@ -182,3 +182,12 @@ func TestChangesOfTheFolderAreSeen(t *testing.T) {
 		t.Error("a book of no folder changed")
 	}
 }
+
+// All files are screened before the first scan: there is a limit to their sum.
+func TestTooMuchTextIsLeftOut(t *testing.T) {
+	half := strings.Repeat("## F1\n", 1) + strings.Repeat("x\n", maxBytes/4)
+	b := folder(t, map[string]string{"a.md": half, "b.md": half, "c.md": "## F212 Level\ntext\n"})
+	if len(b.entries) != 1 || !strings.Contains(b.Problems[len(b.Problems)-1], "b.md: left out with all that follows: the files are larger than 8388608 bytes together") {
+		t.Errorf("%d entries, problems %q", len(b.entries), b.Problems)
+	}
+}
