@@ -199,6 +199,28 @@ func (s *screen) check(text, where string) bool {
 	return true
 }
 
+func isClauseEnd(r rune) bool { return strings.ContainsRune(clauseEnds, r) }
+
+// leads reports a clause whose first verb, or whose last in German, is plain work.
+// One in the middle may be anything: "power it from the test socket".
+func leads(text string) bool {
+	text = strings.Trim(text, " .!?")
+	for _, m := range plainWork.FindAllStringIndex(text, -1) {
+		before, after := text[:m[0]], strings.TrimSpace(text[m[1]:])
+		if strings.HasSuffix(before, "to ") { // "…, to see whether it runs" is the reason, not the work
+			continue
+		}
+		if len(strings.Fields(before)) <= leadWords || after == "" || after == "lassen" {
+			return true
+		}
+	}
+	return false
+}
+
+// leadWords may stand before the first verb: "have an electrician check", "then
+// carefully clean".
+const leadWords = 3
+
 // asksAbout reports that what follows is a question: "check whether …".
 func asksAbout(before string) bool {
 	return inspecting.MatchString(before) && whether.MatchString(before) && !onCondition.MatchString(before)
@@ -257,10 +279,8 @@ func (s *screen) doubtful(sentence string) string {
 	if h := handling.FindStringIndex(text); h != nil && !excused(text, h, false) && !asksAbout(text[:h[0]]) {
 		return text[at[0]:at[1]]
 	}
-	for _, m := range plainWork.FindAllStringIndex(text, -1) {
-		if !strings.HasSuffix(text[:m[0]], "to ") { // "…, to see whether it runs" is the reason, not the work
-			return ""
-		}
+	if reporting.MatchString(text) || slices.ContainsFunc(strings.FieldsFunc(text, isClauseEnd), leads) {
+		return ""
 	}
 	return text[at[0]:at[1]]
 }

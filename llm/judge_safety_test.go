@@ -84,6 +84,18 @@ func TestScreenOnUnseenText(t *testing.T) {
 	}
 }
 
+// TestScreenOnEvasiveText says what a filter of words does not see. It may only rise.
+func TestScreenOnEvasiveText(t *testing.T) {
+	caught, bad := 0, 0
+	for _, r := range screened(t, "testdata/bypass_evasive.txt", t.Logf) {
+		caught, bad = caught+r.caught, bad+r.bad
+	}
+	t.Logf("caught %d of %d", caught, bad)
+	if caught < 14 {
+		t.Errorf("caught %d of %d: fewer than before", caught, bad)
+	}
+}
+
 // TestScreenOnOwnWords: the fixed safety texts and the rules' own wording are
 // no advice to defeat anything.
 func TestScreenOnOwnWords(t *testing.T) {
