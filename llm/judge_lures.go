@@ -2,7 +2,6 @@ package llm
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -34,8 +33,8 @@ tell advis inform order recommend suggest propos operator technician vergiss ver
 	"you are", "your ", "im start", "im end", "eot id", "start of", "tool call", "end of", " ai", "ask ", "du bist", "deine", "sag ")
 
 // phrases match from the beginning of a word on.
-func phrases(alternatives ...string) *regexp.Regexp {
-	return regexp.MustCompile(`\b(?:` + strings.Join(alternatives, "|") + `)`)
+func phrases(alternatives ...string) pattern {
+	return newPattern(func() string { return `\b(?:` + strings.Join(alternatives, "|") + `)` })
 }
 
 // lures are the runs of words that the case's lures consist of.

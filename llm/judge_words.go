@@ -129,8 +129,8 @@ var (
 var fillers = set(`be been being to ever attempt try trying under any circumstances circumstance simply a an the this that these or and nor even temporarily manually in case of you may should must allowed permitted open touch adjust with at reach into people anyone one somebody anybody has have had
 der die das den dem des ein eine einen zu zur werden wird wurde sie oder und jemals etwa einfach fall umstaenden auf unter im an diese diesen dieses dieser durch bitte versuchen`)
 
-func words(alternatives ...string) *regexp.Regexp {
-	return regexp.MustCompile(`\b(?:` + strings.Join(alternatives, "|") + `)\b`)
+func words(alternatives ...string) pattern {
+	return newPattern(func() string { return `\b(?:` + strings.Join(alternatives, "|") + `)\b` })
 }
 
 func set(list string) map[string]bool {
