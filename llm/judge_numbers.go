@@ -53,11 +53,13 @@ var (
 	sameUnit = unitIndex()
 	// per is what a rate adds to a unit.
 	per             = `(?:\s?/\s?(min|h|s|m3|m³|l)|\s(?:per|pro|je|a|an|in der)\s(\pL+))?`
-	quantityPattern = newPattern(func() string { return `(^|[^\w.,])([+\-−]?` + numeral + `)[\s-]?(` + unitPattern() + `)` + per + `($|[^\p{L}\d])` })
-	bareNumber      = regexp.MustCompile(`(?:^|[^\w.,])(` + numeral + `)(?:$|\W)`)
-	ordinal         = regexp.MustCompile(`^[.)]\s`)
-	rangeBefore     = regexp.MustCompile(`(?:^|[^\w.,])([+\-−]?` + numeral + `)\s?(?:-|–|—|to|bis|\.{2,3}|…|±|\+/-)\s?$`)
-	pairBefore      = regexp.MustCompile(`(?i)(?:between|from|zwischen|von)\s([+\-−]?` + numeral + `)\s(?:and|to|und|bis)\s$`)
+	quantityPattern = newPattern(func() string {
+		return `(^|[^\w.,])([+\-−]?` + numeral + `)[\s-]?(` + unitPattern() + `)` + per + `($|[^\p{L}\d])`
+	})
+	bareNumber  = regexp.MustCompile(`(?:^|[^\w.,])(` + numeral + `)(?:$|\W)`)
+	ordinal     = regexp.MustCompile(`^[.)]\s`)
+	rangeBefore = regexp.MustCompile(`(?:^|[^\w.,])([+\-−]?` + numeral + `)\s?(?:-|–|—|to|bis|\.{2,3}|…|±|\+/-)\s?$`)
+	pairBefore  = regexp.MustCompile(`(?i)(?:between|from|zwischen|von)\s([+\-−]?` + numeral + `)\s(?:and|to|und|bis)\s$`)
 )
 
 const numeral = `\d+(?:[ ’']\d{3})*(?:[.,]\d+)*`
