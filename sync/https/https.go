@@ -95,6 +95,9 @@ func (d *Destination) request(ctx context.Context, batch []edgeagent.Outgoing) (
 	if err != nil {
 		return nil, errors.New("url: want https://HOST/PATH")
 	}
+	// Without GetBody net/http cannot send again by itself what an HTTP/2 server
+	// turned away: it would do so at once and for ever, past every pause of ours.
+	req.GetBody = nil
 	req.Header.Set("Content-Type", "application/cloudevents-batch+json")
 	req.Header.Set("Content-Encoding", "gzip")
 	req.Header.Set("Accept", "application/json")
