@@ -195,7 +195,7 @@ func (s *section) baseURL(def string) string {
 // local reads what a model on the own machine needs.
 func (s *section) local(p *Provider) {
 	p.ContextTokens = s.integer("context_tokens", 2048, 256, 1<<20)
-	p.KeepAlive = s.duration("keep_alive", 10*time.Minute, 0, day)
+	p.KeepAlive = s.duration("keep_alive", 10*time.Minute, time.Second, day)
 	if p.Kind != KindOllama {
 		p.ContextTokens, p.KeepAlive = 0, 0
 	}

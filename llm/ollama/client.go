@@ -33,7 +33,7 @@ type Options struct {
 	BaseURL       string // http://127.0.0.1:11434
 	Model         string
 	ContextTokens int           // [2048]
-	KeepAlive     time.Duration // how long the model stays loaded [30m]
+	KeepAlive     time.Duration // how long the model stays loaded [10m]
 	FirstToken    time.Duration // until the first token, loading included, at most [240s]; less once the speed is known
 	Stall         time.Duration // between tokens [20s]
 	Transport     llm.TransportOptions
@@ -57,7 +57,7 @@ const seed = 20_260
 // New returns a client that has not touched the network yet.
 func New(o Options) *Client {
 	o.ContextTokens = cmp.Or(o.ContextTokens, 2048)
-	o.KeepAlive = cmp.Or(o.KeepAlive, 30*time.Minute)
+	o.KeepAlive = cmp.Or(o.KeepAlive, 10*time.Minute)
 	o.FirstToken = cmp.Or(o.FirstToken, 240*time.Second)
 	o.Stall = cmp.Or(o.Stall, 20*time.Second)
 	// No header timeout: a model on a small box is silent for minutes. The watch
