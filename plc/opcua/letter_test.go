@@ -1,6 +1,7 @@
 package opcua
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,6 +102,31 @@ func TestNothingIsHeardOfAServerThatSaysNothing(t *testing.T) {
 		}
 		if n := len(r.heard); n > 0 {
 			t.Errorf("heard %d times: %+v", n, r.heard)
+		}
+	})
+}
+
+// TestWhatStandsBeforeTheEndIsTold: a server that ends a subscription may tell its
+// last values in the same notification. A bit in it may be the cause of the end.
+func TestWhatStandsBeforeTheEndIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		p.set("ns=1;s=bit", false)
+		r := start(t, p, Options{Tags: []plc.TagSpec{node("bit", edgeagent.TypeBool)}})
+		settle(time.Second)
+		r.forget()
+		p.do(func() {
+			p.subs[1].add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{Value: &ua.DataValue{Value: ua.MustVariant(true)}}}})
+			p.subs[1].add(&ua.StatusChangeNotification{Status: ua.StatusBadShutdown})
+		})
+		if err := <-r.end; !errors.Is(err, plc.ErrSilent) {
+			t.Errorf("ended with %v", err)
+		}
+		if got := r.values("bit"); len(got) != 1 || !got[0].Value.Equal(edgeagent.Bool(true)) {
+			t.Errorf("told %v, want the last value", got)
+		}
+		if n := r.count(func(h plc.Heard) bool { return len(h.Confirmed) > 0 }); n > 0 {
+			t.Errorf("the end confirmed values %d times", n)
 		}
 	})
 }

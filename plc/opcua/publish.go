@@ -92,15 +92,11 @@ func (e *episode) take(res *ua.PublishResponse, now time.Time) ([]*ua.Subscripti
 	}
 	l := letter{at: now, gap: missed}
 	e.letters++
-	for _, data := range message.NotificationData {
-		if err := e.open(s, data, &l); err != nil {
-			return nil, err
-		}
-	}
-	l.confirmed = e.heardOf(s, now, missed || res.MoreNotifications)
-	e.mail(l)
-	if keepAlive {
-		return nil, nil
+	err := e.openAll(s, message.NotificationData, &l)
+	l.confirmed = e.heardOf(s, now, missed || res.MoreNotifications || err != nil)
+	e.mail(l) // what stands before the end of a subscription is true
+	if keepAlive || err != nil {
+		return nil, err
 	}
 	return []*ua.SubscriptionAcknowledgement{{SubscriptionID: s.id, SequenceNumber: message.SequenceNumber}}, nil
 }
@@ -127,6 +123,16 @@ func (s *subscription) missed(number uint32, keepAlive bool) bool {
 	}
 	s.next = max(number, 1) // 0 is no sequence number
 	return ahead != 0 && !s.unnumbered
+}
+
+// openAll reads a notification, and returns why the subscription ended with it.
+func (e *episode) openAll(s *subscription, parts []*ua.ExtensionObject, l *letter) error {
+	for _, data := range parts {
+		if err := e.open(s, data, l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // open reads one part of a notification.
