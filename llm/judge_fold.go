@@ -22,7 +22,11 @@ func normal(s string) string {
 	for i, w := range words {
 		words[i] = unleet(w)
 	}
-	return notHalt.ReplaceAllString(strings.Join(gathered(words), " "), "not$1")
+	s = strings.Join(gathered(words), " ")
+	if !strings.Contains(s, "not ") { // the expression has no fixed beginning to be searched for
+		return s
+	}
+	return notHalt.ReplaceAllString(s, "not$1")
 }
 
 // notHalt is German for an emergency stop, and no English negation.

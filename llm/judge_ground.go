@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"edgeagent"
 )
@@ -23,16 +24,17 @@ type facts struct {
 
 func newFacts(c edgeagent.Case, passages []Passage) *facts {
 	f := &facts{names: map[string]string{}, sources: map[string]string{}, passages: map[string]bool{}, safety: map[string]bool{}, devices: map[string]bool{}, units: map[string]string{}, numbers: map[string][]float64{}}
+	zero := c.First().Alarm.RaisedAt
 	for _, a := range c.Alarms { // the units of tags are known before the values of alarms
 		f.addEvidence(a.Evidence)
 	}
 	for _, a := range c.Alarms {
 		f.addAlarm(a.Alarm)
-		f.addTime(c, a.Alarm)
+		f.addTime(c.At, zero, a.Alarm)
 	}
 	for _, a := range c.Related {
 		f.addAlarm(a)
-		f.addTime(c, a)
+		f.addTime(c.At, zero, a)
 	}
 	for _, p := range c.Before {
 		f.addText(p.Cause)
@@ -75,13 +77,13 @@ func (f *facts) addAlarm(a edgeagent.Alarm) {
 }
 
 // addTime adds how long ago an alarm rose, from the first one and from now.
-func (f *facts) addTime(c edgeagent.Case, a edgeagent.Alarm) {
+func (f *facts) addTime(now, zero time.Time, a edgeagent.Alarm) {
 	if a.RaisedAt.IsZero() {
 		return
 	}
-	f.add("s", c.First().Alarm.RaisedAt.Sub(a.RaisedAt).Seconds())
-	if !c.At.IsZero() {
-		f.add("s", c.At.Sub(a.RaisedAt).Seconds())
+	f.add("s", zero.Sub(a.RaisedAt).Seconds())
+	if !now.IsZero() {
+		f.add("s", now.Sub(a.RaisedAt).Seconds())
 	}
 	if a.ClearedAt != nil {
 		f.add("s", a.ClearedAt.Sub(a.RaisedAt).Seconds())
@@ -118,21 +120,22 @@ func (f *facts) addFeature(t edgeagent.Feature, ev *edgeagent.Evidence) {
 	if t.LastChange != nil {
 		f.add("s", ev.At.Sub(*t.LastChange).Seconds())
 	}
-	var known []float64
+	known := make([]float64, 0, 6*7/2) // six numbers and what is between each two
 	if v, ok := t.Value.Float64(); ok {
 		known = append(known, v)
 	}
 	for _, p := range []*float64{t.Min, t.Max, t.Mean, t.LimitLow, t.LimitHigh} {
 		if p != nil {
-			f.add(unit, *p)
 			known = append(known, *p)
 		}
 	}
+	all := known
 	for i, a := range known {
 		for _, b := range known[i+1:] {
-			f.add(unit, a-b)
+			all = append(all, a-b)
 		}
 	}
+	f.add(unit, all...)
 	if t.SlopePerMin != nil {
 		f.add(unit, *t.SlopePerMin)
 		f.add(unit+"/min", *t.SlopePerMin)
@@ -178,11 +181,15 @@ func (f *facts) addQuantity(q quantity) {
 	}
 }
 
-func (f *facts) add(unit string, n float64) {
-	if !math.IsNaN(n) && !math.IsInf(n, 0) {
-		factor, base := inBase(unit)
-		f.numbers[base] = append(f.numbers[base], math.Abs(n)*factor)
+func (f *facts) add(unit string, numbers ...float64) {
+	factor, base := inBase(unit)
+	all := f.numbers[base]
+	for _, n := range numbers {
+		if !math.IsNaN(n) && !math.IsInf(n, 0) {
+			all = append(all, math.Abs(n)*factor)
+		}
 	}
+	f.numbers[base] = all
 }
 
 // holds reports whether a quantity of an answer is one of the case: the same

@@ -148,12 +148,12 @@ func inWords(s string) []quantity {
 	for w := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ' ' || r == '-' || r == '\u2011' }) {
 		w = strings.Trim(w, ".,;:!?()\"'")
 		n := spelled[strings.ToLower(w)]
-		switch unit := sameUnit[w]; {
+		switch {
 		case value > 0 && n > 0 && n < 10 && value%10 == 0: // twenty five
 			value, text = value+n, text+" "+w
 		case n > 0:
 			value, text = n, w
-		case value > 0 && (unit != "" || sameUnit[strings.ToLower(w)] != "" && len(w) > 2):
+		case value > 0 && (sameUnit[w] != "" || sameUnit[strings.ToLower(w)] != "" && len(w) > 2):
 			out = append(out, quantity{readings: []reading{{value: float64(value)}}, unit: unitOf(w), text: text + " " + w})
 			value = 0
 		default:

@@ -15,7 +15,24 @@ const maxText = 200
 // control, bidirectional, invisible and private-use characters, and with the
 // markers by which chat templates tell who speaks made harmless.
 func Clean(s string, limit int) string {
+	if len(s) <= limit && spotless(s) {
+		return s
+	}
 	return cut(neutralise(flatten(s, limit)), limit)
+}
+
+// spotless reports a text that cleaning leaves as it is, as it does most names
+// and texts of a plant: a flood holds thousands of them.
+func spotless(s string) bool {
+	space := true
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c >= 0x7f || c == '<' || c == '[' || c == '`' || c == ' ' && space {
+			return false
+		}
+		space = c == ' '
+	}
+	return s == "" || !space
 }
 
 // flatten drops what cannot be seen, and marks piled on one letter beyond what a

@@ -33,6 +33,35 @@ func TestCleanTakesOutWhatIsNotSeen(t *testing.T) {
 	}
 }
 
+// What is not cleaned because it is clean is what cleaning makes of it.
+func TestASpotlessTextIsWhatCleaningMakesOfIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		in   string
+		want bool
+	}{
+		"nothing":          {"", true},
+		"a name":           {"filler/F212", true},
+		"a sentence":       {"Level sensor unstable: 3 > 2, {ok}", true},
+		"a blank before":   {" level", false},
+		"a blank behind":   {"level ", false},
+		"blanks":           {"le  vel", false},
+		"one blank":        {" ", false},
+		"control":          {"le\tvel", false},
+		"delete":           {"level\x7f", false},
+		"not ASCII":        {"Füller", false},
+		"an angle bracket": {"a <b", false},
+		"a square one":     {"a [INST]", false},
+		"a backquote":      {"```", false},
+	} {
+		if got := spotless(tt.in); got != tt.want {
+			t.Errorf("%s: spotless(%q) = %v", name, tt.in, got)
+		}
+		if got := neutralise(flatten(tt.in, maxText)); spotless(tt.in) && got != tt.in {
+			t.Errorf("%s: cleaning makes %q of %q", name, got, tt.in)
+		}
+	}
+}
+
 func FuzzClean(f *testing.F) {
 	for _, s := range hostileTexts(f) {
 		f.Add(s, 200)
@@ -50,6 +79,9 @@ func FuzzClean(f *testing.F) {
 		}
 		if again := Clean(got, limit); again != got {
 			t.Fatalf("Clean(%q) = %q, and again %q", s, got, again)
+		}
+		if spotless(s) && neutralise(flatten(s, len(s)+1)) != s {
+			t.Fatalf("%q passes as spotless", s)
 		}
 		if cut := cutTokens(got, maxTextTokens); EstimateTokens(cut) > maxTextTokens || !utf8.ValidString(cut) {
 			t.Fatalf("cutTokens(%q) = %q", got, cut)

@@ -107,8 +107,21 @@ func caseTags(c edgeagent.Case) (tags, moved []edgeagent.Feature, omitted int) {
 			collect(&moved, a.Evidence.Moved)
 		}
 	}
-	slices.SortStableFunc(moved, func(a, b edgeagent.Feature) int { return cmp.Compare(b.Moved, a.Moved) })
-	return tags, moved, omitted
+	return tags, mostMoved(moved), omitted
+}
+
+// mostMoved sorts by pointers: features are large, and a flood has hundreds.
+func mostMoved(features []edgeagent.Feature) []edgeagent.Feature {
+	order := make([]*edgeagent.Feature, len(features))
+	for i := range features {
+		order[i] = &features[i]
+	}
+	slices.SortStableFunc(order, func(a, b *edgeagent.Feature) int { return cmp.Compare(b.Moved, a.Moved) })
+	out := make([]edgeagent.Feature, len(order))
+	for i, f := range order {
+		out[i] = *f
+	}
+	return out
 }
 
 // leastOld is from what age on a good value says it, in seconds.
