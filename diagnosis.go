@@ -137,7 +137,7 @@ type Outcome struct {
 // FaultyAnswer is an answer that could not be used as it came: what a person
 // needs to judge a model by. The next call of the provider asked for its repair.
 type FaultyAnswer struct {
-	Call  int    `json:"call"`  // it came with, from 0 in the order of the outcome's calls
+	Call  int    `json:"call"`  // it came with, from 0 in the order of the outcome's calls; once stored, of the job's
 	Fault *Note  `json:"fault"` // as the model was told
 	Raw   string `json:"raw"`   // its beginning, if it was long
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // Exchanges returns what was sent for a job and what came back, an entry an
-// attempt that asked a model. They are the first to go when the file fills up;
-// ErrNotFound without the job.
+// attempt that asked a model; answers of no use name their call of the job. They
+// are the first to go when the file fills up; ErrNotFound without the job.
 func (db *DB) Exchanges(job edgeagent.ID) (all []edgeagent.Exchange, err error) {
 	all = []edgeagent.Exchange{}
 	err = db.viewing("read what was sent for job "+string(job), func(tx *bbolt.Tx) error {
@@ -22,20 +22,38 @@ func (db *DB) Exchanges(job edgeagent.ID) (all []edgeagent.Exchange, err error) 
 		if damage != nil { // what is whole is shown
 			db.options.Load().Log.Error("part of a job cannot be read and is left out", "job", job, "error", damage)
 		}
-		prompts := part(job, partPrompt)
-		for _, key := range sortedKeys(bodies) {
-			if !strings.HasPrefix(key, prompts) {
-				continue
-			}
+		all, err = exchanges(job, bodies)
+		return err
+	})
+	return all, err
+}
+
+// exchanges reads the bodies of calls and prompts, which are numbered alike.
+func exchanges(job edgeagent.ID, bodies map[string][]byte) ([]edgeagent.Exchange, error) {
+	all, earlier := []edgeagent.Exchange{}, 0
+	calls, prompts := part(job, partCalls), part(job, partPrompt)
+	for _, key := range sortedKeys(bodies) {
+		number, ok := strings.CutPrefix(key, calls)
+		if !ok {
+			continue
+		}
+		var sent []edgeagent.Call
+		if err := unmarshal(bucketBodies, key, bodies[key], &sent); err != nil {
+			return all, err
+		}
+		if body, asked := bodies[prompts+number]; asked {
 			var e edgeagent.Exchange
-			if err := unmarshal(bucketBodies, key, bodies[key], &e); err != nil {
-				return err
+			if err := unmarshal(bucketBodies, prompts+number, body, &e); err != nil {
+				return all, err
+			}
+			for i := range e.Faulty {
+				e.Faulty[i].Call += earlier
 			}
 			all = append(all, e)
 		}
-		return nil
-	})
-	return all, err
+		earlier += len(sent)
+	}
+	return all, nil
 }
 
 // spentOn returns what a job has cost so far, in US dollars: its calls, and for

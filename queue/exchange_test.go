@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"edgeagent"
@@ -48,20 +49,27 @@ func TestFaultyAnswersAreKept(t *testing.T) {
 	if err := db.Retry(t.Context(), lease(t, db), edgeagent.Outcome{Calls: answer("").Calls, Faulty: faulty}, offline, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Complete(t.Context(), lease(t, db), answer("x")); err != nil {
+	last := answer("x")
+	last.Calls, last.Faulty = append(last.Calls, last.Calls...), faulty
+	if err := db.Complete(t.Context(), lease(t, db), last); err != nil {
 		t.Fatal(err)
 	}
 	got, err := db.Exchanges(up[0].Job)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%d exchanges, %v, want one an attempt", len(got), err)
 	}
-	if f := got[0].Faulty; len(f) != 1 || f[0].Raw != "the first answer" || !f[0].Fault.Is("ungrounded") || got[0].Raw != "" {
+	if f := got[0].Faulty; len(f) != 1 || f[0].Raw != "the first answer" || !f[0].Fault.Is("ungrounded") || f[0].Call != 0 || got[0].Raw != "" {
 		t.Errorf("first = %+v", got[0])
 	}
-	if want := answer("x"); got[1].Prompt != want.Prompt || got[1].Raw != want.Raw || got[1].Faulty != nil {
-		t.Errorf("second = %+v", got[1])
+	if f := got[1].Faulty; got[1].Prompt != last.Prompt || got[1].Raw != last.Raw || len(f) != 1 || f[0].Call != 1 {
+		t.Errorf("second = %+v, want the faulty answer beside the second call of the job", got[1])
 	}
 	if _, err := db.Exchanges("01ZZZZZZZZZZZZZZZZZZZZZZZZ"); !errors.Is(err, edgeagent.ErrNotFound) {
 		t.Errorf("of no job: %v", err)
+	}
+	for _, e := range wholeStream(t, db, edgeagent.StreamDiagnosis) {
+		if strings.Contains(string(e.Body), "the first answer") {
+			t.Errorf("an answer of no use is sent upstream: %s", e.Body)
+		}
 	}
 }
