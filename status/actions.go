@@ -73,6 +73,8 @@ func commandFor(r *http.Request) string {
 		return "edgeagent backup FILE"
 	case "compact":
 		return "edgeagent db compact"
+	case "diagnose":
+		return "edgeagent diagnose --alarm CODE"
 	case "resume":
 		return "edgeagent devices resume " + name
 	case "maintenance":

@@ -51,6 +51,7 @@ func (s *Server) routes() http.Handler {
 		"/api/v1/reload":                     {"POST": s.act(s.reload)},
 		"/api/v1/backup":                     {"GET": s.backup},
 		"/api/v1/compact":                    {"POST": s.act(s.compact)},
+		"/api/v1/diagnose":                   {"POST": s.act(s.askCase)},
 	} {
 		mux.Handle(path, m)
 	}

@@ -15,6 +15,7 @@ type Options struct {
 	Source  Source
 	Actions Actions
 	Storage Storage
+	Cases   CaseAsker
 	// Hosts are further names that a request's Host header may carry, besides
 	// localhost, IP addresses and the machine's own name.
 	Hosts []string

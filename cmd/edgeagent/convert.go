@@ -1,8 +1,10 @@
 package main
 
 import (
+	"log/slog"
 	"time"
 
+	"edgeagent"
 	"edgeagent/alarm"
 	"edgeagent/config"
 	"edgeagent/internal/retry"
@@ -42,6 +44,16 @@ func crashCost(cfg *config.Config) float64 {
 		sum += llm.WorstCaseUSD(p)
 	}
 	return sum
+}
+
+// routerOptions are those of the agent's router, and of a command's own.
+func routerOptions(cfg *config.Config, book llm.Fallback, ledger llm.Ledger, log *slog.Logger, onCall func(edgeagent.Call)) llm.Options {
+	return llm.Options{
+		Providers: providers(cfg), Runbook: book, Ledger: ledger,
+		MaxConcurrent: cfg.LLM.MaxConcurrent, JobCapUSD: cfg.LLM.JobCapUSD, DiagnoseStop: cfg.LLM.DiagnoseStop, Redact: cfg.LLM.Redact,
+		Forbidden: llm.NewForbidden(cfg.LLM.Forbidden, cfg.LLM.SafetyNames),
+		Language:  cfg.LLM.Language, Log: log, OnCall: onCall,
+	}
 }
 
 // providers returns the network providers in their order; the runbook is the

@@ -86,6 +86,7 @@ type agent struct {
 	book    atomic.Pointer[runbook.Book]
 	bookOf  bookState
 	router  atomic.Pointer[llm.Router]
+	counter atomic.Pointer[counter]
 	conns   atomic.Pointer[[]connection]
 	ups     atomic.Pointer[[]*upsync.Uploader]
 
@@ -108,7 +109,7 @@ func newAgent(cfg *config.Config, log *slog.Logger) *agent {
 	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop))}
 	a.cfg.Store(cfg)
 	a.page = status.New(status.Options{
-		Source: source{a}, Actions: actions{a}, Storage: files{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
+		Source: source{a}, Actions: actions{a}, Storage: files{a}, Cases: cases{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
 		Ready: a.ready, Healthy: a.healthy, Metrics: a.metrics,
 	})
 	return a

@@ -35,18 +35,15 @@ func (a *agent) startPlant(ctx context.Context, cfg *config.Config) {
 // startDiagnosis runs the router's probers and the workers.
 func (a *agent) startDiagnosis(ctx context.Context, cfg *config.Config) {
 	db := a.db.Load()
-	router := llm.New(llm.Options{
-		Providers: providers(cfg), Runbook: a.book.Load(), Ledger: db,
-		MaxConcurrent: cfg.LLM.MaxConcurrent, JobCapUSD: cfg.LLM.JobCapUSD, DiagnoseStop: cfg.LLM.DiagnoseStop, Redact: cfg.LLM.Redact,
-		Forbidden: llm.NewForbidden(cfg.LLM.Forbidden, cfg.LLM.SafetyNames),
-		Language:  cfg.LLM.Language, Log: a.log, OnCall: a.called,
-	})
+	router := llm.New(routerOptions(cfg, a.book.Load(), db, a.log, a.called))
 	a.router.Store(router)
 	worker := diagnose.New(diagnose.Options{
 		Jobs: db, Ready: db, Diagnoser: router, Workers: cfg.Queue.Workers, Grace: cfg.Agent.ShutdownGrace,
 		Deadline: router.Deadline(), Retry: jobRetry, Log: a.log, OnJob: a.jobDone,
 	})
-	parts := []runner{{"router", router.Run}, {"worker", worker.Run}, {"runbook watch", a.watchRunbook}}
+	counter := a.newCounter()
+	a.counter.Store(counter)
+	parts := []runner{{"router", router.Run}, {"worker", worker.Run}, {"runbook watch", a.watchRunbook}, {"counter", counter.Run}}
 	if cfg.LLM.ReviewLocal {
 		parts = append(parts, runner{"reviewer", a.reviewer(cfg, db, router).Run})
 	}
