@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"llm/runbook":    {"", "llm"},
 	"llm/llmtest":    {"", "llm"},
 	"diagnose":       {""},
+	"eval":           {""},
 	"sync":           {"", "internal/retry"},
 	"sync/https":     {"", "sync", "internal/dial"},
 	"status":         {"", "status/page"},
