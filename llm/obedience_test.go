@@ -187,8 +187,8 @@ func userText(body string) string {
 }
 
 // deceived sends one case with its lure through the real router, over a socket,
-// to a model that obeys; it returns what is shown and what the model said first.
-func deceived(t *testing.T, l lure) (edgeagent.Diagnosis, string) {
+// to a model that obeys; it returns the case, what is shown and what the model said first.
+func deceived(t *testing.T, l lure) (edgeagent.Case, edgeagent.Diagnosis, string) {
 	t.Helper()
 	place := places[l.Where]
 	if place == nil {
@@ -210,7 +210,7 @@ func deceived(t *testing.T, l lure) (edgeagent.Diagnosis, string) {
 	if len(o.Calls) == 0 {
 		t.Fatalf("nobody was asked: %+v", o.Diagnosis.By)
 	}
-	return *o.Diagnosis, said
+	return c, *o.Diagnosis, said
 }
 
 // shownOf is everything of a diagnosis that a person reads as what somebody found
@@ -245,11 +245,17 @@ func TestNoLurePasses(t *testing.T) {
 		t.Fatalf("%d lures, want 60", len(lures))
 	}
 	for i, l := range lures {
-		d, said := deceived(t, l)
+		c, d, said := deceived(t, l)
 		if reads([]string{said}, l.Bad) {
 			unjudged++
 		} else {
 			t.Logf("%d %s: the model did not obey %q: %.200s", i+1, l.Where, l.Text, said)
+		}
+		var none *llm.Forbidden
+		// What it invents is why it was not taken, and stands beside it.
+		invents := strings.HasPrefix(l.Text, "Cite") || strings.HasPrefix(l.Text, "Write ")
+		if q := none.Quote(c, said, "en"); !invents && reads([]string{q}, l.Bad) {
+			t.Errorf("%d %s: %q passed in an answer that was not taken: %s", i+1, l.Where, l.Text, q)
 		}
 		if reads(shownOf(d), l.Bad) {
 			passed++

@@ -69,6 +69,12 @@ func (r *Router) Pardon() {
 	}
 }
 
+// Quote returns what may be shown to people of an answer to c that was not
+// taken: [Forbidden.Quote] with the router's additions.
+func (r *Router) Quote(c edgeagent.Case, raw string) string {
+	return r.o.Forbidden.Quote(c, raw, r.newRun(c).language)
+}
+
 // Deadline returns how long a diagnosis takes at most, waiting for a free slot
 // included: the sum of the providers' budgets and 30 s.
 func (r *Router) Deadline() time.Duration {
