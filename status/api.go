@@ -224,15 +224,6 @@ func (s *Server) apiJobs(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"jobs": orEmpty(all), "next": next})
 }
 
-func (s *Server) apiJob(w http.ResponseWriter, r *http.Request) {
-	j, err := s.job(r.PathValue("id"))
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	reply(w, http.StatusOK, j)
-}
-
 func (s *Server) job(text string) (edgeagent.Job, error) {
 	id, err := edgeagent.ParseID(text)
 	if err != nil {

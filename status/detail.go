@@ -143,6 +143,7 @@ func (s *Server) jobPage(w http.ResponseWriter, r *http.Request) {
 	}
 	f := s.frame("jobs", "Job")
 	v := s.jobView(f.lens, j)
+	s.addFaulty(f, r, &v)
 	body := struct {
 		jobView
 		Others []edgeagent.Alarm

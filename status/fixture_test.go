@@ -39,6 +39,8 @@ type plant struct {
 	alarms   map[edgeagent.ID]edgeagent.Alarm
 	evidence map[edgeagent.ID]*edgeagent.Evidence
 	jobs     map[edgeagent.ID]edgeagent.Job
+	sent     map[edgeagent.ID][]edgeagent.Exchange
+	faulty   []edgeagent.FaultyAnswer
 	judged   []edgeagent.Accuracy
 	memory   edgeagent.Memory
 	err      error // what alarms and jobs answer, when set
@@ -67,6 +69,10 @@ func (p *plant) Trend(device, tag string, since time.Time) []Point {
 
 func (p *plant) Alarm(id edgeagent.ID) (edgeagent.Alarm, error) { return find(p, p.alarms, id) }
 func (p *plant) Job(id edgeagent.ID) (edgeagent.Job, error)     { return find(p, p.jobs, id) }
+func (p *plant) Exchanges(id edgeagent.ID) ([]edgeagent.Exchange, error) {
+	return find(p, p.sent, id)
+}
+func (p *plant) Faulty(edgeagent.ID) ([]edgeagent.FaultyAnswer, error) { return p.faulty, p.err }
 func (p *plant) Evidence(id edgeagent.ID) (*edgeagent.Evidence, error) {
 	return find(p, p.evidence, id)
 }

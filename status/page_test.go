@@ -159,6 +159,7 @@ func poison(p *plant, text string) {
 		j.Feedback = &edgeagent.Feedback{Verdict: edgeagent.Verdict(text), Cause: text, FixedBy: text, By: text, Provider: text, Model: text, ConfirmedBy: text}
 		j.Timeline = []edgeagent.TimelineEntry{{Event: text, Detail: note}}
 		j.Calls = []edgeagent.Call{{Provider: text, Model: text, Outcome: edgeagent.CallOutcome(text), RequestID: text, Error: note}}
+		p.faulty = []edgeagent.FaultyAnswer{{Fault: note, Raw: text}}
 		p.jobs[id] = j
 	}
 	p.judged = []edgeagent.Accuracy{{Provider: text, Model: text, Right: 1}}

@@ -62,6 +62,11 @@ type JobSource interface {
 	Job(id edgeagent.ID) (edgeagent.Job, error)
 	// Jobs pages like Alarms; the state is a job's state or empty for all.
 	Jobs(state string, limit int, after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error)
+	// Faulty returns the answers to a job that were of no use, and of each what
+	// may be shown beside the machine; none where they are no longer kept.
+	Faulty(job edgeagent.ID) ([]edgeagent.FaultyAnswer, error)
+	// Exchanges returns what was sent for a job and what came back, word for word.
+	Exchanges(job edgeagent.ID) ([]edgeagent.Exchange, error)
 }
 
 // MemorySource reads what people said of diagnoses. It outlives jobs and alarms.

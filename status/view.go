@@ -313,6 +313,7 @@ type callView struct {
 	At         stamp
 	Took, Cost string
 	Why        string
+	Said       *saidView // what came, where it was not taken
 }
 
 func (l lens) job(j edgeagent.Job) jobView {

@@ -23,10 +23,12 @@ func newJobs(o *options) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return jobsList(c, o, state) },
 	}, o)
 	list.Flags().StringVar(&state, "state", "", "pending, running, completed, failed or discarded (default all)")
+	var exchanges bool
 	show := jsonFlag(&cobra.Command{
 		Use: "show ID", Short: "one job: diagnosis, calls and timeline", Args: exactly(1, "one job id"),
-		RunE: func(c *cobra.Command, args []string) error { return jobShow(c, o, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error { return jobShow(c, o, args[0], exchanges) },
 	}, o)
+	show.Flags().BoolVar(&exchanges, "exchanges", false, "also what was sent to models and what they said, unfiltered")
 	retry := &cobra.Command{
 		Use: "retry ID…", Short: "put failed jobs back into the queue", Args: atLeast(1, "job ids"),
 		RunE: func(c *cobra.Command, args []string) error { return jobsAction(c, o, args, "retry", nil) },
@@ -83,20 +85,47 @@ func printJobs(w io.Writer, jobs []edgeagent.Job) error {
 	return table(w, rows)
 }
 
-func jobShow(c *cobra.Command, o *options, id string) error {
+// shownJob is the API's answer about one job.
+type shownJob struct {
+	edgeagent.Job
+	Faulty    []edgeagent.FaultyAnswer `json:"faulty"`
+	Exchanges []edgeagent.Exchange     `json:"exchanges,omitempty"`
+}
+
+func jobShow(c *cobra.Command, o *options, id string, exchanges bool) error {
 	cl, err := newClient(o)
 	if err != nil {
 		return err
 	}
-	var j edgeagent.Job
-	if err := cl.get(c.Context(), "/api/v1/jobs/"+url.PathEscape(id), &j); err != nil {
+	path := "/api/v1/jobs/" + url.PathEscape(id)
+	if exchanges {
+		path += "?exchanges=true"
+	}
+	var j shownJob
+	if err := cl.get(c.Context(), path, &j); err != nil {
 		return err
 	}
 	if o.json {
 		return printJSON(c.OutOrStdout(), j)
 	}
-	printJob(c.OutOrStdout(), j)
+	printJob(c.OutOrStdout(), j.Job)
+	printExchanges(c.OutOrStdout(), j.Exchanges)
 	return nil
+}
+
+func printExchanges(w io.Writer, all []edgeagent.Exchange) {
+	said := func(what, text string) {
+		if text != "" {
+			fmt.Fprintf(w, "\n%s:\n%s\n", what, printableLines(text))
+		}
+	}
+	for _, e := range all {
+		said("sent", e.Prompt)
+		for _, f := range e.Faulty {
+			said(fmt.Sprintf("answer of call %d, not taken%s", f.Call+1, because(f.Fault.String())), f.Raw)
+		}
+		said("answer, unfiltered", e.Raw)
+	}
 }
 
 func printJob(w io.Writer, j edgeagent.Job) {

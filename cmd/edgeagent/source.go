@@ -130,6 +130,37 @@ func (s source) Job(id edgeagent.ID) (edgeagent.Job, error) {
 	return reading(s, func(db *queue.DB) (edgeagent.Job, error) { return db.Job(id) })
 }
 
+// Exchanges returns what was sent for a job and what came back.
+func (s source) Exchanges(id edgeagent.ID) ([]edgeagent.Exchange, error) {
+	return reading(s, func(db *queue.DB) ([]edgeagent.Exchange, error) { return db.Exchanges(id) })
+}
+
+// Faulty returns the answers to a job that were of no use. What may be shown of
+// them depends on their case: without it, nothing.
+func (s source) Faulty(id edgeagent.ID) ([]edgeagent.FaultyAnswer, error) {
+	exchanges, err := s.Exchanges(id)
+	var all []edgeagent.FaultyAnswer
+	for _, e := range exchanges {
+		all = append(all, e.Faulty...)
+	}
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	c, err := reading(s, func(db *queue.DB) (edgeagent.Case, error) { return db.Case(id) })
+	r := s.router.Load()
+	for i := range all {
+		if err != nil || r == nil {
+			all[i].Raw = ""
+		} else {
+			all[i].Raw = r.Quote(c, all[i].Raw)
+		}
+	}
+	if errors.Is(err, edgeagent.ErrNotFound) {
+		err = nil // cases go before their answers when the file fills up
+	}
+	return all, err
+}
+
 // Accuracy returns how every provider and model was judged.
 func (s source) Accuracy() ([]edgeagent.Accuracy, error) {
 	return reading(s, func(db *queue.DB) ([]edgeagent.Accuracy, error) { return db.Accuracy(), nil })
