@@ -30,6 +30,9 @@ type OPCUAServer struct {
 	channels map[*uaChannel]bool
 	next     uint32 // of channels, sessions and subscriptions: unique is enough
 	writes   int
+	requests map[string]int // by service
+	fault    OPCUAFault
+	turned   chan struct{} // closed, and made anew, with each change of fault
 }
 
 // ListenOPCUA opens addr (host:port, port 0 for any) for the devices of a
@@ -40,7 +43,10 @@ func ListenOPCUA(addr string, plant *Plant) (*OPCUAServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open simulated OPC UA server on %s: %w", addr, err)
 	}
-	s := &OPCUAServer{ln: ln, space: newSpace(plant), done: make(chan struct{}), channels: map[*uaChannel]bool{}}
+	s := &OPCUAServer{
+		ln: ln, space: newSpace(plant), done: make(chan struct{}), turned: make(chan struct{}),
+		channels: map[*uaChannel]bool{}, requests: map[string]int{},
+	}
 	s.space.sample(time.Now())
 	return s, nil
 }
@@ -101,13 +107,7 @@ func (s *OPCUAServer) publish() {
 			return
 		case now := <-t.C:
 			s.space.sample(now)
-			s.mu.Lock()
-			channels := make([]*uaChannel, 0, len(s.channels))
-			for c := range s.channels {
-				channels = append(channels, c)
-			}
-			s.mu.Unlock()
-			for _, c := range channels {
+			for _, c := range s.all() {
 				c.tick(now)
 			}
 		}

@@ -28,6 +28,7 @@ type uaChannel struct {
 	conn   net.Conn
 	id     uint32
 	token  uint32 // of the channel; changes with each renewal
+	cold   bool   // half-open; guarded by the server
 
 	mu       sync.Mutex // guards all below, and writing
 	sequence uint32
@@ -48,7 +49,7 @@ func (c *uaChannel) serve() {
 	var message []byte
 	for {
 		kind, body, err := readUAFrame(c.conn)
-		if err != nil || kind[:3] == "CLO" {
+		if err != nil || kind[:3] == "CLO" || !c.server.hold(c) {
 			return
 		}
 		part, number, err := chunkOf(kind, body)

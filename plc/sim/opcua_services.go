@@ -2,7 +2,9 @@ package sim
 
 import (
 	"crypto/rand"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gopcua/opcua/id"
 	"github.com/gopcua/opcua/ua"
@@ -23,6 +25,7 @@ func fault(status ua.StatusCode) ua.Response {
 // answer returns the answer to a request, nil for one that is answered later.
 // The caller holds the channel's lock.
 func (c *uaChannel) answer(number uint32, req ua.Request) ua.Response {
+	c.server.count(req)
 	switch r := req.(type) {
 	case *ua.GetEndpointsRequest:
 		return &ua.GetEndpointsResponse{Endpoints: c.server.endpoints()}
@@ -92,6 +95,9 @@ func (s *OPCUAServer) endpoints() []*ua.EndpointDescription {
 	}}
 }
 
+// serviceName is the name of a request's message: ReadRequest.
+func serviceName(req ua.Request) string { return strings.TrimPrefix(fmt.Sprintf("%T", req), "*ua.") }
+
 func nonce() []byte {
 	n := make([]byte, 32)
 	_, _ = rand.Read(n) // never fails
@@ -152,6 +158,8 @@ func (c *uaChannel) browse(req *ua.BrowseRequest) ua.Response {
 // browse lists the neighbours of a node: one answer holds them all, there are
 // no continuation points.
 func (s *uaSpace) browse(d *ua.BrowseDescription) *ua.BrowseResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := s.node(d.NodeID)
 	if n == nil {
 		return &ua.BrowseResult{StatusCode: ua.StatusBadNodeIDUnknown}
@@ -219,6 +227,8 @@ func (c *uaChannel) translate(req *ua.TranslateBrowsePathsToNodeIDsRequest) ua.R
 
 // walk follows a path of names down from a node.
 func (s *uaSpace) walk(p *ua.BrowsePath) *ua.BrowsePathResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := s.node(p.StartingNode)
 	if n == nil || p.RelativePath == nil || len(p.RelativePath.Elements) == 0 {
 		return &ua.BrowsePathResult{StatusCode: ua.StatusBadNodeIDUnknown}

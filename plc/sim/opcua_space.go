@@ -120,7 +120,8 @@ type uaNode struct {
 	read   func() any // nil: no variable
 	fixed  bool       // the value is asked for anew with every read
 	value  any
-	source time.Time // when the value became what it is
+	status ua.StatusCode // bad: there is no value
+	source time.Time     // when the value became what it is
 }
 
 // uaSpace is the address space: the plant's variables and as much of namespace 0
@@ -129,6 +130,7 @@ type uaSpace struct {
 	mu      sync.Mutex
 	nodes   map[string]*uaNode
 	sampled []*uaNode
+	state   int32 // of the server
 }
 
 func newSpace(plant *Plant) *uaSpace {
@@ -160,7 +162,7 @@ func (s *uaSpace) addServer(objects *uaNode) {
 	}
 	fixed(id.Server_NamespaceArray, "NamespaceArray", func() any { return []string{"http://opcfoundation.org/UA/", OPCUANamespace} })
 	fixed(id.Server_ServerArray, "ServerArray", func() any { return []string{OPCUANamespace} })
-	fixed(id.Server_ServerStatus_State, "State", func() any { return int32(ua.ServerStateRunning) })
+	fixed(id.Server_ServerStatus_State, "State", func() any { return s.state })
 	fixed(id.Server_ServerStatus_CurrentTime, "CurrentTime", func() any { return time.Now() })
 	for number, name := range map[uint32]string{
 		id.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead:                          "MaxNodesPerRead",
@@ -199,7 +201,7 @@ func (s *uaSpace) sample(now time.Time) {
 	}
 }
 
-// node returns a node, nil for one that is not there.
+// node returns a node, nil for one that is not there. The caller holds the lock.
 func (s *uaSpace) node(nodeID *ua.NodeID) *uaNode {
 	if nodeID == nil {
 		return nil
@@ -230,6 +232,9 @@ func (n *uaNode) now() *ua.DataValue {
 	now := time.Now()
 	if n.fixed {
 		n.value, n.source = n.read(), now
+	}
+	if n.status != ua.StatusOK {
+		return badValue(n.status)
 	}
 	return &ua.DataValue{
 		EncodingMask: ua.DataValueValue | ua.DataValueSourceTimestamp | ua.DataValueServerTimestamp,

@@ -93,6 +93,8 @@ func (s *uaSpace) monitor(sub *uaSubscription, r *ua.MonitoredItemCreateRequest)
 	if r.ItemToMonitor == nil || r.RequestedParameters == nil {
 		return refuse(ua.StatusBadNodeIDInvalid)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n, p := s.node(r.ItemToMonitor.NodeID), r.RequestedParameters
 	if n == nil {
 		return refuse(ua.StatusBadNodeIDUnknown)
@@ -181,7 +183,7 @@ func (c *uaChannel) enqueue(number uint32, req *ua.PublishRequest) ua.Response {
 func (c *uaChannel) tick(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.session == nil {
+	if _, stuck := c.server.stuck(c); stuck || c.session == nil || c.server.has(OPCUAMute) {
 		return
 	}
 	for _, s := range slices.Clone(c.session.subscriptions) {
@@ -210,8 +212,11 @@ func (s *uaSpace) collect(sub *uaSubscription) {
 }
 
 func (i *uaItem) changed(v *ua.DataValue) bool {
-	if i.told == nil {
+	if i.told == nil || i.told.Status != v.Status {
 		return true
+	}
+	if v.Value == nil {
+		return false
 	}
 	was, is := i.told.Value.Value(), v.Value.Value()
 	if a, numeric := number(was); numeric {
@@ -282,6 +287,11 @@ func (c *uaChannel) notify(s *uaSubscription) {
 		}
 		return
 	}
+	if len(news) > 0 && c.server.spend(OPCUALose) {
+		s.sequence++
+		s.forget()
+		return
+	}
 	p := c.session.publishes[0]
 	c.session.publishes = c.session.publishes[1:]
 	s.quiet, s.alone = 0, 0
@@ -289,14 +299,26 @@ func (c *uaChannel) notify(s *uaSubscription) {
 	if len(news) > 0 {
 		s.sequence++
 		message.NotificationData = []*ua.ExtensionObject{ua.NewExtensionObject(&ua.DataChangeNotification{MonitoredItems: news})}
-		for _, i := range s.items {
-			i.pending = nil
-		}
+		s.forget()
+	}
+	if c.server.spend(OPCUAEnd) {
+		message.NotificationData = []*ua.ExtensionObject{ua.NewExtensionObject(&ua.StatusChangeNotification{Status: ua.StatusBadTimeout, DiagnosticInfo: &ua.DiagnosticInfo{}})}
+		c.session.subscriptions = slices.DeleteFunc(c.session.subscriptions, func(o *uaSubscription) bool { return o == s })
 	}
 	_ = c.send("MSG", p.number, p.req, &ua.PublishResponse{ // an error has closed the connection
 		SubscriptionID: s.id, NotificationMessage: message,
 		Results: slices.Repeat([]ua.StatusCode{ua.StatusOK}, len(p.req.SubscriptionAcknowledgements)),
 	})
+	if c.server.has(OPCUAFlap) {
+		_ = c.conn.Close()
+	}
+}
+
+// forget empties the queues: what was in them is told, or lost.
+func (s *uaSubscription) forget() {
+	for _, i := range s.items {
+		i.pending = nil
+	}
 }
 
 // news lists what the items have queued.

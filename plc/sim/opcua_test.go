@@ -318,7 +318,7 @@ func FuzzOPCUARequest(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, message []byte) {
 		near, far := net.Pipe()
 		go func() { _, _ = io.Copy(io.Discard, far) }()
-		c := &uaChannel{server: &OPCUAServer{space: newSpace(p), ln: nowhere{}}, conn: near}
+		c := &uaChannel{server: &OPCUAServer{space: newSpace(p), ln: nowhere{}, requests: map[string]int{}}, conn: near}
 		c.session = &uaSession{token: ua.NewTwoByteNodeID(1), active: true}
 		_ = c.handle("MSG", 1, message)
 		_ = near.Close()
