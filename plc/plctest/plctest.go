@@ -4,6 +4,7 @@
 //
 // [Run] is the suite. [Faults] is the oracle beside it: every value tells where
 // it is from, and is read while all that can go wrong with a peer goes wrong.
+// [RunSubscriber] is both for what is not asked, but tells by itself.
 package plctest
 
 import (
