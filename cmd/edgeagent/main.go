@@ -127,7 +127,7 @@ func newRoot() *cobra.Command {
 		newRun(o), newReload(o), newCheck(o), newDemo(o), newSim(o),
 		newScan(o), newBrowse(o), newDoctor(o),
 		newStatus(o), newTags(o), newAlarms(o), newJobs(o), newDevices(o),
-		newImport(o), newRunbook(o), newDiagnose(o), newReplay(o), newVersion(o), newDBCheck(),
+		newImport(o), newRunbook(o), newDiagnose(o), newReplay(o), newEval(o), newVersion(o), newDBCheck(),
 		newBackup(o), newRestore(o), newDB(o),
 	)
 	return root
