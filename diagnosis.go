@@ -65,8 +65,25 @@ type Provenance struct {
 	TokensOut     int       `json:"tokens_out"`
 	CostUSD       float64   `json:"cost_usd"`
 	Attempts      int       `json:"attempts"`
-	WhyNotFirst   string    `json:"why_not_first"`
+	WhyNotFirst   string    `json:"why_not_first"` // in words, for people
+	Passed        []Passed  `json:"passed,omitempty"`
 }
+
+// Passed is a provider that comes before the one that answered, and why it did
+// not: a class of failure as of calls, or one of the reasons below.
+type Passed struct {
+	Provider string      `json:"provider"`
+	Reason   CallOutcome `json:"reason"`
+}
+
+// The reasons for which a provider is passed by before anything is sent.
+const (
+	PassedOutside CallOutcome = "outside" // the case must not leave the site
+	PassedCap     CallOutcome = "cap"     // of the job or the day
+	PassedContext CallOutcome = "context" // too small for the bare alarm
+	PassedBreaker CallOutcome = "breaker"
+	PassedBusy    CallOutcome = "busy" // with other jobs
+)
 
 // Diagnosis is advice to a person. It never operates the machine.
 type Diagnosis struct {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"edgeagent"
@@ -227,13 +226,12 @@ func (s *shift) keep(ctx context.Context, job edgeagent.ID, write func(context.C
 	}
 }
 
-// notAvailability are the reasons for which a provider that could be reached was
-// passed by on purpose. Asking it again would be refused for the same.
-var notAvailability = []string{"must not leave the site", "cap reached", "context is too small"}
-
-// usable are the outcomes of calls that a working provider gives: what it said
-// was of no use, and would be again.
-var usable = []edgeagent.CallOutcome{edgeagent.CallOK, edgeagent.CallOutput, edgeagent.CallRequest}
+// onPurpose are the reasons for which a provider that could be had is passed by,
+// or gave an answer of no use: asked again, it would be the same.
+var onPurpose = []edgeagent.CallOutcome{
+	edgeagent.CallOK, edgeagent.CallOutput, edgeagent.CallRequest,
+	edgeagent.PassedOutside, edgeagent.PassedCap, edgeagent.PassedContext,
+}
 
 // WantsReview reports whether a job was answered by another than the first
 // provider because that one could not be had.
@@ -242,12 +240,6 @@ func WantsReview(j edgeagent.Job, first string) bool {
 	if d == nil || d.By.Provider == first {
 		return false
 	}
-	for _, call := range slices.Backward(j.Calls) {
-		if call.Provider == first {
-			return !slices.Contains(usable, call.Outcome)
-		}
-	}
-	reason, found := strings.CutPrefix(d.By.WhyNotFirst, first+": ")
-	reason, _, _ = strings.Cut(reason, "; ")
-	return found && !slices.ContainsFunc(notAvailability, func(on string) bool { return strings.Contains(reason, on) })
+	i := slices.IndexFunc(d.By.Passed, func(p edgeagent.Passed) bool { return p.Provider == first })
+	return i >= 0 && !slices.Contains(onPurpose, d.By.Passed[i].Reason)
 }

@@ -134,7 +134,7 @@ func (o *oracle) DiagnoseWith(ctx context.Context, _ string, c edgeagent.Case) (
 // makeshift is a job that the local model answered because the cloud was away.
 func makeshift(id string) edgeagent.Job {
 	return edgeagent.Job{ID: edgeagent.ID(id), State: edgeagent.JobCompleted, Diagnosis: &edgeagent.Diagnosis{
-		By: edgeagent.Provenance{Provider: "local", WhyNotFirst: "cloud: breaker open"}}}
+		By: edgeagent.Provenance{Provider: "local", WhyNotFirst: "cloud: breaker open", Passed: []edgeagent.Passed{{Provider: "cloud", Reason: edgeagent.PassedBreaker}}}}}
 }
 
 // reviewing runs a reviewer for a while of virtual time.
@@ -328,34 +328,39 @@ func TestAJobThatIsRefusedIsPassedBy(t *testing.T) {
 }
 
 func TestWantsReview(t *testing.T) {
-	call := func(provider string, outcome edgeagent.CallOutcome) []edgeagent.Call {
-		return []edgeagent.Call{{Provider: provider, Outcome: outcome}, {Provider: "local", Outcome: edgeagent.CallOK}}
+	passed := func(all ...string) (out []edgeagent.Passed) {
+		for i := 0; i < len(all); i += 2 {
+			out = append(out, edgeagent.Passed{Provider: all[i], Reason: edgeagent.CallOutcome(all[i+1])})
+		}
+		return out
 	}
 	for _, tt := range []struct {
-		name, by, why string
-		calls         []edgeagent.Call
-		want          bool
+		name, by string
+		passed   []edgeagent.Passed
+		want     bool
 	}{
-		{"breaker open", "local", "cloud: breaker open", nil, true},
-		{"breaker open, the runbook answered", "runbook", "cloud: breaker open; local: breaker open", nil, true},
-		{"held", "local", "cloud: the API key is refused", nil, true},
-		{"could not be reached", "local", "cloud: no route to host", call("cloud", edgeagent.CallUnreachable), true},
-		{"timed out", "local", "cloud: no answer in 20 s", call("cloud", edgeagent.CallAborted), true},
-		{"throttled", "local", "cloud: too many requests", call("cloud", edgeagent.CallThrottled), true},
-		{"the first answered", "cloud", "", call("cloud", edgeagent.CallOK), false},
-		{"its answer was of no use", "local", "cloud: its answer could not be used: x", call("cloud", edgeagent.CallOutput), false},
-		{"it refused the request", "runbook", "cloud: content filter", call("cloud", edgeagent.CallRequest), false},
-		{"must not leave", "local", "cloud: must not leave the site", nil, false},
-		{"too expensive", "local", "cloud: job cap reached", nil, false},
-		{"no money today", "local", "cloud: daily cap reached; local: breaker open", nil, false},
-		{"second away, first refused", "runbook", "cloud: must not leave the site; local: breaker open", nil, false},
-		{"too small a model", "local", "cloud: its context is too small: the bare alarm needs 900 tokens", nil, false},
-		{"no model's business", "runbook", "a safety function is no model's business", nil, false},
-		{"a device that stopped", "runbook", "device_stopped is answered by the runbook", nil, false},
-		{"only providers", "runbook", "", nil, false},
+		{"breaker open", "local", passed("cloud", "breaker"), true},
+		{"breaker open, the runbook answered", "runbook", passed("cloud", "breaker", "local", "breaker"), true},
+		{"held for its key", "local", passed("cloud", "auth"), true},
+		{"held for its account", "local", passed("cloud", "quota"), true},
+		{"could not be reached", "local", passed("cloud", "unreachable"), true},
+		{"broke down", "local", passed("cloud", "transient"), true},
+		{"timed out", "local", passed("cloud", "aborted"), true},
+		{"throttled", "local", passed("cloud", "throttled"), true},
+		{"busy with other jobs", "local", passed("cloud", "busy"), true},
+		{"the first answered", "cloud", nil, false},
+		{"its answer was of no use", "local", passed("cloud", "output"), false},
+		{"it refused the request", "runbook", passed("cloud", "request"), false},
+		{"must not leave", "local", passed("cloud", "outside"), false},
+		{"no money", "local", passed("cloud", "cap", "local", "breaker"), false},
+		{"second away, first not allowed", "runbook", passed("cloud", "outside", "local", "breaker"), false},
+		{"second of no use, first away", "runbook", passed("cloud", "breaker", "local", "output"), true},
+		{"too small a model", "local", passed("cloud", "context"), false},
+		{"no model's business", "runbook", nil, false},
+		{"another is first now", "runbook", passed("local", "breaker"), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			j := edgeagent.Job{Calls: tt.calls, Diagnosis: &edgeagent.Diagnosis{By: edgeagent.Provenance{Provider: tt.by, WhyNotFirst: tt.why}}}
+			j := edgeagent.Job{Diagnosis: &edgeagent.Diagnosis{By: edgeagent.Provenance{Provider: tt.by, Passed: tt.passed}}}
 			if got := WantsReview(j, "cloud"); got != tt.want {
 				t.Errorf("WantsReview = %v, want %v", got, tt.want)
 			}

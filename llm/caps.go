@@ -32,8 +32,8 @@ func (u *turn) settle(reserved, actual float64) {
 	}
 }
 
-// overCap returns why not even a small request to t may be spent, before time
-// is lost on waiting for it.
+// overCap returns which cap leaves no money for even a small request to t, before
+// time is lost on waiting for it.
 func (r *run) overCap(t *tier) string {
 	least := t.o.Price.Cost(minPromptTokens, 0, 0)
 	switch {

@@ -82,6 +82,20 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// passed returns why the provider was passed by: the class, or what kept the
+// request from being sent.
+func (e *Error) passed() edgeagent.CallOutcome {
+	switch e.Code {
+	case codeBreaker:
+		return edgeagent.PassedBreaker
+	case codeCap:
+		return edgeagent.PassedCap
+	case codeTooSmall:
+		return edgeagent.PassedContext
+	}
+	return e.Class
+}
+
 // Note returns the failure as it is stored with a call.
 func (e *Error) Note() *edgeagent.Note {
 	code := e.Code

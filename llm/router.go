@@ -101,7 +101,7 @@ func (r *Router) Status() []edgeagent.ProviderStatus {
 func (r *Router) Diagnose(ctx context.Context, c edgeagent.Case) (edgeagent.Outcome, error) {
 	run := r.newRun(c)
 	if reason := r.runbookOnly(c); reason != "" {
-		run.skipped = append(run.skipped, reason)
+		run.skipped = []string{reason}
 		return run.fallback(), nil
 	}
 	inner, cancel := context.WithTimeoutCause(ctx, r.Deadline()-lastResort, errDeadline)
@@ -145,7 +145,8 @@ type run struct {
 	language string
 	calls    []edgeagent.Call
 	spent    float64              // on the job, by earlier attempts too
-	skipped  []string             // why the providers so far did not answer
+	skipped  []string             // why the providers so far did not answer, in words
+	passed   []edgeagent.Passed   // the same for programs
 	rough    *edgeagent.Diagnosis // an answer that could not be read
 	prompt   string
 	raw      string
@@ -163,16 +164,16 @@ func (r *Router) newRun(c edgeagent.Case) *run {
 // try gives one provider its turn. Without a diagnosis the reason has been
 // noted.
 func (r *run) try(job, ctx context.Context, t *tier) (*edgeagent.Diagnosis, Then) {
-	if reason := r.refuses(t); reason != "" {
-		return nil, r.skip(t, reason)
+	if no := r.refuses(t); no != (refusal{}) {
+		return nil, r.skip(t, no)
 	}
-	free, reason := t.slot(ctx)
-	if reason != "" {
-		return nil, r.skip(t, reason)
+	free, no := t.slot(ctx)
+	if no != (refusal{}) {
+		return nil, r.skip(t, no)
 	}
 	defer free()
-	if reason := r.refuses(t); reason != "" { // while this job waited another found out
-		return nil, r.skip(t, reason)
+	if no := r.refuses(t); no != (refusal{}) { // while this job waited another found out
+		return nil, r.skip(t, no)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.o.Budget, errBudget)
 	defer cancel()
@@ -181,18 +182,19 @@ func (r *run) try(job, ctx context.Context, t *tier) (*edgeagent.Diagnosis, Then
 
 // refuses returns why t cannot be asked: by the case, the caps, a hold, the
 // breaker.
-func (r *run) refuses(t *tier) string {
+func (r *run) refuses(t *tier) refusal {
 	if t.o.Outside && !r.c.Outside {
-		return reasonOutside
+		return refusal{edgeagent.PassedOutside, reasonOutside}
 	}
 	if reason := r.overCap(t); reason != "" {
-		return reason
+		return refusal{edgeagent.PassedCap, reason}
 	}
 	return t.refuses(time.Now())
 }
 
-func (r *run) skip(t *tier, reason string) Then {
-	r.skipped = append(r.skipped, t.o.Name+": "+reason)
+func (r *run) skip(t *tier, why refusal) Then {
+	r.skipped = append(r.skipped, t.o.Name+": "+why.text)
+	r.passed = append(r.passed, edgeagent.Passed{Provider: t.o.Name, Reason: why.class})
 	return ThenNext
 }
 
@@ -236,7 +238,7 @@ func (r *run) repair(ctx context.Context, u *turn, a Answer, fault *Fault) (*edg
 	case ok && r.rough == nil: // better than nothing, worse than any other answer
 		r.rough = r.accept(u, a, d)
 	}
-	return nil, r.skip(u.t, "its answer could not be used: "+OneLine(fault.Text))
+	return nil, r.skip(u.t, refusal{edgeagent.CallOutput, "its answer could not be used: " + OneLine(fault.Text)})
 }
 
 func (r *run) accept(u *turn, a Answer, d edgeagent.Diagnosis) *edgeagent.Diagnosis {
@@ -268,7 +270,7 @@ func (r *run) gaveUp(t *tier, fail *Error) Then {
 	if fail.Breaker == Counted && fail.Hold == 0 {
 		t.suspected()
 	}
-	r.skip(t, fail.Error())
+	r.skip(t, refusal{fail.passed(), fail.Error()})
 	return fail.Then
 }
 
@@ -282,7 +284,7 @@ func (r *run) fallback() edgeagent.Outcome {
 	d := r.o.Runbook.Diagnose(r.c)
 	d.By.Provider, d.By.Kind = r.runbook.Name, kindRunbook
 	d.By.At, d.By.TookMS = time.Now(), time.Since(started).Milliseconds()
-	d.By.WhyNotFirst = r.why()
+	d.By.WhyNotFirst, d.By.Passed = r.why(), r.passed
 	return r.outcome(&d)
 }
 

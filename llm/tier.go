@@ -103,15 +103,22 @@ func countingOf(err error) Counting {
 	return Counted
 }
 
-// refuses returns why the provider cannot be asked now, or an empty string.
-func (t *tier) refuses(now time.Time) string {
+// refusal is why a provider is passed by, for programs and for people; the zero
+// value is none.
+type refusal struct {
+	class edgeagent.CallOutcome
+	text  string
+}
+
+// refuses returns why the provider cannot be asked now.
+func (t *tier) refuses(now time.Time) (none refusal) {
 	if h := t.held(now); h.reason != "" {
-		return h.reason
+		return refusal{h.class, h.reason}
 	}
 	if t.breaker.State() == gobreaker.StateOpen {
-		return "breaker open"
+		return refusal{edgeagent.PassedBreaker, "breaker open"}
 	}
-	return ""
+	return none
 }
 
 func (t *tier) held(now time.Time) hold {
@@ -126,26 +133,26 @@ func (t *tier) held(now time.Time) hold {
 // slot waits for a free place, as long as half of the provider's budget and
 // all of the later ones' would still be left, and returns how to give it back.
 // It does not wait behind a trial.
-func (t *tier) slot(ctx context.Context) (free func(), reason string) {
+func (t *tier) slot(ctx context.Context) (free func(), no refusal) {
 	free = func() { <-t.slots }
 	end, _ := ctx.Deadline()
 	patience := time.NewTimer(max(0, time.Until(end)-t.o.Budget/2-t.later))
 	defer patience.Stop()
 	select {
 	case t.slots <- struct{}{}:
-		return free, ""
+		return free, no
 	default:
 	}
 	if t.breaker.State() != gobreaker.StateClosed { // whoever has the place tries a provider that may hang
-		return nil, "breaker half-open, another request tries"
+		return nil, refusal{edgeagent.PassedBreaker, "breaker half-open, another request tries"}
 	}
 	select {
 	case t.slots <- struct{}{}:
-		return free, ""
+		return free, no
 	case <-patience.C:
-		return nil, "busy with other jobs"
+		return nil, refusal{edgeagent.PassedBusy, "busy with other jobs"}
 	case <-ctx.Done():
-		return nil, "given up by the agent"
+		return nil, refusal{edgeagent.CallAborted, "given up by the agent"}
 	}
 }
 

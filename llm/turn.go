@@ -99,7 +99,7 @@ func (u *turn) mend(fail *Error) bool {
 	if fail.Unsent || u.attempts-u.queued >= u.limit || u.used[fail.Class] >= fail.Retries {
 		return false
 	}
-	if u.t.refuses(time.Now()) != "" { // this failure, or another job's, closed the way
+	if u.t.refuses(time.Now()) != (refusal{}) { // this failure, or another job's, closed the way
 		return false
 	}
 	u.used[fail.Class]++
@@ -284,7 +284,7 @@ func (u *turn) judged(fault *Fault) {
 func (u *turn) sign(d *edgeagent.Diagnosis, a Answer) {
 	by := edgeagent.Provenance{
 		Provider: u.t.o.Name, Kind: u.t.o.Kind, Model: a.Model, PromptVersion: u.prompt.Version,
-		At: time.Now(), TookMS: time.Since(u.started).Milliseconds(), Attempts: u.attempts, WhyNotFirst: u.why(),
+		At: time.Now(), TookMS: time.Since(u.started).Milliseconds(), Attempts: u.attempts, WhyNotFirst: u.why(), Passed: u.passed,
 	}
 	for _, c := range u.calls[u.first:] {
 		by.TokensIn += c.TokensIn

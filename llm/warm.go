@@ -10,7 +10,7 @@ func (t *tier) standsIn(now time.Time) bool {
 		return false
 	}
 	for _, b := range t.before {
-		if b.refuses(now) == "" {
+		if b.refuses(now) == (refusal{}) {
 			return false
 		}
 	}
