@@ -33,7 +33,7 @@ func parsePages(names ...string) map[string]*page.Page {
 var language = page.Options{
 	Funcs: map[string]any{
 		"size": size, "usd": usd, "number": number, "icon": func(s string) page.URL { return page.URL(s) },
-		"asset": assetPath, "short": short, "command": command, "level": levelWord,
+		"asset": assetPath, "short": short, "command": command, "words": splitWords, "level": levelWord,
 		"dict": dict, "count": count,
 	},
 	Methods: map[string]page.Method{
@@ -72,6 +72,9 @@ func command(words ...any) string {
 	}
 	return "edgeagent " + strings.Join(out, " ")
 }
+
+// splitWords splits a command where a line may break: never within "--for".
+func splitWords(command string) []string { return strings.Fields(command) }
 
 // dict hands several named things to a part of a page.
 func dict(pairs ...any) map[string]any {

@@ -69,6 +69,7 @@ func (s *Server) addJob(f *frame, r *http.Request, body *alarmBody) {
 	v := s.jobView(f.lens, j)
 	body.JobView, body.Answer = &v, v.Answer
 	body.Pending = j.State == edgeagent.JobPending || j.State == edgeagent.JobRunning
+	body.Led = body.FirstOut && len(j.Alarms) > 1
 }
 
 func (s *Server) addEvidence(l lens, body *alarmBody) {

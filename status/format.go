@@ -82,6 +82,8 @@ func offset(t time.Time) string { return "UTC" + t.Format("-07:00") }
 // words writes a duration with its one or two largest units.
 func words(d time.Duration) string {
 	switch {
+	case d > 0 && d < time.Millisecond:
+		return "under 1 ms"
 	case d < time.Second:
 		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
 	case d < 10*time.Second:

@@ -196,10 +196,12 @@ func stand(all []edgeagent.ProviderStatus) string {
 	for _, p := range all {
 		switch {
 		case !available(p):
-		case p.Kind == "ollama":
+		case providerClass(p.Kind) == "local":
 			return ": the local model answers"
-		case p.Kind == "runbook":
+		case providerClass(p.Kind) == "runbook":
 			return ": the runbook answers"
+		default:
+			return ": the cloud answers"
 		}
 	}
 	return ""

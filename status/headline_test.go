@@ -86,6 +86,9 @@ var headlineTests = []struct {
 	{"nothing but the runbook", func(s *edgeagent.Status) {
 		s.Providers = []edgeagent.ProviderStatus{cloudOpen, localHeld, runbook}
 	}, "degraded", "Working without the cloud since 11:02 · Working without the local model (model missing): the runbook answers"},
+	{"without the local model the cloud still answers", func(s *edgeagent.Status) {
+		s.Providers = []edgeagent.ProviderStatus{cloud, localHeld, runbook}
+	}, "degraded", "Working without the local model (model missing): the cloud answers"},
 	{"runbook alone is what was asked for", func(s *edgeagent.Status) { s.Providers = []edgeagent.ProviderStatus{runbook} },
 		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
 	{"upstream down", func(s *edgeagent.Status) {

@@ -91,7 +91,14 @@ func judgedRows(all []edgeagent.Accuracy) (rows []judgedView) {
 
 // judgedWords is the hit rate in words; no percentage is made of three verdicts.
 func judgedWords(a edgeagent.Accuracy) string {
-	return fmt.Sprintf("%d right, %d partly, %d wrong of %d judged", a.Right, a.Partly, a.Wrong, a.Judged())
+	words := fmt.Sprintf("right in %d of %d judged", a.Right, a.Judged())
+	if a.Partly > 0 {
+		words += fmt.Sprintf(", partly in %d", a.Partly)
+	}
+	if a.Wrong > 0 {
+		words += fmt.Sprintf(", wrong in %d", a.Wrong)
+	}
+	return words
 }
 
 // beforeView is what came of an earlier activation.
@@ -103,6 +110,7 @@ type beforeView struct {
 
 // memoryView is what an alarm's page tells of the times before.
 type memoryView struct {
+	Last   *beforeView // the alarm's last time, when somebody said something of it
 	Before []beforeView
 	Judged []judgedView
 }
@@ -118,10 +126,16 @@ func (s *Server) memory(l lens, a edgeagent.Alarm) (v memoryView, err error) {
 	}
 	v.Judged = judgedRows(m.Judged)
 	for _, p := range m.Before {
-		if p.Alarm < a.ID && len(v.Before) < shownBefore {
-			_, err := s.opt.Source.Alarm(p.Alarm)
-			v.Before = append(v.Before, beforeView{p, l.stamp(p.At), err == nil})
+		if p.Alarm >= a.ID || len(v.Before) == shownBefore {
+			continue
 		}
+		_, err := s.opt.Source.Alarm(p.Alarm)
+		row := beforeView{p, l.stamp(p.At), err == nil}
+		if a.LastTime != nil && a.LastTime.ID == p.Alarm {
+			v.Last = &row
+			continue
+		}
+		v.Before = append(v.Before, row)
 	}
 	return v, nil
 }

@@ -32,7 +32,7 @@ func TestBothAnswersAreShownTheNewerFirst(t *testing.T) {
 			reviewed(p, now, tt.second)
 			for _, path := range []string{"/jobs/" + string(idJob), "/alarms/" + string(idPressure)} {
 				body := ask(t, newServer(p), "GET", path, "").Body.String()
-				newer, first := strings.Index(body, "Newer answer, by <bdi>cloud model gpt-4o-mini"), strings.Index(body, "First answer, by <bdi>local model qwen2.5:1.5b")
+				newer, first := strings.Index(body, "Newer answer</h3>"), strings.Index(body, "First answer, superseded</h3>")
 				if newer < 0 || first < newer || !strings.Contains(body, tt.agree) || !strings.Contains(body, "The probe&#39;s plug is wet.") || !strings.Contains(body, "the probe sees foam") {
 					t.Errorf("%s: newer at %d, first at %d, %q: %v", path, newer, first, tt.agree, strings.Contains(body, tt.agree))
 				}
@@ -68,7 +68,7 @@ func TestAWordAndItsConfirmationAreShownAndAskedFor(t *testing.T) {
 			j.Feedback = tt.word
 			p.jobs[idJob] = j
 			for _, path := range []string{"/jobs/" + string(idJob), "/alarms/" + string(idPressure)} {
-				body := ask(t, newServer(p), "GET", path, "").Body.String()
+				body := spoken(ask(t, newServer(p), "GET", path, "").Body.String())
 				for _, text := range tt.has {
 					if !strings.Contains(body, text) {
 						t.Errorf("%s does not say %q", path, text)

@@ -169,6 +169,7 @@ func (s *Server) advised(l lens, a edgeagent.Alarm, values int) alarmView {
 		return v // the hint is there; the alarm's own page says what is wrong
 	}
 	v.Pending = j.State == edgeagent.JobPending || j.State == edgeagent.JobRunning
+	v.Led = a.FirstOut && len(j.Alarms) > 1
 	if d := j.Latest(); d != nil {
 		v.Advice = l.diagnosis(*d)
 	}
@@ -195,7 +196,10 @@ func held(p edgeagent.ProviderStatus) string {
 	if p.Hold != "" {
 		return p.Hold
 	}
-	return "breaker " + p.Breaker
+	if p.Breaker == "half-open" {
+		return "being tried again"
+	}
+	return "not answering"
 }
 
 // speed says what was measured of a model on the box; empty until it was.

@@ -20,6 +20,7 @@ type alarmView struct {
 	Values                                      []valueView
 	Advice                                      *diagnosisView // the best there is
 	Pending                                     bool           // a better answer is on its way
+	Led                                         bool           // others came with it, and it was the first
 }
 
 // valueView is a value at the raise and the trend up to now.
@@ -143,17 +144,22 @@ type diagnosisView struct {
 	edgeagent.Diagnosis
 	Top  *edgeagent.Cause // the most likely cause
 	Who  string
+	Why  string // those before it were not asked, or gave no answer
 	Took string
 	Cost string
 	At   stamp
+	// Similar: all of it is of another machine that is like this one.
+	Similar bool
 	// Held says in words how much of what it cites was found in the case.
 	Held string
 }
 
 func (l lens) diagnosis(d edgeagent.Diagnosis) *diagnosisView {
-	v := &diagnosisView{Diagnosis: d, Who: who(d.By), At: l.stamp(d.By.At)}
-	if len(d.Causes) > 0 {
-		v.Top = &d.Causes[0]
+	v := &diagnosisView{Diagnosis: d, Who: who(d.By), Why: plainWhy(d.By.WhyNotFirst), At: l.stamp(d.By.At)}
+	v.Causes = likeliestFirst(d.Causes)
+	v.ofSimilar()
+	if len(v.Causes) > 0 {
+		v.Top = &v.Causes[0]
 	}
 	if d.By.TookMS > 0 {
 		v.Took = millis(d.By.TookMS)
@@ -180,8 +186,12 @@ func heldWords(d edgeagent.Diagnosis) string {
 	switch g := d.Grounded; {
 	case g.Checked == 0 && d.By.Kind == "runbook":
 		return ""
+	case d.Unstructured != "":
+		return "Nothing of it was checked."
 	case g.Checked == 0:
 		return "It cites no value, alarm or passage of this case: read it as an opinion."
+	case g.Held == 0:
+		return "Nothing it cites was found in the data of this case, and what rested on it was removed: read the rest as an opinion."
 	case g.Held == g.Checked:
 		return "Everything it cites was found in the data of this case (" + count(g.Checked, "citation") + ")."
 	default:
