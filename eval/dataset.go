@@ -3,6 +3,7 @@ package eval
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	_ "embed" // of the cases
 	"encoding/hex"
@@ -38,11 +39,20 @@ type Item struct {
 	Hash string `json:"-"`
 }
 
-//go:embed cases.jsonl
+// builtin is cases.jsonl packed, a quarter of it: the binary goes to small
+// computers. A test holds the two together, and packs it with -update.
+//
+//go:embed cases.jsonl.gz
 var builtin []byte
 
 // Builtin returns the cases that come with the agent.
-func Builtin() ([]Item, error) { return Load("builtin", bytes.NewReader(builtin)) }
+func Builtin() ([]Item, error) {
+	r, err := gzip.NewReader(bytes.NewReader(builtin))
+	if err != nil {
+		return nil, fmt.Errorf("unpack the cases: %w", err)
+	}
+	return Load("builtin", r)
+}
 
 // Limits of a data set: a slip must not fill the memory of a small computer.
 const (

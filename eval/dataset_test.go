@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"flag"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -141,13 +144,39 @@ func TestAnswersAreNotInterchangeable(t *testing.T) {
 	}
 }
 
-func TestBuiltinIsSmall(t *testing.T) {
-	var zipped bytes.Buffer
-	w := gzip.NewWriter(&zipped)
-	_, _ = w.Write(builtin)
-	_ = w.Close()
-	if zipped.Len() > 100<<10 || len(builtin) > 100<<10 {
-		t.Errorf("%d bytes, %d packed: too much of the binary", len(builtin), zipped.Len())
+var update = flag.Bool("update", false, "pack cases.jsonl anew")
+
+func TestBuiltinIsPacked(t *testing.T) {
+	source, err := os.ReadFile("cases.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		pack(t, source)
+	}
+	packed, err := os.ReadFile("cases.jsonl.gz")
+	if err != nil || len(packed) > 100<<10 {
+		t.Fatalf("%d bytes, %v: too much of the binary", len(packed), err)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unpacked, err := io.ReadAll(r); err != nil || !bytes.Equal(unpacked, source) {
+		t.Errorf("cases.jsonl.gz is not cases.jsonl (%v): go test ./eval -update", err)
+	}
+}
+
+func pack(t *testing.T, source []byte) {
+	t.Helper()
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Write(source)
+	if err := errors.Join(err, w.Close(), os.WriteFile("cases.jsonl.gz", packed.Bytes(), 0o644)); err != nil {
+		t.Fatal(err)
 	}
 }
 
