@@ -114,6 +114,15 @@ func Transport(ctx context.Context, err error) *Error {
 	return &Error{Class: edgeagent.CallTransient, Code: "network", Message: OneLine(cause(err)), Policy: once, Billable: true, Err: err}
 }
 
+// neverThere corrects the class of a request for which there never was a
+// connection: whatever ended the handshake, nothing was sent that costs money.
+func (e *Error) neverThere() {
+	e.Billable = false
+	if e.Class == edgeagent.CallTransient {
+		e.Class, e.Message = edgeagent.CallUnreachable, "cannot be reached: "+e.Message
+	}
+}
+
 type transportRow struct {
 	code     string
 	is       func(ctx context.Context, err error) bool

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"edgeagent"
@@ -134,9 +136,14 @@ func (e *Endpoint) send(ctx context.Context, method, path, id string, body []byt
 	}
 	e.o.Sign(req.Header, key)
 	client := &http.Client{Transport: transport, CheckRedirect: KeepRedirect}
-	resp, err := client.Do(req)
+	var connected atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
+	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil {
 		fail := Transport(ctx, err)
+		if !connected.Load() {
+			fail.neverThere()
+		}
 		e.line.Failed(fail)
 		return nil, key, fail
 	}
