@@ -8,8 +8,10 @@ import (
 	"edgeagent"
 )
 
-// maxLayers bounds the scans of one device that wait apart from each other.
-const maxLayers = 8
+// maxLayers bounds the scans of one device that wait apart from each other. A
+// notification of an OPC UA server tells ten changes of a bit, and they are put
+// faster than any reader takes them: none of them may be merged away.
+const maxLayers = 12
 
 // Inbox stands between drivers, which never wait, and the one reader of scans,
 // which may be late. Of a device whose scan was not taken yet, the last sample

@@ -88,6 +88,21 @@ func TestPulsesStayApart(t *testing.T) {
 	}
 }
 
+// TestTenChangesAtOnceStayApart: so many does one notification tell, while the value
+// before them still waits.
+func TestTenChangesAtOnceStayApart(t *testing.T) {
+	in := NewInbox()
+	for v := range uint64(11) {
+		in.Put(scanOf("a", sample("word", 1<<v)))
+	}
+	for v := range uint64(11) {
+		s, err := in.Next(t.Context())
+		if err != nil || !s.Samples[0].Value.Equal(edgeagent.Uint(1<<v)) {
+			t.Fatalf("change %d is %v, %v", v, s.Samples, err)
+		}
+	}
+}
+
 func TestConditionsNeverMergeAndConfirmationsDo(t *testing.T) {
 	in, shared := NewInbox(), []string{"x", "y", "z"}
 	condition := func(id string) []edgeagent.ConditionSet {
