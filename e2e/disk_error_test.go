@@ -29,7 +29,7 @@ func failpointAgent(t *testing.T) string {
 // that never recovers does not make it spin.
 func TestDiskErrorRestartsInPlace(t *testing.T) {
 	a := newAgent(t, plan{}.toml(t))
-	a.prefix = []string{"env", "EDGEAGENT_FAILPOINT=commit.write=eio@15"}
+	a.prefix = []string{"env", "EDGEAGENT_FAILPOINT=journal.sync=eio@15"}
 	a.launchBinary(failpointAgent(t), "run", "-c", a.config())
 	pid := a.pid()
 	restarts := func() int { return strings.Count(a.log.String(), "restarting in place") }
@@ -71,7 +71,7 @@ func TestDiskThatStaysBrokenDoesNotSpin(t *testing.T) {
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
-	a.prefix = []string{"env", "EDGEAGENT_FAILPOINT=commit.write=eio@1"}
+	a.prefix = []string{"env", "EDGEAGENT_FAILPOINT=checkpoint.write=eio@1"}
 	a.launchBinary(failpointAgent(t), "run", "-c", a.config())
 	ended := make(chan error, 1)
 	cmd := a.cmd

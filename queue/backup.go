@@ -36,15 +36,22 @@ func (db *DB) Backup(begin func(size int64) (io.Writer, error)) error {
 	return nil
 }
 
-// hold opens a view of the file that no compaction takes away.
-func (db *DB) hold() (*bbolt.Tx, error) {
-	db.compacting.mu.Lock()
-	defer db.compacting.mu.Unlock()
-	db.swapping.RLock()
-	defer db.swapping.RUnlock()
-	tx, err := db.bolt.Begin(false)
-	if err == nil {
-		db.compacting.held++
+// hold opens a view of the file that no compaction takes away, and that is whole
+// without the journal.
+func (db *DB) hold() (tx *bbolt.Tx, err error) {
+	err = db.do(context.Background(), "seal", func(*batch) (err error) {
+		if err = db.settleNow(false); err != nil {
+			return err
+		}
+		db.compacting.mu.Lock()
+		defer db.compacting.mu.Unlock()
+		if tx, err = db.bolt.Begin(false); err == nil {
+			db.compacting.held++
+		}
+		return err
+	})
+	if slow, stalled := errors.AsType[*late](err); stalled {
+		go slow.then(func() { db.letGo(tx) })
 	}
 	return tx, err
 }

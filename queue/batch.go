@@ -22,7 +22,6 @@ type batch struct {
 	now  time.Time
 	puts map[string][]byte // bucket and key → record; nil deletes
 	undo []func()
-	read *bbolt.Tx // of the file as it was before the batch; opened when needed
 
 	jobsWoken, outboxChanged, devicesChanged bool
 
@@ -156,39 +155,13 @@ func (b *batch) overlay(bucket byte, prefix string, found map[string][]byte) err
 	return nil
 }
 
-// reader opens the batch's view of the file.
+// reader returns the file as it was before the batch. What it reads lives until
+// the next commit.
 func (b *batch) reader() (*bbolt.Tx, error) {
-	if b.read != nil {
-		return b.read, nil
+	if b.db.tx == nil {
+		return nil, errors.New("read the data file: it has failed")
 	}
-	tx, err := b.db.bolt.Begin(false)
-	if err != nil {
-		return nil, fmt.Errorf("read the data file: %w", err)
-	}
-	b.read = tx
-	return tx, nil
-}
-
-// closeReader ends the view: a transaction that writes may have to map the file
-// anew, which waits for every reader.
-func (b *batch) closeReader() {
-	if b.read != nil {
-		_ = b.read.Rollback() // of a read-only transaction: nothing to undo
-		b.read = nil
-	}
-}
-
-// write puts the records into the file.
-func (b *batch) write(tx *bbolt.Tx) error {
-	for _, name := range sortedKeys(b.puts) {
-		if err := writeRecord(tx, name[0], name[1:], b.puts[name]); err != nil {
-			return fmt.Errorf("write %c/%q: %w", name[0], name[1:], err)
-		}
-	}
-	if err := b.count(tx); err != nil {
-		return err
-	}
-	return failpoint("commit.write")
+	return b.db.tx, nil
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -42,27 +42,47 @@ func walkFile(path string) error {
 		return fmt.Errorf("check %s: %w: %w", path, ErrUnchecked, err)
 	}
 	pages.r = &ahead{r: f}
-	err = pages.verify()
+	mark, err := pages.verify()
+	if err == nil {
+		err = verifyJournal(path+journalSuffix, mark)
+	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("check %s: %w", path, err)
 	}
 	return nil
 }
 
-func (p pageFile) verify() error {
+// verify returns what the file says of its journal, or its damage.
+func (p pageFile) verify() (*journalMark, error) {
 	good, damage := p.metas()
 	if len(good) == 0 {
-		return damage
+		return nil, damage
 	}
 	s := surveyTree(p, good[0])
 	if errors.Is(s.damage, errNewer) {
-		return s.damage
+		return nil, s.damage
 	}
-	if damage != nil { // the commit before shows instead of the last one, in silence
-		return damage
+	if damage != nil { // the checkpoint before shows instead of the last one, in silence
+		return nil, damage
 	}
 	s.freelist(good[0].freelist)
-	return s.damage
+	return s.mark, s.damage
+}
+
+// verifyJournal reads what the data file does not have yet.
+func verifyJournal(path string, mark *journalMark) error {
+	if mark == nil || !mark.open {
+		return nil
+	}
+	found, err := readJournal(path)
+	if err != nil {
+		return fmt.Errorf("read the journal: %w: %w", errDamaged, err)
+	}
+	c, err := found.after(mark)
+	for _, f := range c.frames {
+		err = errors.Join(err, f.each(func(byte, string, []byte) error { return nil }))
+	}
+	return err
 }
 
 // freelist checks a stored list of free pages: of a page that is in use and free

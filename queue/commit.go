@@ -93,6 +93,9 @@ func (db *DB) runBatch(ops []op) {
 	for _, o := range accepted {
 		o.done <- err
 	}
+	if err == nil && len(b.puts) > 0 {
+		db.settle(len(accepted))
+	}
 }
 
 func (db *DB) newBatch() *batch {
@@ -118,13 +121,11 @@ func (db *DB) applyOne(b *batch, o op) error {
 
 // finish commits what the batch holds; a batch that only read costs nothing.
 func (db *DB) finish(b *batch, ops int) error {
-	defer b.closeReader()
 	if len(b.puts) == 0 && !b.wantsRoom {
 		return nil
 	}
 	saved, plain, err := db.prepare(b)
 	if err == nil && len(b.puts) > 0 {
-		b.closeReader()
 		err = db.commit(b, ops)
 	}
 	if errors.Is(err, edgeagent.ErrFull) && len(b.undo) > plain {
@@ -166,29 +167,25 @@ func (db *DB) prepare(b *batch) (saved uint64, plain int, err error) {
 // commit is one transaction.
 func (db *DB) commit(b *batch, ops int) error {
 	start := time.Now()
-	before := db.txid()
 	db.busy.Store(db.boot.mono())
 	defer db.busy.Store(0)
-	err := guard(func() error { return errors.Join(db.update(b), db.measure(), failpoint("commit.answer")) })
+	err := guard(func() error { return errors.Join(db.store(b), failpoint("commit.answer")) })
 	if err != nil {
-		return db.judge(err, before)
+		return db.judge(err)
 	}
 	db.commits.Add(1)
-	db.settled(b)
+	db.taken(b)
 	b.o.OnCommit(time.Since(start), ops)
 	return nil
 }
 
 // judge decides what a failed commit means. No space is an answer, and the file
-// goes on. Everything else, and any error after which the new state is visible
-// all the same, leaves the handle in a state that cannot be trusted: Linux
-// marks pages clean after a failed sync.
-func (db *DB) judge(err error, before int) error {
-	if noSpace(err) && db.txid() == before {
+// goes on. Everything else leaves it in a state that cannot be trusted.
+func (db *DB) judge(err error) error {
+	if errors.Is(err, edgeagent.ErrFull) && !errors.Is(err, errUntrusted) {
 		db.full.Store(true)
-		return fmt.Errorf("%w: %w", edgeagent.ErrFull, err)
+		return err
 	}
-	err = fmt.Errorf("commit to %s: %w", db.path, err)
 	db.fail(err)
 	return err
 }

@@ -39,25 +39,38 @@ type compacting struct {
 	held int // backups that read the file
 }
 
-// settled is what follows every commit.
-func (db *DB) settled(b *batch) {
+// taken is what follows every commit.
+func (db *DB) taken(b *batch) {
 	db.full.Store(false)
-	db.reserve.adjust(b.w.unfinishedJobs())
+	db.reserve.adjust(b.w.unfinishedJobs(), db.unsettled.Load())
 	c := &db.compacting
 	if c.changed != nil {
 		maps.Copy(c.changed, b.puts)
 		c.bytes += int(b.bytes())
 	}
-	if file, free := db.sizes(); file >= compactLeast && free > file/2 && b.now.Sub(c.tried) >= compactAgain {
-		db.compact(b.now)
+	if db.journal.next == 0 { // a checkpoint was made
+		db.settled()
 	}
 }
 
-// compact begins a compaction.
-func (db *DB) compact(now time.Time) {
+// settled is what follows every checkpoint.
+func (db *DB) settled() {
+	db.full.Store(false)
+	now := time.Now()
+	if file, free := db.sizes(); file >= compactLeast && free > file/2 && now.Sub(db.compacting.tried) >= compactAgain {
+		_ = db.compact(now) // said there
+	}
+}
+
+// compact begins a compaction. The copy is of the last checkpoint, so that one
+// is made.
+func (db *DB) compact(now time.Time) error {
 	c := &db.compacting
 	if c.changed != nil {
-		return
+		return nil
+	}
+	if err := db.settleNow(true); err != nil {
+		return err
 	}
 	c.changed, c.bytes, c.tried = make(map[string][]byte), 0, now
 	bolt := db.bolt
@@ -72,6 +85,7 @@ func (db *DB) compact(now time.Time) {
 			_ = os.Remove(db.path + freshSuffix) // it is of no use; the next one removes it too
 		}
 	})
+	return nil
 }
 
 // copyOut writes the live records of the file into a new one and checks it.
@@ -112,7 +126,6 @@ func (db *DB) exchange(b *batch, err error) error {
 		err = errors.New("too much was written meanwhile")
 	}
 	if err == nil {
-		b.closeReader()
 		err = db.replaceBy(b, db.path+freshSuffix, changed)
 	}
 	for _, done := range c.asked {
@@ -132,10 +145,12 @@ func (db *DB) replaceBy(b *batch, fresh string, changed map[string][]byte) error
 	if err != nil {
 		return err
 	}
-	v := db.view.Load() // memory has already what this batch will commit: its tally would speak of events that are not there
-	late := &batch{db: db, o: b.o, w: &working{last: v.last, floor: v.floor}, now: b.now, puts: changed}
+	mark := db.journal.upcoming(true)
+	late := func(tx *bbolt.Tx) error { // not what memory has, which is ahead by this batch
+		return errors.Join(writeAll(tx, changed), db.published().count(tx), writeMark(tx, mark))
+	}
 	steps := errors.Join(
-		durable("compact.changes", func() error { return guard(func() error { return bolt.Update(late.write) }) }),
+		durable("compact.changes", func() error { return guard(func() error { return bolt.Update(late) }) }),
 		durable("compact.sync", func() error { return syncPath(fresh) }))
 	if steps == nil {
 		steps = durable("compact.rename", func() error { return os.Rename(fresh, db.path) })
@@ -144,18 +159,27 @@ func (db *DB) replaceBy(b *batch, fresh string, changed map[string][]byte) error
 		return errors.Join(steps, bolt.Close())
 	}
 	before, _ := db.sizes()
-	db.swapping.Lock()
-	old := db.bolt
-	db.bolt = bolt
-	db.swapping.Unlock()
-	db.commits.Add(1) // the file is another one: what was measured is not its
-	if err := errors.Join(durable("compact.folder", func() error { return syncPath(filepath.Dir(db.path)) }), db.measure(), old.Close()); err != nil {
+	old, err := db.swap(bolt, mark)
+	if err := errors.Join(err, durable("compact.folder", func() error { return syncPath(filepath.Dir(db.path)) }), db.measure(), old.Close()); err != nil {
 		db.fail(fmt.Errorf("take the compacted file: %w", err)) // which of both a power cut leaves is not known
 		return err
 	}
 	after, _ := db.sizes()
 	b.o.Log.Info("the data file was compacted", "was", before, "is", after)
 	return nil
+}
+
+// swap goes on with another file, which has all that the journal holds.
+func (db *DB) swap(bolt *bbolt.DB, mark journalMark) (old *bbolt.DB, err error) {
+	db.turn.Lock()
+	defer db.turn.Unlock()
+	db.dropTx()
+	db.swapping.Lock()
+	old, db.bolt = db.bolt, bolt
+	db.swapping.Unlock()
+	db.journal.turn(mark)
+	db.checkpoints.Add(1) // what was measured is not of this file
+	return old, db.beginTx()
 }
 
 // Compact writes the file anew without its free pages, while work goes on, and
@@ -165,7 +189,9 @@ func (db *DB) Compact(ctx context.Context) (before, after int64, err error) {
 	before, _ = db.sizes()
 	done := make(chan error, 1)
 	err = db.do(ctx, "compact", func(b *batch) error {
-		db.compact(b.now)
+		if err := db.compact(b.now); err != nil {
+			return err
+		}
 		db.compacting.asked = append(db.compacting.asked, done)
 		return nil
 	})
@@ -227,7 +253,7 @@ func (c copier) bucket(name []byte, from *bbolt.Bucket) error {
 			}
 			b.FillPercent = fill90
 			for n := 0; k != nil && n < copyChunk; k, v = cur.Next() {
-				if err := b.Put(k, v); err != nil {
+				if err := b.Put(k, sealed(name, k, v)); err != nil {
 					return err
 				}
 				n += len(k) + len(v)
@@ -239,6 +265,23 @@ func (c copier) bucket(name []byte, from *bbolt.Bucket) error {
 		}
 	}
 	return nil
+}
+
+// sealed returns a record as a copy has it: that is whole without the journal.
+func sealed(bucket, key, rec []byte) []byte {
+	if string(bucket) != string(rune(bucketMeta)) || string(key) != keyJournal {
+		return rec
+	}
+	body, revision, err := decodeRecord(bucketMeta, keyJournal, rec)
+	if err != nil {
+		return rec // what is damaged stays so
+	}
+	m, err := decodeJournalMark(body)
+	if err != nil {
+		return rec
+	}
+	m.generation, m.before, m.open = m.generation+1, 0, false
+	return encodeRecord(bucketMeta, keyJournal, revision, m.encode())
 }
 
 // tally writes the tally anew: its revision is the transaction that wrote it.
@@ -283,7 +326,7 @@ func CompactFile(ctx context.Context, path string, check func(ctx context.Contex
 		_ = os.Remove(fresh)
 		return before, before, fmt.Errorf("compact %s: %w", path, err)
 	}
-	if err := TakeName(fresh, path); err != nil {
+	if err := takePlace(fresh, path); err != nil {
 		return before, before, fmt.Errorf("compact %s: %w", path, err)
 	}
 	info, err := os.Stat(path)
@@ -293,13 +336,22 @@ func CompactFile(ctx context.Context, path string, check func(ctx context.Contex
 	return before, info.Size(), nil
 }
 
-// readFile reads a file that no process has open.
+// readFile reads a file that no process has open, with what its journal holds.
 func readFile(path string, read func(*bbolt.Tx) error) error {
-	b, err := bbolt.Open(path, 0o640, &bbolt.Options{ReadOnly: true, PageSize: pageSize, Timeout: boltOptions(0).Timeout})
+	s, err := openShut(path, boltOptions(0).Timeout)
 	if err != nil {
 		return err
 	}
-	return errors.Join(b.View(read), b.Close())
+	return errors.Join(read(s.tx), s.close())
+}
+
+// takePlace gives a file that is whole the name of another, whose journal is done
+// with.
+func takePlace(fresh, path string) error {
+	if err := TakeName(fresh, path); err != nil {
+		return err
+	}
+	return dropJournal(path)
 }
 
 // TakeName syncs a file that is whole and gives it the name of another, so that

@@ -16,6 +16,7 @@ import (
 // An image is a data file at one moment, with what was true then.
 type image struct {
 	data, mark []byte // mark is that of a clean stop; nil after a kill
+	journal    []byte // beside it, never damaged here: see journal_damage_test.go
 	places     map[string]queue.Place
 	pages      queue.Pages
 	truth      truth
@@ -74,7 +75,8 @@ func imagesOf(t *testing.T, lives int) []image {
 		t.Fatal(err)
 	}
 	clean := killed
-	clean.data, clean.mark = readFile(t, path), readFile(t, path+".clean")
+	clean.data, clean.mark, clean.journal = readFile(t, path), readFile(t, path+".clean"), readFile(t, path+".journal")
+	place(t, &clean)
 	return []image{killed, clean}
 }
 
@@ -188,7 +190,7 @@ func confirmSome(t *testing.T, db *queue.DB) {
 // shot copies the file as a kill would leave it, and asks it everything.
 func shot(t *testing.T, db *queue.DB, path string) image {
 	t.Helper()
-	img := image{data: readFile(t, path), truth: ask(t, db)}
+	img := image{data: readFile(t, path), journal: readFile(t, path+".journal"), truth: ask(t, db)}
 	img.truth.epoch = db.Epoch()
 	img.truth.next = db.Backlog("historian").Next
 	img.truth.confirmed = make(map[edgeagent.Stream]uint64)
@@ -202,17 +204,26 @@ func shot(t *testing.T, db *queue.DB, path string) image {
 	for _, e := range waiting {
 		img.truth.confirmed[e.Stream] = min(e.Sequence-1, img.truth.confirmed[e.Stream])
 	}
+	place(t, &img)
+	return img
+}
+
+// place finds out where everything lies.
+func place(t *testing.T, img *image) {
+	t.Helper()
 	copied := filepath.Join(t.TempDir(), "copy.db")
-	if err := os.WriteFile(copied, img.data, 0o600); err != nil {
-		t.Fatal(err)
+	for name, content := range map[string][]byte{copied: img.data, copied + ".journal": img.journal} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	var err error
 	if img.places, err = queue.Places(copied); err != nil {
 		t.Fatal(err)
 	}
 	if img.pages, err = queue.PagesOf(copied); err != nil {
 		t.Fatal(err)
 	}
-	return img
 }
 
 // ask reads everything of a file.

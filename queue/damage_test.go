@@ -190,6 +190,9 @@ func treat(t *testing.T, img image, damaged []byte) (replaced bool) {
 	if err := os.WriteFile(path, damaged, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(path+".journal", img.journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if img.mark != nil {
 		if err := os.WriteFile(path+".clean", img.mark, 0o600); err != nil {
 			t.Fatal(err)
@@ -204,7 +207,7 @@ func treat(t *testing.T, img image, damaged []byte) (replaced bool) {
 		t.Fatalf("it does not open: %v", err)
 	}
 	defer func() { _ = db.Close() }()
-	whole := wholeOf(img, damaged)
+	whole := wholeOf(img, damaged, img.journal)
 	replaced = db.Storage().State == edgeagent.StorageSalvaged
 	said(t, db, path, damaged, replaced)
 	sameAlarms(t, db, img, whole)
@@ -214,9 +217,13 @@ func treat(t *testing.T, img image, damaged []byte) (replaced bool) {
 }
 
 // wholeOf returns the records whose bytes are as they were.
-func wholeOf(img image, damaged []byte) map[string]bool {
+func wholeOf(img image, damaged, journal []byte) map[string]bool {
 	whole := make(map[string]bool, len(img.places))
 	for name, p := range img.places {
+		if p.Journal {
+			whole[name] = bytes.Equal(img.journal[p.At:p.To], journal[p.At:p.To])
+			continue
+		}
 		whole[name] = p.To <= int64(len(damaged)) && bytes.Equal(img.data[p.At:p.To], damaged[p.At:p.To])
 	}
 	return whole
@@ -225,7 +232,7 @@ func wholeOf(img image, damaged []byte) map[string]bool {
 // said checks that the damaged file is kept as it was, and the page says so.
 func said(t *testing.T, db *queue.DB, path string, damaged []byte, replaced bool) {
 	t.Helper()
-	keptFiles, err := filepath.Glob(path + ".corrupt-*")
+	keptFiles, err := filepath.Glob(path + ".corrupt-*Z")
 	if err != nil || len(keptFiles) == 1 != replaced {
 		t.Fatalf("replaced = %t, kept %v, %v", replaced, keptFiles, err)
 	}

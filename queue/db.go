@@ -21,6 +21,9 @@ type DB struct {
 	boot       boot
 	lock       *os.File
 	bolt       *bbolt.DB
+	turn       sync.RWMutex // of tx: the committer alone changes it, and only while nobody reads
+	tx         *bbolt.Tx    // what was committed since the last checkpoint, and all before; nil when the file has failed
+	journal    journal
 	options    atomic.Pointer[Options]
 	work       *working // the committer's
 	ledger     ledger
@@ -40,17 +43,19 @@ type DB struct {
 	jobs     chan struct{}
 	subs     subscribers
 
-	leftover bool // the last process's jobs are not taken back yet; the committer's
-	commits  atomic.Uint64
-	used     atomic.Int64 // bytes of the file up to its last page
-	full     atomic.Bool
-	refused  atomic.Uint64 // jobs, for want of space
-	busy     atomic.Int64  // when the commit under way began, see clock of boot; 0: none
-	broken   atomic.Pointer[error]
-	failOnce sync.Once
-	failed   chan struct{}
-	salvaged string // why the file is a new one; empty for the old one
-	newer    bool   // for it is of a later version than we are
+	leftover    bool // the last process's jobs are not taken back yet; the committer's
+	commits     atomic.Uint64
+	checkpoints atomic.Uint64
+	unsettled   atomic.Int64 // bytes put since the last checkpoint
+	used        atomic.Int64 // bytes of the file up to its last page
+	full        atomic.Bool
+	refused     atomic.Uint64 // jobs, for want of space
+	busy        atomic.Int64  // when the commit under way began, see clock of boot; 0: none
+	broken      atomic.Pointer[error]
+	failOnce    sync.Once
+	failed      chan struct{}
+	salvaged    string // why the file is a new one; empty for the old one
+	newer       bool   // for it is of a later version than we are
 }
 
 // Open opens the data file, or makes it. Damage never keeps it from opening:
@@ -93,10 +98,10 @@ func (db *DB) start(ctx context.Context, o Options) error {
 // begin takes over from the last process and starts the committer.
 func (db *DB) begin() error {
 	if err := db.recover(); err != nil {
-		return errors.Join(err, db.bolt.Close())
+		return errors.Join(err, db.detach())
 	}
 	if file, free := db.sizes(); file >= compactLeast && free > file/2 {
-		db.compact(time.Now())
+		_ = db.compact(time.Now()) // said there
 	}
 	go db.commitLoop()
 	return nil
@@ -132,7 +137,6 @@ func (db *DB) takeBack(b *batch) error {
 	}
 	if err != nil {
 		b.rollback(0)
-		b.closeReader()
 		return err
 	}
 	return db.finish(b, 0)
@@ -181,11 +185,15 @@ func (db *DB) Close() error {
 }
 
 func (db *DB) closeFile() error {
-	if err := db.bolt.Close(); err != nil {
+	var sealed error
+	if db.failure() == nil {
+		sealed = db.settleNow(false)
+	}
+	if err := db.detach(); err != nil {
 		return fmt.Errorf("close the data file %s: %w", db.path, err)
 	}
-	if db.failure() != nil {
-		return nil //nolint:nilerr // the failure was told when it happened; without the mark the next start looks
+	if db.failure() != nil || sealed != nil {
+		return nil //nolint:nilerr // it was told when it happened, what is in the journal stays there; without the mark the next start looks
 	}
 	return writeCleanMark(db.path, db.options.Load().BootID)
 }

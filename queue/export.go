@@ -13,6 +13,7 @@ import (
 // A Reader reads a data file that no agent has open.
 type Reader struct {
 	db      *DB
+	file    shut
 	release func() error
 }
 
@@ -27,17 +28,19 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	o := Options{Path: path}.withDefaults()
 	db := &DB{path: path}
 	db.options.Store(&o)
+	var s shut
 	err = guard(func() (err error) {
-		db.bolt, err = bbolt.Open(path, 0o640, &bbolt.Options{ReadOnly: true, PageSize: pageSize, Timeout: readWait})
+		s, err = openShut(path, readWait)
 		return err
 	})
 	if err == nil {
+		db.bolt, db.tx = s.bolt, s.tx
 		err = db.viewing("read the data file", current)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), release())
+		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), s.close(), release())
 	}
-	return &Reader{db: db, release: release}, nil
+	return &Reader{db: db, file: s, release: release}, nil
 }
 
 // current refuses a file that another version has to read.
@@ -56,7 +59,7 @@ func (r *Reader) Jobs(f JobFilter) ([]edgeagent.Job, edgeagent.ID, error) { retu
 func (r *Reader) Alarm(id edgeagent.ID) (edgeagent.Alarm, error) { return r.db.Alarm(id) }
 
 // Close closes the file.
-func (r *Reader) Close() error { return errors.Join(r.db.bolt.Close(), r.release()) }
+func (r *Reader) Close() error { return errors.Join(r.file.close(), r.release()) }
 
 // A Description says what a data file holds.
 type Description struct {

@@ -12,9 +12,10 @@ import (
 
 // A Place is where a record lies in a file.
 type Place struct {
-	Kind   byte
-	Key    string
-	At, To int64
+	Kind    byte
+	Key     string
+	At, To  int64
+	Journal bool // not in the data file: the frame that it is in
 }
 
 // Places returns where each record of a whole file lies.
@@ -37,13 +38,33 @@ func Places(path string) (map[string]Place, error) {
 		if _, twice := found[name]; twice {
 			return fmt.Errorf("%q lies in two pages that are in use", name)
 		}
-		found[name] = Place{r.kind, r.key, r.at, r.at + int64(len(r.rec))}
+		found[name] = Place{r.kind, r.key, r.at, r.at + int64(len(r.rec)), false}
 		return nil
 	})
 	if len(found) != s.rows {
 		err = errors.Join(err, fmt.Errorf("%d records in the tree, %d found by their bytes", s.rows, len(found)))
 	}
-	return found, errors.Join(err, s.damage, f.Close())
+	return found, errors.Join(err, overlayPlaces(path, s.mark, found), s.damage, f.Close())
+}
+
+// overlayPlaces puts what is in the journal of a whole file in its place.
+func overlayPlaces(path string, mark *journalMark, found map[string]Place) error {
+	journal, err := readJournal(path + journalSuffix)
+	if err != nil {
+		return err
+	}
+	c, err := journal.after(mark)
+	for _, f := range c.frames {
+		err = errors.Join(err, f.each(func(kind byte, key string, rec []byte) error {
+			name := string(rune(kind)) + key
+			at := half(mark.generation) + int64(f.at)
+			if found[name] = (Place{kind, key, at, at + int64(f.size), true}); rec == nil || kind == bucketTally {
+				delete(found, name)
+			}
+			return nil
+		}))
+	}
+	return err
 }
 
 // Pages are the numbers of the pages of a whole file: those that its tree leads

@@ -72,8 +72,20 @@ func (db *DB) FillAndDrain(ctx context.Context, n int) error {
 	return nil
 }
 
-// Limit sets the largest size of the file, in bytes; 0 is none.
+// Limit sets the largest size of the file, in bytes; 0 is none. As long as there
+// is one there is no journal, so that every commit meets it.
 func (db *DB) Limit(ctx context.Context, size int) error {
+	return db.do(ctx, "limit", func(b *batch) error {
+		b.db.bolt.MaxSize = size
+		if size == 0 {
+			return errors.Join(db.journal.close(), db.journal.take())
+		}
+		return errors.Join(db.settleNow(false), db.journal.close())
+	})
+}
+
+// LimitFile sets the largest size of the file alone: the journal goes on.
+func (db *DB) LimitFile(ctx context.Context, size int) error {
 	return db.do(ctx, "limit", func(b *batch) error {
 		b.db.bolt.MaxSize = size
 		return nil
@@ -83,7 +95,9 @@ func (db *DB) Limit(ctx context.Context, size int) error {
 // Break takes a bucket away: what touches it later fails, and not for want of space.
 func (db *DB) Break(ctx context.Context, bucket byte) error {
 	return db.do(ctx, "break", func(b *batch) error {
-		return b.db.bolt.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte{bucket}) })
+		db.turn.Lock()
+		defer db.turn.Unlock()
+		return db.tx.DeleteBucket([]byte{bucket})
 	})
 }
 
@@ -100,24 +114,19 @@ func (db *DB) DamageEvent(ctx context.Context, s edgeagent.Stream, seq uint64) e
 func (db *DB) flip(ctx context.Context, bucket byte, prefix string) error {
 	return db.do(ctx, "damage", func(b *batch) error {
 		clear(b.w.opened) // what is in memory cannot be damaged on disk
-		return b.db.bolt.Update(func(tx *bbolt.Tx) error {
-			r, err := rowsOf(tx, bucket)
-			if err != nil {
-				return err
-			}
-			bad := make(map[string][]byte)
-			for ok := r.seek(prefix); ok && strings.HasPrefix(r.key, prefix); ok = r.next() {
-				rec := bytes.Clone(r.rec)
-				rec[len(rec)-1] ^= 1
-				bad[r.key] = rec
-			}
-			for key, rec := range bad {
-				if err := writeRecord(tx, bucket, key, rec); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		db.turn.Lock()
+		defer db.turn.Unlock()
+		r, err := rowsOf(db.tx, bucket)
+		if err != nil {
+			return err
+		}
+		bad := make(map[string][]byte)
+		for ok := r.seek(prefix); ok && strings.HasPrefix(r.key, prefix); ok = r.next() {
+			rec := bytes.Clone(r.rec)
+			rec[len(rec)-1] ^= 1
+			bad[string(rune(bucket))+r.key] = rec
+		}
+		return writeAll(db.tx, bad)
 	})
 }
 

@@ -60,7 +60,7 @@ func indexed(t *testing.T, db *DB) (bytes int, w *working) {
 	}
 	runtime.ReadMemStats(&before)
 	w = newWorking()
-	if err := db.bolt.View(w.loadObjects); err != nil {
+	if err := db.viewing("index", w.loadObjects); err != nil {
 		t.Fatal(err)
 	}
 	runtime.GC()

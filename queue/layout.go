@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -135,8 +136,10 @@ func scanRecords(tx *bbolt.Tx, kind byte, prefix string, visit func(key string, 
 // rows walks the records of one kind.
 type rows struct {
 	kind byte
+	b    *bbolt.Bucket
 	c    *bbolt.Cursor
-	key  string // where it stands
+	at   []byte // where the cursor stands; nil behind the last
+	key  string // and what it is of
 	rec  []byte // as it lies in the file; lives as long as the transaction
 }
 
@@ -146,7 +149,7 @@ func rowsOf(tx *bbolt.Tx, kind byte) (*rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &rows{kind: kind, c: b.Cursor()}, nil
+	return &rows{kind: kind, b: b, c: b.Cursor()}, nil
 }
 
 // seek goes to the first record whose key is not before key.
@@ -159,22 +162,39 @@ func (r *rows) seek(key string) bool {
 }
 
 func (r *rows) next() bool { return r.settle(r.c.Next, rowOf(r.c.Next())) }
-func (r *rows) prev() bool { return r.settle(r.c.Prev, rowOf(r.c.Prev())) }
+func (r *rows) prev() bool { return r.settle(r.back, rowOf(r.back())) }
+
+// back steps backwards. Until a checkpoint, pages from which all was deleted stay
+// in the tree, and at one of them bbolt's own Prev says that it is at the
+// beginning.
+func (r *rows) back() (key, rec []byte) {
+	if key, rec = r.c.Prev(); key != nil {
+		return key, rec
+	}
+	if first, _ := r.b.Cursor().First(); first == nil || bytes.Equal(first, r.at) {
+		return nil, nil
+	}
+	for key == nil {
+		key, rec = r.c.Prev()
+	}
+	return key, rec
+}
 
 // last goes to the last record of the kind.
 func (r *rows) last() bool {
 	behind := map[byte]byte{bucketBodies: bucketKeys, bucketKeys: bucketKeys + 1, bucketOutbox: bucketOutbox + 1}
-	if at, bounded := behind[region(r.kind)]; bounded {
-		if k, _ := r.c.Seek([]byte{at}); k != nil {
-			return r.prev()
-		}
+	at, bounded := behind[region(r.kind)]
+	if !bounded {
+		at = 0xff
 	}
-	return r.settle(r.c.Prev, rowOf(r.c.Last()))
+	r.at, _ = r.c.Seek([]byte{at}) // not Last, which never ends where all pages are empty
+	return r.prev()
 }
 
 // settle goes on from a row of the cursor to the next of the kind, if there is one.
 func (r *rows) settle(step func() ([]byte, []byte), at row) bool {
 	for ; at.key != nil; at = rowOf(step()) {
+		r.at = at.key
 		kind := r.kindOf(at.key) // most are another kind's: no key is made of them
 		if kind == r.kind {
 			r.key, r.rec = r.keyOf(at.key), at.rec

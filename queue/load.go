@@ -12,29 +12,27 @@ import (
 )
 
 // load fills memory from the file. Any damage it meets is the file's.
-func (db *DB) load() error {
-	return db.bolt.View(func(tx *bbolt.Tx) error {
-		if _, err := checkSchema(tx); err != nil {
+func (db *DB) load(tx *bbolt.Tx) error {
+	if _, err := checkSchema(tx); err != nil {
+		return err
+	}
+	w := db.work
+	for _, step := range []func(*bbolt.Tx) error{w.loadMeta, w.loadObjects, w.loadOutbox, w.loadMemory, w.loadReview} {
+		if err := step(tx); err != nil {
 			return err
 		}
-		w := db.work
-		for _, step := range []func(*bbolt.Tx) error{w.loadMeta, w.loadObjects, w.loadOutbox, w.loadMemory, w.loadReview} {
-			if err := step(tx); err != nil {
-				return err
-			}
-		}
-		if err := db.loadSalvaged(tx); err != nil {
-			return err
-		}
-		body, _, err := readRecord(tx, bucketMeta, keySpend)
-		if errors.Is(err, edgeagent.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return db.ledger.load(body)
-	})
+	}
+	if err := db.loadSalvaged(tx); err != nil {
+		return err
+	}
+	body, _, err := readRecord(tx, bucketMeta, keySpend)
+	if errors.Is(err, edgeagent.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return db.ledger.load(body)
 }
 
 // loadSalvaged finds the note of a salvage that was not told of yet.

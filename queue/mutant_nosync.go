@@ -15,4 +15,6 @@ func mutateFile(b *bbolt.DB) {
 	b.NoSync, b.NoGrowSync = true, true
 }
 
+func syncJournal(*os.File) error { return nil }
+
 func answerEarly([]op) {}

@@ -190,22 +190,6 @@ func firstLine(err error) string {
 	return line
 }
 
-// attach opens the file in place and fills memory from it.
-func (db *DB) attach(o Options) error {
-	err := guard(func() (err error) {
-		db.bolt, err = openCurrent(o.Path, o.MaxSize)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	db.work = newWorking()
-	if err := guard(func() error { return errors.Join(db.load(), db.measure()) }); err != nil {
-		return errors.Join(err, db.bolt.Close())
-	}
-	return nil
-}
-
 // create makes a new file whole before it gets its name: a power cut during
 // bbolt's own first write leaves a file that never opens again.
 func create(path string) error {

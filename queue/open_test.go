@@ -50,7 +50,7 @@ func TestDamagedFileNeverKeepsTheAgentFromStarting(t *testing.T) {
 			if db.Epoch() == before {
 				t.Error("the epoch is the old one: numbers would be used twice")
 			}
-			if kept, err := filepath.Glob(path + ".corrupt-*"); err != nil || len(kept) != 1 {
+			if kept, err := filepath.Glob(path + ".corrupt-*Z"); err != nil || len(kept) != 1 {
 				t.Errorf("kept %v, %v, want the damaged file", kept, err)
 			}
 			record(t, db, raise("L", "A1", 1))
@@ -118,7 +118,7 @@ func TestFileOfANewerVersionIsSetAsideUntouched(t *testing.T) {
 	if s := db.Storage(); !strings.Contains(s.Error, "newer version") {
 		t.Errorf("storage = %+v, want that the file is newer", s)
 	}
-	kept, err := filepath.Glob(path + ".newer-*")
+	kept, err := filepath.Glob(path + ".newer-*Z")
 	if err != nil || len(kept) != 1 {
 		t.Fatalf("kept %v, %v", kept, err)
 	}
@@ -137,7 +137,7 @@ func TestUnreadableFileIsNotSetAside(t *testing.T) {
 	if _, err := queue.Open(t.Context(), o); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("open = %v, want the permission error", err)
 	}
-	if kept, _ := filepath.Glob(path + ".corrupt-*"); len(kept) != 0 {
+	if kept, _ := filepath.Glob(path + ".corrupt-*Z"); len(kept) != 0 {
 		t.Errorf("a file that may not be read was set aside: %v", kept)
 	}
 }

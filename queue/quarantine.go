@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,7 @@ const keepDamaged = 3
 const (
 	asideCorrupt = "corrupt"
 	asideNewer   = "newer"
+	asideForeign = "foreign"
 )
 
 // setAside gives the file a second name and leaves the first in place: until
@@ -31,13 +33,36 @@ func setAside(path, why string) (kept string, err error) {
 		err = os.Link(path, kept)
 	}
 	if err == nil {
-		return kept, nil
+		return kept, linkJournal(path, kept)
 	}
 	// A file system without hard links, as on a card that a camera has formatted.
 	if err := durable("aside.rename", func() error { return os.Rename(path, kept) }); err != nil {
 		return "", fmt.Errorf("set the data file %s aside: %w", path, err)
 	}
+	err = os.Rename(path+journalSuffix, kept+journalSuffix)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("set the journal of %s aside: %w", path, err)
+	}
 	return kept, nil
+}
+
+// linkJournal gives the journal of a data file a second name beside that of the
+// file: the one is not whole without the other.
+func linkJournal(path, kept string) error {
+	err := os.Link(path+journalSuffix, kept+journalSuffix)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("set the journal of %s aside: %w", path, err)
+	}
+	return nil
+}
+
+// dropJournal takes the journal away of a data file that another has replaced.
+func dropJournal(path string) error {
+	err := os.Remove(path + journalSuffix)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("delete the journal of the file before: %w", err)
+	}
+	return nil
 }
 
 // swapIn puts a new file, whole and synced, in place of the old one.
@@ -45,7 +70,10 @@ func swapIn(fresh, path string) error {
 	if err := durable("swap.rename", func() error { return os.Rename(fresh, path) }); err != nil {
 		return fmt.Errorf("put the new data file in place: %w", err)
 	}
-	return durable("swap.folder", func() error { return syncPath(filepath.Dir(path)) })
+	if err := durable("swap.folder", func() error { return syncPath(filepath.Dir(path)) }); err != nil {
+		return err
+	}
+	return dropJournal(path)
 }
 
 // pruneDamaged deletes damaged files that are too old or too much.
@@ -57,6 +85,7 @@ func pruneDamaged(path string, keep int, quota int64) error {
 	slices.Sort(found) // their names tell their age
 	slices.Reverse(found)
 	var sum int64
+	found = slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, journalSuffix) })
 	for i, name := range found {
 		info, statErr := os.Stat(name)
 		if statErr == nil {
@@ -65,7 +94,7 @@ func pruneDamaged(path string, keep int, quota int64) error {
 		if i < keep && (i == 0 || sum <= quota) { // the newest, or with all before it within the quota
 			continue
 		}
-		err = errors.Join(err, os.Remove(name))
+		err = errors.Join(err, os.Remove(name), dropJournal(name))
 	}
 	return err
 }

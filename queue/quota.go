@@ -82,19 +82,19 @@ const spaceAge = time.Second
 // measured is the last measurement; the committer's.
 type measured struct {
 	space
-	at      time.Time
-	commits uint64
+	at          time.Time
+	checkpoints uint64
 }
 
-// space measures the file, at most once a commit and a second. What the batch
+// space measures the file, at most once a checkpoint and a second. What the batch
 // itself will add is guessed from its records: it must not overrun a mark.
 func (b *batch) space() space {
 	m := &b.db.measured
-	if commits := b.db.commits.Load(); m.at.IsZero() || m.commits != commits || b.now.Sub(m.at) >= spaceAge {
-		m.space, m.at, m.commits = b.db.roomOf(b.o.MaxSize), b.now, commits
+	if n := b.db.checkpoints.Load(); m.at.IsZero() || m.checkpoints != n || b.now.Sub(m.at) >= spaceAge {
+		m.space, m.at, m.checkpoints = b.db.roomOf(b.o.MaxSize), b.now, n
 	}
 	s := m.space
-	s.used += int64(len(b.puts)) << 10
+	s.used += b.db.unsettled.Load() + int64(len(b.puts))<<10
 	s.reserved = int64(b.w.unfinishedJobs()) * jobReserve
 	return s
 }

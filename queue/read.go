@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -28,11 +29,17 @@ type JobFilter struct {
 	After edgeagent.ID       // only older ones: the next of the page before
 }
 
-// viewing reads the file as it was committed last. It never waits for a commit.
+// viewing reads the file as it was committed last. It waits for no sync but that
+// of a checkpoint. It must not be called within itself.
 func (db *DB) viewing(doing string, read func(*bbolt.Tx) error) error {
-	db.swapping.RLock()
-	defer db.swapping.RUnlock()
-	if err := guard(func() error { return db.bolt.View(read) }); err != nil {
+	if err := db.enter(); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	defer db.turn.RUnlock()
+	if db.tx == nil {
+		return fmt.Errorf("%s: %w", doing, cmp.Or(db.failure(), errClosed))
+	}
+	if err := guard(func() error { return read(db.tx) }); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil

@@ -100,31 +100,16 @@ func (r *reserve) yield(n int64) bool {
 	return true
 }
 
-// adjust follows the number of open jobs after a commit: taken again when space
-// is back, given back when jobs are finished.
-func (r *reserve) adjust(jobs int) {
+// adjust follows the number of open jobs and what only the journal holds, after a
+// commit: taken again when space is back, given back when jobs are finished.
+func (r *reserve) adjust(jobs int, unsettled int64) {
+	jobs += int(unsettled / reserveStep * reserveStep / jobReserve)
 	n := wanted(jobs)
 	switch have := r.size.Load(); {
 	case n > have:
 		r.cover(jobs)
 	case have-n >= reserveSlack && r.file != nil && r.file.Truncate(n) == nil:
 		r.size.Store(n)
-	}
-}
-
-// update is the transaction of a commit. When the disk is full it is tried again
-// with what the reserve gives up.
-func (db *DB) update(b *batch) error {
-	before := db.txid()
-	for {
-		err := guard(func() error { return db.bolt.Update(b.write) })
-		if err == nil || !diskFull(err) || db.txid() != before {
-			return err
-		}
-		if !db.reserve.yield(2 * b.bytes()) {
-			return err
-		}
-		b.o.Log.Warn("the disk is full: part of the reserve was given up", "left", db.reserve.size.Load())
 	}
 }
 
@@ -135,6 +120,9 @@ func diskFull(err error) bool {
 
 // bytes is about what the batch writes.
 func (b *batch) bytes() (n int64) {
+	if b == nil {
+		return 0
+	}
 	for _, rec := range b.puts {
 		n += int64(len(rec)) + pageSize
 	}

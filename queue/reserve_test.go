@@ -45,9 +45,9 @@ func TestReserveIsGivenUpInStepsAndTakenAgain(t *testing.T) {
 			t.Error("it was not taken again when space was back")
 		}
 		holds(2 << 20)
-		r.adjust(2000)
+		r.adjust(2000, 0)
 		holds(17 << 20)
-		r.adjust(0)
+		r.adjust(0, 0)
 		holds(1 << 20)
 	})
 }

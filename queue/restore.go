@@ -83,6 +83,9 @@ func beginAnew(ctx context.Context, fresh, path string, check func(context.Conte
 		r.Lost = unconfirmed(ctx, path, b, check)
 	}
 	err = b.Update(func(tx *bbolt.Tx) error {
+		if err := writeRecord(tx, bucketMeta, keyJournal, nil); err != nil { // the journal that is there is not its
+			return err
+		}
 		was, _, err := readRecord(tx, bucketMeta, keyEpoch)
 		if err != nil {
 			return err
@@ -137,7 +140,7 @@ func exchangeFiles(r *Restored, fresh, path string) error {
 		return err
 	}
 	if r.Kept != "" {
-		keep := func() error { return os.Link(path, r.Kept) }
+		keep := func() error { return errors.Join(os.Link(path, r.Kept), linkJournal(path, r.Kept)) }
 		if err := durable("restore.keep", keep); err != nil {
 			return fmt.Errorf("keep the file that is there: %w", err)
 		}
@@ -145,7 +148,7 @@ func exchangeFiles(r *Restored, fresh, path string) error {
 	if err := os.Remove(path + ".clean"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return TakeName(fresh, path)
+	return takePlace(fresh, path)
 }
 
 // ownLike gives a file to whom the folder belongs: a restore is often done by

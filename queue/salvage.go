@@ -43,6 +43,7 @@ type salvager struct {
 	lean     bool // leave out what a finished job can do without
 	chunk    []stray
 	size     int
+	journal  journalFile
 	guests   map[string]bool // events that were taken from pages not in use
 	twofold  map[string]bool // and those of which there are two
 	found    int
@@ -56,6 +57,7 @@ func salvageFile(o Options, fresh string, lean bool) (salvaged, error) {
 	}
 	defer func() { _ = f.Close() }() // only read
 	v := &salvager{pages: pages, lean: lean, attempts: o.MaxAttempts, retain: o.Retain, guests: make(map[string]bool), twofold: make(map[string]bool)}
+	v.journal, _ = readJournal(o.Path + journalSuffix) // what cannot be read of it is not there
 	if err := v.chooseTree(); err != nil {
 		return salvaged{}, err
 	}
@@ -81,7 +83,7 @@ func (v *salvager) run() (salvaged, error) {
 	if err == nil && (v.behind || len(v.tree.holes) > 0 || len(v.newer) > 0) {
 		err = errors.Join(v.flush(), v.pages.strays(func(r stray) error { return v.keep(r, !v.lives(r) && v.guest(r)) }))
 	}
-	if err := errors.Join(err, v.flush()); err != nil {
+	if err := errors.Join(err, v.flush(), v.overlay()); err != nil {
 		return salvaged{}, fmt.Errorf("salvage records: %w", err)
 	}
 	return v.settle()
@@ -245,7 +247,7 @@ func changes(kind byte, key string) bool {
 
 // keep takes a record for the new file.
 func (v *salvager) keep(r stray, wanted bool) error {
-	if !wanted || r.kind == bucketTally || r.kind == bucketMeta && r.key == keySchema || v.lean && dispensable(r) {
+	if !wanted || r.kind == bucketTally || r.kind == bucketMeta && (r.key == keySchema || r.key == keyJournal) || v.lean && dispensable(r) {
 		return nil
 	}
 	if r.kind == bucketMeta && r.key == keyEpoch {

@@ -97,7 +97,7 @@ func TestOnlyTheNewestDamagedFilesAreKept(t *testing.T) {
 	}
 	damaged(t, path)
 	open(t, options(path))
-	kept, err := filepath.Glob(path + ".corrupt-*")
+	kept, err := filepath.Glob(path + ".corrupt-*Z")
 	if err != nil || len(kept) != 3 || !strings.Contains(kept[0], "20200103") {
 		t.Errorf("kept %v, %v, want the newest three", kept, err)
 	}
@@ -154,7 +154,7 @@ func TestANewerFileIsAFault(t *testing.T) {
 	if s := db.Storage(); s.State != edgeagent.StorageOK || !strings.Contains(s.Error, "newer version") {
 		t.Errorf("storage = %+v, want a fault", s)
 	}
-	kept, _ := filepath.Glob(path + ".newer-*")
+	kept, _ := filepath.Glob(path + ".newer-*Z")
 	if len(kept) != 1 || string(readFile(t, kept[0])) != string(want) {
 		t.Errorf("kept %v: the newer file was changed", kept)
 	}

@@ -34,6 +34,7 @@ func (db *DB) Storage() edgeagent.StorageStatus {
 func (db *DB) pressure(quota int64) pressure {
 	c := db.JobCounts()
 	room := db.roomOf(quota)
+	room.used += db.unsettled.Load()
 	room.reserved = int64(c.Pending+c.Running) * jobReserve
 	return room.pressure()
 }

@@ -36,8 +36,9 @@ type survey struct {
 	rows   int                  // records that hold
 	lost   int                  // records whose place is known, and whose bytes do not hold
 	tally  *tally
-	rooted bool  // the root page can be read
-	damage error // the first that was met
+	mark   *journalMark // nil: none was found
+	rooted bool         // the root page can be read
+	damage error        // the first that was met
 
 	frames  []*frame // of the pages on the way to the one that is visited
 	scratch []byte   // a page of which the head alone is looked at
@@ -337,6 +338,11 @@ func (s *survey) note(kind byte, key, body []byte, revision uint32) (err error) 
 	case kind == bucketMeta && string(key) == keySchema:
 		if s.schema, err = strconv.Atoi(string(body)); err != nil {
 			return errors.Join(err, errDamaged)
+		}
+	case kind == bucketMeta && string(key) == keyJournal:
+		var m journalMark
+		if m, err = decodeJournalMark(body); err == nil {
+			s.mark = &m
 		}
 	case kind == bucketTally:
 		s.tally, err = decodeTally(revision, body)

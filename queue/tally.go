@@ -7,7 +7,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// bucketTally holds one record, written with every commit: up to where each
+// bucketTally holds one record, written with every checkpoint: up to where each
 // stream is numbered. It is so small that bbolt keeps it within the root page,
 // which every commit writes anyway. A tree that was put together from damaged
 // pages is measured by it, and so is what was lost: an event that is gone with
@@ -17,7 +17,7 @@ const (
 	keyTally    = "tally"
 )
 
-// A tally is of one commit. Its number goes on where bbolt's own begins anew,
+// A tally is of one checkpoint. Its number goes on where bbolt's own begins anew,
 // in a file that was compacted.
 type tally struct {
 	number uint32
@@ -30,8 +30,8 @@ type span struct{ floor, last uint64 }
 
 const spanSize = 26 + 1 + 8 + 8
 
-// count writes the tally of a commit.
-func (b *batch) count(tx *bbolt.Tx) error {
+// count writes the tally of a checkpoint.
+func (w *working) count(tx *bbolt.Tx) error {
 	bucket, err := tx.CreateBucketIfNotExists([]byte{bucketTally})
 	if err != nil {
 		return fmt.Errorf("write the tally: %w", err)
@@ -42,7 +42,7 @@ func (b *batch) count(tx *bbolt.Tx) error {
 			number += n
 		}
 	}
-	return bucket.Put([]byte(keyTally), encodeRecord(bucketTally, keyTally, number, b.w.encodeTally()))
+	return bucket.Put([]byte(keyTally), encodeRecord(bucketTally, keyTally, number, w.encodeTally()))
 }
 
 func (w *working) encodeTally() []byte {

@@ -85,7 +85,7 @@ func treatOlder(t *testing.T, img image, damaged []byte) (replaced bool) {
 	o := forAges(options(path))
 	o.Check = checkInChild
 	db := open(t, o)
-	whole := wholeOf(img, damaged)
+	whole := wholeOf(img, damaged, nil)
 	img.truth.alarms = withoutHints(img.truth.alarms, whole)
 	replaced = db.Storage().State == edgeagent.StorageSalvaged
 	said(t, db, path, damaged, replaced)

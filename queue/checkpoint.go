@@ -1,0 +1,261 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"edgeagent"
+)
+
+// What is in the journal has to be found, too. A transaction of the data file is
+// held open, gets every frame that is durable, and is what everybody reads: so
+// nothing is kept twice, and no page is written before many frames share it.
+// To commit it is a checkpoint.
+
+// errUntrusted is wrapped by an error after which nobody knows what is on the
+// disk: Linux marks pages clean after a failed sync.
+var errUntrusted = errors.New("what is on the disk is not known")
+
+// begin opens the transaction that is held. All its buckets are opened with it:
+// who only reads then changes nothing in it.
+func (db *DB) beginTx() error {
+	tx, err := db.bolt.Begin(true)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	for _, name := range append([]byte{bucketTally}, buckets...) {
+		tx.Bucket([]byte{name})
+	}
+	db.tx = tx
+	db.unsettled.Store(0)
+	return nil
+}
+
+// dropTx gives up what is not committed. It is in the journal.
+func (db *DB) dropTx() {
+	if db.tx != nil {
+		_ = guard(db.tx.Rollback) // of a transaction that has ended: nothing to undo
+		db.tx = nil
+	}
+}
+
+// store makes a batch durable and visible. While space is short every commit is a
+// checkpoint: only that shows what there is, and what was freed.
+func (db *DB) store(b *batch) error {
+	if !db.journal.live() || b.space().pressure() >= pressureTrim {
+		return db.checkpoint(b, true)
+	}
+	frame := db.journal.frame(b)
+	if len(frame) > directFrom {
+		db.journal.buf = nil // nobody needs so much again soon
+		return db.checkpoint(b, true)
+	}
+	if !db.journal.holds(frame) {
+		if err := db.checkpoint(nil, true); err != nil {
+			return err
+		}
+		frame = db.journal.frame(b) // of the next generation
+	}
+	if err := db.journal.append(frame); err != nil {
+		return db.classify(err)
+	}
+	db.turn.Lock()
+	defer db.turn.Unlock()
+	return db.apply(b)
+}
+
+// classify tells a disk without space, after which all is as before, from all
+// other errors.
+func (db *DB) classify(err error) error {
+	if noSpace(err) && !errors.Is(err, errUntrusted) {
+		return fmt.Errorf("%w: %w", edgeagent.ErrFull, err)
+	}
+	return fmt.Errorf("commit to %s: %w", db.path, err)
+}
+
+// apply puts the records of a batch into the transaction that is held.
+func (db *DB) apply(b *batch) error {
+	var n int64
+	for _, rec := range b.puts {
+		n += int64(len(rec))
+	}
+	db.unsettled.Add(n)
+	return writeAll(db.tx, b.puts)
+}
+
+// writeAll puts records where they belong, in the order of their keys.
+func writeAll(tx *bbolt.Tx, puts map[string][]byte) error {
+	for _, name := range sortedKeys(puts) {
+		if err := writeRecord(tx, name[0], name[1:], puts[name]); err != nil {
+			return fmt.Errorf("write %c/%q: %w", name[0], name[1:], err)
+		}
+	}
+	return nil
+}
+
+func writeMark(tx *bbolt.Tx, m journalMark) error {
+	return writeRecord(tx, bucketMeta, keyJournal, encodeRecord(bucketMeta, keyJournal, 0, m.encode()))
+}
+
+// checkpoint commits what the journal holds to the data file, and with it a
+// batch that does not fit there. Without space all is as before, but for the
+// batch; after any other error the file has failed.
+func (db *DB) checkpoint(b *batch, open bool) error {
+	mark := db.journal.upcoming(open)
+	for {
+		err := db.commitTx(b, mark)
+		if err == nil {
+			db.journal.turn(mark)
+			db.checkpoints.Add(1)
+			return nil
+		}
+		if !diskFull(err) || !errors.Is(err, edgeagent.ErrFull) || !db.reserve.yield(2*(db.unsettled.Load()+b.bytes())) {
+			return err
+		}
+		db.options.Load().Log.Warn("the disk is full: part of the reserve was given up", "left", db.reserve.size.Load())
+	}
+}
+
+// commitTx is one try. Readers wait for it: there is no state between.
+func (db *DB) commitTx(b *batch, mark journalMark) (err error) {
+	db.turn.Lock()
+	defer db.turn.Unlock()
+	if db.tx == nil {
+		return fmt.Errorf("the data file has no transaction: %w", errUntrusted)
+	}
+	before := db.txid()
+	err = guard(func() error { return db.write(b, mark) })
+	if err == nil {
+		db.tx = nil
+		return errors.Join(db.measure(), failpoint("checkpoint.turn"), db.beginTx())
+	}
+	if db.txid() != before {
+		err = fmt.Errorf("%w: %w", errUntrusted, err)
+	}
+	err = db.classify(err)
+	db.dropTx()
+	if resumed := db.resume(); resumed != nil {
+		return errors.Join(fmt.Errorf("%w: %w", errUntrusted, resumed), fmt.Errorf("after: %v", err)) //nolint:errorlint // no longer a lack of space
+	}
+	return err
+}
+
+// write fills the transaction up and commits it.
+func (db *DB) write(b *batch, mark journalMark) error {
+	w := db.published()
+	if b != nil {
+		w = b.w
+		if err := db.apply(b); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(w.count(db.tx), writeMark(db.tx, mark)); err != nil {
+		return err
+	}
+	return durable("checkpoint.write", db.tx.Commit)
+}
+
+// published is what was committed of the streams. Memory may be ahead of it, with
+// a batch that is under way.
+func (db *DB) published() *working {
+	if v := db.view.Load(); v != nil {
+		return &working{last: v.last, floor: v.floor}
+	}
+	return db.work
+}
+
+// resume begins the transaction again and puts into it what is in the journal.
+func (db *DB) resume() error {
+	if err := db.beginTx(); err != nil {
+		return err
+	}
+	if db.journal.next == 0 {
+		return nil
+	}
+	found, err := readJournal(db.journal.path)
+	if err != nil {
+		return err
+	}
+	c := found.chain(db.journal.mark.id, db.journal.mark.generation)
+	if len(c.frames) != int(db.journal.next) {
+		return fmt.Errorf("%d of %d frames of the journal can be read: %w", len(c.frames), db.journal.next, errDamaged)
+	}
+	n, err := replay(db.tx, c.frames)
+	db.unsettled.Store(n)
+	return err
+}
+
+// replay puts frames into a transaction and returns how many bytes that were.
+func replay(tx *bbolt.Tx, frames []journalFrame) (n int64, err error) {
+	for _, f := range frames {
+		err := f.each(func(kind byte, key string, rec []byte) error {
+			if kind == bucketTally {
+				return nil // the checkpoint counts itself
+			}
+			n += int64(len(rec))
+			return writeRecord(tx, kind, key, rec)
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// settle makes a checkpoint when a MiB is in the journal, which is as much as
+// should be kept in memory, or amid a storm when the next frame hardly fits.
+// Everybody has their answer by now.
+func (db *DB) settle(ops int) {
+	j := &db.journal
+	limit := settleAt
+	if max(ops, j.shared) >= settleStorm {
+		limit = journalHalf - settleLeast
+	}
+	j.shared = ops
+	if db.failure() != nil || j.at < limit {
+		return
+	}
+	if err := db.settleNow(true); err == nil {
+		db.settled()
+	}
+}
+
+const (
+	directFrom  = 192 << 10 // bytes of a batch that is written once only: it shares its syncs with nobody but itself
+	settleAt    = 1 << 20
+	settleLeast = directFrom // what a frame of a storm needs
+	settleStorm = 8          // operations that shared a commit
+)
+
+// settleNow makes a checkpoint between two commits. A sealed data file is whole
+// without its journal.
+func (db *DB) settleNow(open bool) error {
+	if db.journal.next == 0 && db.journal.mark.open == open {
+		return nil
+	}
+	db.busy.Store(db.boot.mono())
+	defer db.busy.Store(0)
+	err := db.checkpoint(nil, open)
+	switch {
+	case errors.Is(err, edgeagent.ErrFull): // the next commit tries again
+		db.full.Store(true)
+	case err != nil:
+		db.fail(err)
+	}
+	return err
+}
+
+// enter waits until nobody changes the transaction that is held. It gives up on
+// a disk that hangs, for a page that shows nothing helps nobody.
+func (db *DB) enter() error {
+	for wait := 20 * time.Microsecond; !db.turn.TryRLock(); wait = min(2*wait, 10*time.Millisecond) {
+		if err := db.Stalled(); err != nil {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return nil
+}

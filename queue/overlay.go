@@ -1,0 +1,126 @@
+package queue
+
+import (
+	"slices"
+
+	"go.etcd.io/bbolt"
+)
+
+// What a damaged data file does not have yet is in its journal, and lies over
+// what was salvaged of it: frame by frame, deletions too. Where the file does not
+// say any more which frames those are, they are records like others that were
+// found, and the newest counts.
+
+// overlay lays the frames over what was salvaged.
+func (v *salvager) overlay() error {
+	mark := v.tree.mark
+	if mark == nil {
+		if v.tree.damage == nil {
+			return nil // it never had a journal
+		}
+		return v.loose()
+	}
+	if c, err := v.journal.after(mark); err != nil && len(c.frames) == 0 {
+		v.untold += lostUntold // how many commits it held nobody knows
+	}
+	for _, f := range v.journal.since(*mark) {
+		err := v.to.Update(func(tx *bbolt.Tx) error {
+			_, err := replay(tx, []journalFrame{f})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		v.recall(f)
+	}
+	return nil
+}
+
+// loose takes the records of all frames.
+func (v *salvager) loose() error {
+	id, any := v.journal.owner()
+	if !any {
+		return nil
+	}
+	for _, f := range v.journal.since(journalMark{id: id, open: true}) {
+		v.recall(f)
+		err := f.each(func(kind byte, key string, rec []byte) error {
+			if rec == nil {
+				return nil
+			}
+			_, revision, err := decodeRecord(kind, key, rec)
+			if err != nil {
+				return err
+			}
+			return v.keep(stray{kind: kind, key: key, revision: revision, rec: rec}, true)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return v.flush()
+}
+
+// recall takes over what a frame says of the streams.
+func (v *salvager) recall(f journalFrame) {
+	_ = f.each(func(kind byte, key string, rec []byte) error { // what does not hold says nothing
+		if kind != bucketTally || rec == nil {
+			return nil
+		}
+		body, _, err := decodeRecord(kind, key, rec)
+		if err != nil {
+			return err
+		}
+		t, err := decodeTally(0, body)
+		if err != nil {
+			return err
+		}
+		for s, n := range t.spans {
+			v.spans[s] = span{max(v.spans[s].floor, n.floor), max(v.spans[s].last, n.last)}
+		}
+		return nil
+	})
+}
+
+// since returns the frames of the generation of a mark and of those behind it, in
+// their order. Of each half the newest generation counts: what is left of older
+// ones is not whole.
+func (j journalFile) since(m journalMark) []journalFrame {
+	var out []journalFrame
+	for _, half := range j.halves {
+		newest := m.generation
+		all := framesOf(half, m.id)
+		for _, f := range all {
+			newest = max(newest, f.generation)
+		}
+		for _, f := range all {
+			if f.generation == newest && (m.open || f.generation > m.generation) {
+				out = append(out, f)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b journalFrame) int {
+		if a.generation != b.generation {
+			return int(int64(a.generation) - int64(b.generation))
+		}
+		return int(a.sequence) - int(b.sequence)
+	})
+	return out
+}
+
+// framesOf returns every frame of a journal that is whole, wherever it lies.
+func framesOf(half []byte, id journalID) []journalFrame {
+	var out []journalFrame
+	for at := 0; at < len(half); {
+		f, ok := frameAt(half, at)
+		if !ok {
+			at += blockSize
+			continue
+		}
+		if f.id == id {
+			out = append(out, f)
+		}
+		at += f.size
+	}
+	return out
+}
