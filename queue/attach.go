@@ -30,9 +30,9 @@ func (db *DB) attach(o Options) error {
 		err = guard(func() error { return db.load(db.tx) })
 	}
 	if err == nil {
-		err = db.takeJournal(o, found)
+		err = db.takeJournal(o, &found)
 	}
-	if err != nil {
+	if err = errors.Join(err, found.close()); err != nil {
 		return errors.Join(err, db.detach())
 	}
 	return nil
@@ -78,7 +78,7 @@ func (db *DB) replayJournal() (found journalFile, err error) {
 // takeJournal gets the journal ready for what comes. What was found in it is
 // committed to the data file first: after a kill it may be in the cache alone.
 // On a full disk it stays where it is, and the journal goes on behind it.
-func (db *DB) takeJournal(o Options, found journalFile) error {
+func (db *DB) takeJournal(o Options, found *journalFile) error {
 	j := &db.journal
 	refused := errors.Join(db.keepForeign(o, found), j.take())
 	if j.next > 0 || j.mark.open && j.file == nil {
@@ -102,7 +102,7 @@ func (db *DB) takeJournal(o Options, found journalFile) error {
 
 // keepForeign sets a journal aside that is of another data file, or of a later
 // copy of this one: what is in it is somebody's, unless it has another name already.
-func (db *DB) keepForeign(o Options, found journalFile) error {
+func (db *DB) keepForeign(o Options, found *journalFile) error {
 	mark := db.journal.mark
 	id, any := found.owner()
 	if !any || id == mark.id && found.newest(id) <= mark.generation {

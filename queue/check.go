@@ -78,6 +78,7 @@ func verifyJournal(path string, mark *journalMark) error {
 	if err != nil {
 		return fmt.Errorf("read the journal: %w: %w", errDamaged, err)
 	}
+	defer func() { _ = found.close() }() // only read
 	c, err := found.after(mark)
 	for _, f := range c.frames {
 		err = errors.Join(err, f.each(func(byte, string, []byte) error { return nil }))

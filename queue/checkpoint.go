@@ -179,6 +179,7 @@ func (db *DB) resume() error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = found.close() }() // only read
 	c := found.chain(db.journal.mark.id, db.journal.mark.generation)
 	if len(c.frames) != int(db.journal.next) {
 		return fmt.Errorf("%d of %d frames of the journal can be read: %w", len(c.frames), db.journal.next, errDamaged)

@@ -53,6 +53,7 @@ func overlayPlaces(path string, mark *journalMark, found map[string]Place) error
 	if err != nil {
 		return err
 	}
+	defer func() { _ = journal.close() }()
 	c, err := journal.after(mark)
 	for _, f := range c.frames {
 		err = errors.Join(err, f.each(func(kind byte, key string, rec []byte) error {

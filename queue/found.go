@@ -10,12 +10,13 @@ import (
 // A journalFile is a journal as it is found.
 type journalFile struct {
 	path   string
-	halves [2][]byte
+	file   *os.File // nil: there is none
+	halves [2]area
 	short  bool // part of it is missing
 }
 
-// readJournal returns what lies beside a data file; nothing is an empty one. Of
-// one that is cut off counts what is there.
+// readJournal opens what lies beside a data file; nothing is an empty one. Of one
+// that is cut off counts what is there. Close it.
 func readJournal(path string) (j journalFile, err error) {
 	j.path = path
 	f, err := os.Open(path)
@@ -25,26 +26,36 @@ func readJournal(path string) (j journalFile, err error) {
 	if err != nil {
 		return j, err
 	}
-	for i := range j.halves {
-		j.halves[i] = make([]byte, journalHalf)
-		n, readErr := io.ReadFull(io.NewSectionReader(f, int64(i)*journalHalf, journalHalf), j.halves[i])
-		clear(j.halves[i][n:])
-		j.short = j.short || n < journalHalf
-		if readErr != nil && !errors.Is(readErr, io.EOF) && !errors.Is(readErr, io.ErrUnexpectedEOF) {
-			err = errors.Join(err, readErr)
-		}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", path)
 	}
-	return j, errors.Join(err, f.Close())
+	if err != nil {
+		return j, errors.Join(err, f.Close())
+	}
+	j.file, j.short = f, info.Size() < journalSize
+	for i := range j.halves {
+		begins := int64(i) * journalHalf
+		j.halves[i] = area{r: io.NewSectionReader(f, begins, journalHalf), size: int(max(0, min(journalHalf, info.Size()-begins)))}
+	}
+	return j, nil
+}
+
+func (j *journalFile) close() error {
+	if j.file == nil {
+		return nil
+	}
+	return j.file.Close()
 }
 
 // chain returns the frames of a generation.
-func (j journalFile) chain(id journalID, generation uint64) chain {
-	return readChain(j.halves[generation%2], id, generation)
+func (j *journalFile) chain(id journalID, generation uint64) chain {
+	return readChain(&j.halves[generation%2], id, generation)
 }
 
 // after returns the frames that a data file with such a mark does not have yet.
 // Its only error is damage.
-func (j journalFile) after(m *journalMark) (chain, error) {
+func (j *journalFile) after(m *journalMark) (chain, error) {
 	if m == nil || !m.open {
 		return chain{whole: true}, nil
 	}
@@ -56,6 +67,8 @@ func (j journalFile) after(m *journalMark) (chain, error) {
 		return c, fmt.Errorf("the journal %s is missing, or is another's: %w", j.path, errDamaged)
 	case j.short:
 		return c, fmt.Errorf("the journal %s is cut off: %w", j.path, errDamaged)
+	case j.unread() != nil:
+		return c, fmt.Errorf("read the journal %s: %w: %w", j.path, errDamaged, j.unread())
 	case !c.whole:
 		return c, fmt.Errorf("frames of the journal %s are missing: %w", j.path, errDamaged)
 	}
@@ -64,31 +77,34 @@ func (j journalFile) after(m *journalMark) (chain, error) {
 
 // known reports whether a journal can be the one that the mark speaks of: it
 // still holds frames of the generation before, if there were any.
-func (j journalFile) known(m journalMark) bool {
-	if j.halves[0] == nil {
+func (j *journalFile) known(m journalMark) bool {
+	if j.halves[0].r == nil {
 		return false
 	}
 	id, any := j.owner()
 	return any && id == m.id || !any && m.before == 0
 }
 
+// unread returns why part of it could not be read.
+func (j *journalFile) unread() error { return errors.Join(j.halves[0].err, j.halves[1].err) }
+
 // newest returns the newest generation of a journal of which there is a frame.
-func (j journalFile) newest(id journalID) (generation uint64) {
-	for _, half := range j.halves {
-		for _, f := range framesOf(half, id) {
-			generation = max(generation, f.generation)
+func (j *journalFile) newest(id journalID) (generation uint64) {
+	for i := range j.halves {
+		for f := range j.halves[i].all {
+			if f.id == id {
+				generation = max(generation, f.generation)
+			}
 		}
 	}
 	return generation
 }
 
 // owner returns whose frames the journal holds.
-func (j journalFile) owner() (id journalID, any bool) {
-	for _, half := range j.halves {
-		for at := 0; at < len(half); at += blockSize {
-			if f, ok := frameAt(half, at); ok {
-				return f.id, true
-			}
+func (j *journalFile) owner() (id journalID, any bool) {
+	for i := range j.halves {
+		for f := range j.halves[i].all {
+			return f.id, true
 		}
 	}
 	return id, false

@@ -1,9 +1,13 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"slices"
 )
 
 // A frame is one commit as it lies in the journal: it begins at a block, is
@@ -65,21 +69,64 @@ type journalFrame struct {
 	entries []byte
 }
 
-// frameAt returns the frame that begins at a place of a half, if one does.
-func frameAt(half []byte, at int) (journalFrame, bool) {
-	if at < 0 || at+frameHead > len(half) || string(half[at:at+len(frameMagic)]) != frameMagic {
+// An area is one half of a journal as it is read: frame by frame, for it is large
+// and holds little that counts.
+type area struct {
+	r    io.ReaderAt
+	size int
+	buf  []byte
+	err  error // of a card that cannot read it
+}
+
+// frame returns the frame that begins at a place, if one does. Its entries live
+// until the next one is read.
+func (a *area) frame(at int) (journalFrame, bool) {
+	head := a.bytes(at, frameHead)
+	if head == nil || string(head[:len(frameMagic)]) != frameMagic {
 		return journalFrame{}, false
 	}
-	head := half[at:]
 	n := uint64(binary.BigEndian.Uint32(head[40:]))
-	if n > uint64(len(head)-frameHead) || crc32.Checksum(head[8:frameHead+n], castagnoli) != binary.BigEndian.Uint32(head[4:]) {
+	if n > uint64(a.size-at-frameHead) {
 		return journalFrame{}, false
 	}
-	f := journalFrame{at: at, size: blocks(frameHead + int(n)), entries: head[frameHead : frameHead+n]}
-	copy(f.id[:], head[8:])
-	f.generation, f.sequence = binary.BigEndian.Uint64(head[24:]), binary.BigEndian.Uint32(head[32:])
-	f.before = binary.BigEndian.Uint32(head[36:])
+	whole := a.bytes(at, frameHead+int(n))
+	if whole == nil || crc32.Checksum(whole[8:], castagnoli) != binary.BigEndian.Uint32(whole[4:]) {
+		return journalFrame{}, false
+	}
+	f := journalFrame{at: at, size: blocks(len(whole)), entries: whole[frameHead:]}
+	copy(f.id[:], whole[8:])
+	f.generation, f.sequence = binary.BigEndian.Uint64(whole[24:]), binary.BigEndian.Uint32(whole[32:])
+	f.before = binary.BigEndian.Uint32(whole[36:])
 	return f, true
+}
+
+func (a *area) bytes(at, n int) []byte {
+	if at < 0 || n > a.size-at {
+		return nil
+	}
+	a.buf = slices.Grow(a.buf[:0], n)[:n]
+	if _, err := a.r.ReadAt(a.buf, int64(at)); err != nil && !errors.Is(err, io.EOF) {
+		a.err = err
+		return nil
+	} else if err != nil {
+		return nil
+	}
+	return a.buf
+}
+
+// all is an iterator over every frame that is whole, wherever it lies.
+func (a *area) all(yield func(journalFrame) bool) {
+	for at := 0; at < a.size; {
+		f, ok := a.frame(at)
+		if !ok {
+			at += blockSize
+			continue
+		}
+		if !yield(f) {
+			return
+		}
+		at += f.size
+	}
 }
 
 // each visits the entries of a frame; rec is nil where one deletes. Both live as
@@ -138,25 +185,26 @@ type chain struct {
 // does not hold ends it: one was being written when the power went. Frames of
 // the same generation behind that were acknowledged: then it is damage, and what
 // is whole is returned all the same.
-func readChain(half []byte, id journalID, generation uint64) chain {
+func readChain(a *area, id journalID, generation uint64) chain {
 	c := chain{whole: true}
 	mine := func(at int) (journalFrame, bool) {
-		f, ok := frameAt(half, at)
+		f, ok := a.frame(at)
 		return f, ok && f.id == id && f.generation == generation && f.sequence >= uint32(len(c.frames))
 	}
-	for at := 0; at < len(half); {
+	for at := 0; at < a.size; {
 		f, ok := mine(at)
 		if !ok {
 			if c.whole {
 				c.end = at
 			}
 			at += blockSize
-			if c.whole = c.whole && !anyBehind(at, len(half), mine); c.whole {
+			if c.whole = c.whole && !anyBehind(at, a.size, mine); c.whole {
 				break
 			}
 			continue
 		}
 		c.whole = c.whole && f.sequence == uint32(len(c.frames))
+		f.entries = bytes.Clone(f.entries)
 		c.frames = append(c.frames, f)
 		at += f.size
 		c.end = at

@@ -21,11 +21,23 @@ func linesOf(id journalID, generation uint64, bodies ...string) []byte {
 	return half
 }
 
+func areaOf(half []byte) *area { return &area{r: bytes.NewReader(half), size: len(half)} }
+
+func found(halves ...[]byte) (j journalFile) {
+	j.path = "j"
+	for i, half := range halves {
+		if half != nil {
+			j.halves[i] = *areaOf(half)
+		}
+	}
+	return j
+}
+
 var threeFrames = []string{"first", string(bytes.Repeat([]byte("second "), 1000)), "third"}
 
 func TestAFrameIsReadAsItWasWritten(t *testing.T) {
 	id := newJournalID()
-	c := readChain(linesOf(id, 4, threeFrames...), id, 4)
+	c := readChain(areaOf(linesOf(id, 4, threeFrames...)), id, 4)
 	if len(c.frames) != 3 || !c.whole || c.end != 4*blockSize {
 		t.Fatalf("%d frames up to %d, whole %t; want 3 up to %d", len(c.frames), c.end, c.whole, 4*blockSize)
 	}
@@ -63,7 +75,7 @@ func TestATornFrameEndsTheJournal(t *testing.T) {
 				want++
 			}
 		}
-		if c := readChain(torn, id, 4); len(c.frames) != want || !c.whole {
+		if c := readChain(areaOf(torn), id, 4); len(c.frames) != want || !c.whole {
 			t.Fatalf("cut at %d: %d frames, whole %t; want %d", cut, len(c.frames), c.whole, want)
 		}
 	}
@@ -77,7 +89,7 @@ func TestDamageWithinTheJournalIsNoEnd(t *testing.T) {
 	for at := range 3*blockSize + 200 {
 		bad := bytes.Clone(whole)
 		bad[at] ^= 0x10
-		c := readChain(bad, id, 4)
+		c := readChain(areaOf(bad), id, 4)
 		switch {
 		case len(c.frames) == 3: // what fills up a block says nothing
 		case len(c.frames) != 2:
@@ -94,17 +106,17 @@ func TestOtherFramesDoNotCount(t *testing.T) {
 	id := newJournalID()
 	half := linesOf(id, 2, "a", "b", "c", "d") // of two generations before
 	copy(half, linesOf(id, 4, "e", "f")[:2*blockSize])
-	if c := readChain(half, id, 4); len(c.frames) != 2 || !c.whole || c.end != 2*blockSize {
+	if c := readChain(areaOf(half), id, 4); len(c.frames) != 2 || !c.whole || c.end != 2*blockSize {
 		t.Errorf("%d frames up to %d, whole %t; want the 2 of the generation", len(c.frames), c.end, c.whole)
 	}
-	if c := readChain(half, newJournalID(), 4); len(c.frames) != 0 || !c.whole {
+	if c := readChain(areaOf(half), newJournalID(), 4); len(c.frames) != 0 || !c.whole {
 		t.Errorf("%d frames of another journal", len(c.frames))
 	}
 }
 
 func TestWhatIsFoundBesideTheDataFile(t *testing.T) {
 	id, other := newJournalID(), newJournalID()
-	with := func(four, five []byte) journalFile { return journalFile{path: "j", halves: [2][]byte{four, five}} }
+	with := func(four, five []byte) journalFile { return found(four, five) }
 	empty := make([]byte, 16*blockSize)
 	for name, c := range map[string]struct {
 		found  journalFile
@@ -158,7 +170,7 @@ func FuzzReadChain(f *testing.F) {
 	entry := appendEntry(nil, "x", encodeRecord('?', "", 0, nil))
 	f.Add(endFrame(append(beginFrame(nil), entry...), frameMark{id: id, generation: 4}))
 	f.Fuzz(func(t *testing.T, half []byte) {
-		c := readChain(half, id, 4)
+		c := readChain(areaOf(half), id, 4)
 		if c.end > blocks(len(half)) {
 			t.Errorf("the next frame goes to %d of %d", c.end, len(half))
 		}
@@ -170,6 +182,10 @@ func FuzzReadChain(f *testing.F) {
 				return nil
 			})
 		}
-		framesOf(half, id)
+		for fr := range areaOf(half).all {
+			if fr.at+fr.size > blocks(len(half)) {
+				t.Errorf("a frame of %d blocks at %d of %d", fr.size, fr.at, len(half))
+			}
+		}
 	})
 }

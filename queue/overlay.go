@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"bytes"
+	"cmp"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -85,42 +87,26 @@ func (v *salvager) recall(f journalFrame) {
 // since returns the frames of the generation of a mark and of those behind it, in
 // their order. Of each half the newest generation counts: what is left of older
 // ones is not whole.
-func (j journalFile) since(m journalMark) []journalFrame {
-	var out []journalFrame
-	for _, half := range j.halves {
-		newest := m.generation
-		all := framesOf(half, m.id)
-		for _, f := range all {
-			newest = max(newest, f.generation)
+func (j *journalFile) since(m journalMark) []journalFrame {
+	newest := [2]uint64{m.generation, m.generation}
+	for i := range j.halves {
+		for f := range j.halves[i].all {
+			if f.id == m.id {
+				newest[i] = max(newest[i], f.generation)
+			}
 		}
-		for _, f := range all {
-			if f.generation == newest && (m.open || f.generation > m.generation) {
+	}
+	var out []journalFrame
+	for i := range j.halves {
+		for f := range j.halves[i].all {
+			if f.id == m.id && f.generation == newest[i] && (m.open || f.generation > m.generation) {
+				f.entries = bytes.Clone(f.entries)
 				out = append(out, f)
 			}
 		}
 	}
 	slices.SortStableFunc(out, func(a, b journalFrame) int {
-		if a.generation != b.generation {
-			return int(int64(a.generation) - int64(b.generation))
-		}
-		return int(a.sequence) - int(b.sequence)
+		return cmp.Or(cmp.Compare(a.generation, b.generation), cmp.Compare(a.sequence, b.sequence))
 	})
-	return out
-}
-
-// framesOf returns every frame of a journal that is whole, wherever it lies.
-func framesOf(half []byte, id journalID) []journalFrame {
-	var out []journalFrame
-	for at := 0; at < len(half); {
-		f, ok := frameAt(half, at)
-		if !ok {
-			at += blockSize
-			continue
-		}
-		if f.id == id {
-			out = append(out, f)
-		}
-		at += f.size
-	}
 	return out
 }

@@ -58,6 +58,7 @@ func salvageFile(o Options, fresh string, lean bool) (salvaged, error) {
 	defer func() { _ = f.Close() }() // only read
 	v := &salvager{pages: pages, lean: lean, attempts: o.MaxAttempts, retain: o.Retain, guests: make(map[string]bool), twofold: make(map[string]bool)}
 	v.journal, _ = readJournal(o.Path + journalSuffix) // what cannot be read of it is not there
+	defer func() { _ = v.journal.close() }()           // only read
 	if err := v.chooseTree(); err != nil {
 		return salvaged{}, err
 	}

@@ -49,6 +49,7 @@ func unsettled(tx *bbolt.Tx, path string) (chain, error) {
 	if err != nil {
 		return chain{}, err
 	}
+	defer func() { _ = found.close() }() // only read
 	return found.after(mark)
 }
 
