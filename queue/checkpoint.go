@@ -59,7 +59,11 @@ func (db *DB) store(b *batch) error {
 		}
 		frame = db.journal.frame(b) // of the next generation
 	}
-	if err := db.journal.append(frame); err != nil {
+	err := db.journal.append(frame)
+	if err != nil && noSpace(err) && !errors.Is(err, errUntrusted) {
+		return db.checkpoint(b, true) // a limit of the file size, or a file system that never writes in place
+	}
+	if err != nil {
 		return db.classify(err)
 	}
 	db.turn.Lock()
@@ -145,14 +149,11 @@ func (db *DB) commitTx(b *batch, mark journalMark) (err error) {
 
 // write fills the transaction up and commits it.
 func (db *DB) write(b *batch, mark journalMark) error {
-	w := db.published()
+	w, err := db.published()
 	if b != nil {
-		w = b.w
-		if err := db.apply(b); err != nil {
-			return err
-		}
+		w, err = b.w, db.apply(b)
 	}
-	if err := errors.Join(w.count(db.tx), writeMark(db.tx, mark)); err != nil {
+	if err := errors.Join(err, w.count(db.tx), writeMark(db.tx, mark)); err != nil {
 		return err
 	}
 	return durable("checkpoint.write", db.tx.Commit)
@@ -160,11 +161,12 @@ func (db *DB) write(b *batch, mark journalMark) error {
 
 // published is what was committed of the streams. Memory may be ahead of it, with
 // a batch that is under way.
-func (db *DB) published() *working {
+func (db *DB) published() (*working, error) {
 	if v := db.view.Load(); v != nil {
-		return &working{last: v.last, floor: v.floor}
+		return &working{last: v.last, floor: v.floor}, nil
 	}
-	return db.work
+	w := newWorking()
+	return w, w.loadOutbox(db.tx)
 }
 
 // resume begins the transaction again and puts into it what is in the journal.

@@ -147,7 +147,8 @@ func (db *DB) replaceBy(b *batch, fresh string, changed map[string][]byte) error
 	}
 	mark := db.journal.upcoming(true)
 	late := func(tx *bbolt.Tx) error { // not what memory has, which is ahead by this batch
-		return errors.Join(writeAll(tx, changed), db.published().count(tx), writeMark(tx, mark))
+		w, err := db.published()
+		return errors.Join(err, writeAll(tx, changed), w.count(tx), writeMark(tx, mark))
 	}
 	steps := errors.Join(
 		durable("compact.changes", func() error { return guard(func() error { return bolt.Update(late) }) }),

@@ -94,7 +94,7 @@ func (db *DB) LimitFile(ctx context.Context, size int) error {
 
 // Break takes a bucket away: what touches it later fails, and not for want of space.
 func (db *DB) Break(ctx context.Context, bucket byte) error {
-	return db.do(ctx, "break", func(b *batch) error {
+	return db.do(ctx, "break", func(*batch) error {
 		db.turn.Lock()
 		defer db.turn.Unlock()
 		return db.tx.DeleteBucket([]byte{bucket})

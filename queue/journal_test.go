@@ -222,7 +222,7 @@ func TestAForeignJournalIsKept(t *testing.T) {
 // Every copy that is handed out is one file and whole.
 func TestACopyNeedsNoJournal(t *testing.T) {
 	for name, copyTo := range map[string]func(t *testing.T, db *queue.DB, path, target string) error{
-		"backup beside work": func(t *testing.T, db *queue.DB, _, target string) error {
+		"backup beside work": func(_ *testing.T, db *queue.DB, _, target string) error {
 			f, err := os.Create(target)
 			if err != nil {
 				return err
@@ -246,7 +246,7 @@ func TestACopyNeedsNoJournal(t *testing.T) {
 			}
 			return err
 		},
-		"closed": func(t *testing.T, db *queue.DB, path, target string) error {
+		"closed": func(_ *testing.T, db *queue.DB, path, target string) error {
 			return errors.Join(db.Close(), os.Rename(path, target))
 		},
 	} {
