@@ -142,7 +142,7 @@ func (db *DB) commitTx(b *batch, mark journalMark) (err error) {
 	err = db.classify(err)
 	db.dropTx()
 	if resumed := db.resume(); resumed != nil {
-		return errors.Join(fmt.Errorf("%w: %w", errUntrusted, resumed), fmt.Errorf("after: %v", err)) //nolint:errorlint // no longer a lack of space
+		return fmt.Errorf("%w: %w, after: %s", errUntrusted, resumed, err.Error()) // which is no lack of space any more
 	}
 	return err
 }
