@@ -62,7 +62,7 @@ func (p pageFile) verify() (*journalMark, error) {
 	if errors.Is(s.damage, errNewer) {
 		return nil, s.damage
 	}
-	if damage != nil { // the checkpoint before shows instead of the last one, in silence
+	if damage != nil && !p.unfinished(good[0]) { // the checkpoint before shows instead of the last one, in silence
 		return nil, damage
 	}
 	s.freelist(good[0].freelist)

@@ -207,6 +207,32 @@ func (p pageFile) metas() (good []metaPage, damage error) {
 	return good, damage
 }
 
+// unfinished reports whether the meta page beside the one that holds was torn
+// while it was written: it still has the number of the commit before, so that
+// the new one never was on the disk whole, and nobody was told of it. A page that
+// was whole and had that number damaged gives its checksum back with the right one.
+func (p pageFile) unfinished(good metaPage) bool {
+	for id := range uint64(firstDataPage) {
+		page, err := p.bytes(id, 1)
+		if err != nil {
+			return false
+		}
+		if _, err := decodeMeta(page); err == nil {
+			continue
+		}
+		m := page[pageHeadSize:]
+		o := binary.NativeEndian
+		if o.Uint32(m) != metaMagic || o.Uint64(m[48:])+1 != good.txid {
+			return false
+		}
+		o.PutUint64(m[48:], good.txid+1)
+		sum := fnv.New64a()
+		_, _ = sum.Write(m[:metaSum]) // a hash's Write never fails
+		return o.Uint64(m[metaSum:]) != sum.Sum64()
+	}
+	return false
+}
+
 // A treeBucket is a bucket as it lies in its parent.
 type treeBucket struct {
 	root   uint64

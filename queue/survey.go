@@ -203,6 +203,9 @@ func (s *survey) visit(bucket byte, id uint64, lo, hi []byte, depth int) kindOfP
 		rows, err = appendElements(f.rows[:0], page)
 		f.rows = rows
 	}
+	if err == nil && h.flags == flagLeaf && len(rows) == 0 && depth > 0 {
+		err = fmt.Errorf("page %d is empty, and no such page is ever written: %w", id, errDamaged)
+	}
 	if err != nil {
 		s.met(fmt.Errorf("bucket %c: %w", bucket, err))
 		return foundNothing
