@@ -58,6 +58,9 @@ func (r *Reader) Jobs(f JobFilter) ([]edgeagent.Job, edgeagent.ID, error) { retu
 // Alarm returns one alarm, as [DB.Alarm] does.
 func (r *Reader) Alarm(id edgeagent.ID) (edgeagent.Alarm, error) { return r.db.Alarm(id) }
 
+// Memories returns what is remembered, as [DB.Memories] does.
+func (r *Reader) Memories(limit int) ([]edgeagent.Memory, error) { return r.db.Memories(limit) }
+
 // Close closes the file.
 func (r *Reader) Close() error { return errors.Join(r.file.close(), r.release()) }
 

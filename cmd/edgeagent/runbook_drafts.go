@@ -68,7 +68,9 @@ func runbookDrafts(c *cobra.Command, o *options, dir string) error {
 type saidSource struct {
 	jobs  jobPager
 	alarm func(edgeagent.ID) (edgeagent.Alarm, error)
-	end   func()
+	// remembered is what outlives both, of the alarms that were judged most.
+	remembered func() ([]edgeagent.Memory, error)
+	end        func()
 }
 
 // openSaid asks the running agent, or reads the file when there is none.
@@ -92,7 +94,8 @@ func openSaid(c *cobra.Command, o *options, cfg *config.Config) (*saidSource, er
 		jobs: func(after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error) {
 			return r.Jobs(queue.JobFilter{Limit: exportPage, After: after})
 		},
-		alarm: r.Alarm, end: func() { _ = r.Close() },
+		alarm: r.Alarm, remembered: func() ([]edgeagent.Memory, error) { return r.Memories(mostRemembered) },
+		end: func() { _ = r.Close() },
 	}, nil
 }
 
@@ -107,13 +110,46 @@ func online(ctx context.Context, cl *client) *saidSource {
 		alarm: func(id edgeagent.ID) (a edgeagent.Alarm, err error) {
 			return a, cl.get(ctx, "/api/v1/alarms/"+url.PathEscape(string(id)), &a)
 		},
+		remembered: func() ([]edgeagent.Memory, error) {
+			var a struct{ Alarms []edgeagent.Memory }
+			err := cl.get(ctx, "/api/v1/accuracy", &a)
+			return a.Alarms, err
+		},
 		end: func() {},
 	}
 }
 
-// whatPeopleSaid reads every job with feedback that names a cause or a remedy,
-// or finds the diagnosis right.
+// mostRemembered is how many alarms a data file is asked for, as its agent is.
+const mostRemembered = 1000
+
+// whatPeopleSaid reads what they said of jobs that are kept, and what is
+// remembered of those that are not.
 func whatPeopleSaid(c *cobra.Command, src *saidSource) ([]runbook.PersonSaid, error) {
+	said, err := saidOfJobs(c, src)
+	if err != nil {
+		return nil, err
+	}
+	memories, err := src.remembered()
+	if err != nil {
+		return nil, keepCode(err, "read what is remembered")
+	}
+	kept := map[edgeagent.ID]bool{}
+	for _, s := range said {
+		kept[s.Alarm.ID] = true
+	}
+	for _, m := range memories {
+		for _, p := range m.Before {
+			if !kept[p.Alarm] {
+				said = append(said, runbook.Remembered(m, p))
+			}
+		}
+	}
+	return said, nil
+}
+
+// saidOfJobs reads every job with feedback that names a cause or a remedy, or
+// finds the diagnosis right.
+func saidOfJobs(c *cobra.Command, src *saidSource) ([]runbook.PersonSaid, error) {
 	var said []runbook.PersonSaid
 	for after := edgeagent.ID(""); ; {
 		jobs, next, err := src.jobs(after)

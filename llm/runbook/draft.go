@@ -16,7 +16,7 @@ import (
 // PersonSaid is what somebody at the machine said of a job: what it was, and
 // what fixed it.
 type PersonSaid struct {
-	Job      edgeagent.ID
+	Job      edgeagent.ID    // empty when it is no longer kept
 	Alarm    edgeagent.Alarm // the one that the job is about
 	Feedback edgeagent.Feedback
 	Found    string // the diagnosis' first cause, which counts where the verdict was right and no other cause was named
@@ -30,6 +30,24 @@ type Draft struct {
 	Confirmed bool           `json:"confirmed"` // an engineer stands by some of it already
 	Jobs      []edgeagent.ID `json:"jobs"`
 	Markdown  string         `json:"markdown"` // status: draft
+}
+
+// Remembered returns what is still known of what somebody said once the job is
+// gone: neither who said it nor the alarm's text.
+func Remembered(m edgeagent.Memory, p edgeagent.Precedent) PersonSaid {
+	s := PersonSaid{
+		Alarm:    edgeagent.Alarm{ID: p.Alarm, Device: m.Device, Line: m.Line, Code: m.Code, RaisedAt: p.At},
+		Feedback: edgeagent.Feedback{Verdict: p.Verdict, FixedBy: p.FixedBy, At: p.At},
+	}
+	if p.ByPerson {
+		s.Feedback.Cause = p.Cause
+	} else {
+		s.Found = p.Cause
+	}
+	if p.Confirmed {
+		s.Feedback.ConfirmedBy = "an engineer"
+	}
+	return s
 }
 
 // maxSaid bounds what one draft quotes; the newest are kept.
@@ -123,10 +141,15 @@ func (b *Book) draftOf(said []PersonSaid) Draft {
 	})
 	said = said[:min(len(said), maxSaid)]
 	a := said[0].Alarm
-	d := Draft{Code: a.Code, AppliesTo: said[0].scope(), Confirmed: said[0].confirmed(), File: draftName(said[0])}
+	d := Draft{Code: a.Code, AppliesTo: said[0].scope(), Confirmed: said[0].confirmed(), File: draftName(said[0]), Jobs: []edgeagent.ID{}}
+	if i := slices.IndexFunc(said, func(s PersonSaid) bool { return s.Alarm.Text != "" }); i >= 0 {
+		a.Text = said[i].Alarm.Text
+	}
 	var causes, checks, notes []string
 	for _, s := range said {
-		d.Jobs = append(d.Jobs, s.Job)
+		if s.Job != "" {
+			d.Jobs = append(d.Jobs, s.Job)
+		}
 		causes = append(causes, s.Feedback.Cause)
 		checks = append(checks, s.Feedback.FixedBy)
 		notes = append(notes, s.note())
@@ -146,6 +169,9 @@ func (s PersonSaid) confirmed() bool { return s.Feedback.ConfirmedBy != "" }
 // note says who said it, when and of which job.
 func (s PersonSaid) note() string {
 	text := fmt.Sprintf("%s job %s, said by %s", s.Feedback.At.UTC().Format(time.DateOnly), s.Job, cmp.Or(s.Feedback.By, "nobody"))
+	if s.Job == "" {
+		text = fmt.Sprintf("%s alarm %s, remembered", s.Feedback.At.UTC().Format(time.DateOnly), s.Alarm.ID)
+	}
 	if s.confirmed() {
 		text += ", confirmed by " + s.Feedback.ConfirmedBy
 	}

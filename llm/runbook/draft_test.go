@@ -95,6 +95,36 @@ func TestDraftsOnlySayWhatIsNew(t *testing.T) {
 	}
 }
 
+// What outlived its job is drafted too: whose cause it is, is what counts.
+func TestWhatIsRememberedIsDrafted(t *testing.T) {
+	m := edgeagent.Memory{Device: "filler", Line: "Filler-2", Code: "F212"}
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		p           edgeagent.Precedent
+		says, never string // no says: no draft
+	}{
+		"a person's cause":            {edgeagent.Precedent{Cause: "Foam", ByPerson: true, Verdict: edgeagent.VerdictWrong}, "- Foam\n", "confirmed"},
+		"confirmed":                   {edgeagent.Precedent{Cause: "Foam", ByPerson: true, FixedBy: "Wiping", Confirmed: true}, "remembered, confirmed by an engineer", "job "},
+		"a model's that was right":    {edgeagent.Precedent{Cause: "Foam", Verdict: edgeagent.VerdictRight}, "- Foam\n", "job "},
+		"a model's that was wrong":    {edgeagent.Precedent{Cause: "Foam", Verdict: edgeagent.VerdictWrong}, "", ""},
+		"a model's and a remedy":      {edgeagent.Precedent{Cause: "Foam", FixedBy: "Wiping", Verdict: edgeagent.VerdictPartly}, "Wiping", "- Foam"},
+		"words that nobody confirmed": {edgeagent.Precedent{Cause: "x\n## A1 y", ByPerson: true}, "- x", "\n## A1"},
+	} {
+		tt.p.Alarm, tt.p.At = "01KAQ000000000000000000001", at
+		got := new(Book).Drafts([]PersonSaid{Remembered(m, tt.p)})
+		if tt.says == "" {
+			if len(got) != 0 {
+				t.Errorf("%s: %+v", name, got)
+			}
+			continue
+		}
+		if len(got) != 1 || len(got[0].Jobs) != 0 || !strings.Contains(got[0].Markdown, tt.says) || strings.Contains(got[0].Markdown, tt.never) ||
+			!strings.Contains(got[0].Markdown, "2026-03-04 alarm 01KAQ000000000000000000001, remembered") || got[0].AppliesTo != "device:filler" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 func TestOutsideAlarmsAreDraftedForTheirLine(t *testing.T) {
 	s := said("", "Z-1", "Foam", "", "hans", 0)
 	s.Alarm.Line = "Line 1, hall; \"B\""
