@@ -56,6 +56,7 @@ func TestModelFailures(t *testing.T) {
 			if seen := len(cloud.questions()); seen != len(j.Calls) {
 				t.Errorf("the server saw %d requests, the job records %d calls", seen, len(j.Calls))
 			}
+			a.countsWhatIsRecorded(j)
 			if got := outcomes(j); got != c.want.outcomes {
 				t.Errorf("calls: %s, want %s", got, c.want.outcomes)
 				for _, call := range j.Calls {

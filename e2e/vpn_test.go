@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -176,7 +177,8 @@ func (v *vpn) nameServer() {
 	}()
 }
 
-// dnsAnswer echoes the question and adds one A record; AAAA gets none.
+// dnsAnswer echoes the question and adds one A record; AAAA gets none. There is
+// no nowhere, and of broken it knows nothing.
 func dnsAnswer(q []byte) []byte {
 	if len(q) < 17 {
 		return nil
@@ -193,7 +195,12 @@ func dnsAnswer(q []byte) []byte {
 	answer := append([]byte{}, q[:2]...)
 	answer = append(answer, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
 	answer = append(answer, question...)
-	if isA {
+	switch {
+	case bytes.Contains(question, []byte("nowhere")):
+		answer[3] |= 3 // NXDOMAIN
+	case bytes.Contains(question, []byte("broken")):
+		answer[3] |= 2 // SERVFAIL
+	case isA:
 		answer[7] = 1
 		answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4)
 		answer = append(answer, net.ParseIP(cloudAddr).To4()...)
