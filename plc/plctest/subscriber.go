@@ -74,6 +74,7 @@ func (o SubscriberOptions) withDefaults() SubscriberOptions {
 type SubscriberCheck struct {
 	Name  string
 	check func(*listening) error
+	alone bool // counts what all of the process has
 }
 
 // Run tries it on a subscriber and a server that are both fresh. Whatever is
@@ -91,6 +92,9 @@ func (c SubscriberCheck) Run(ctx context.Context, s plc.Subscriber, p Speaker, o
 func RunSubscriber(t *testing.T, start func(t *testing.T) (plc.Subscriber, Speaker), o SubscriberOptions) {
 	for _, c := range SubscriberChecks() {
 		t.Run(c.Name, func(t *testing.T) {
+			if !c.alone {
+				t.Parallel() // most of it is waiting
+			}
 			s, p := start(t)
 			err := c.Run(t.Context(), s, p, o)
 			if errors.Is(err, errUnknown) {

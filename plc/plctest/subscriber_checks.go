@@ -22,19 +22,21 @@ var unanswered = []Behaviour{Gone, Frozen}
 // how: none knows a protocol.
 func SubscriberChecks() []SubscriberCheck {
 	checks := []SubscriberCheck{
-		{"every change is told, in order", everyChange},
-		{"a bad status costs its own tag", spoilt},
-		{"a node that is deleted costs its own tag", deleted},
-		{"what stands is confirmed", confirmed},
-		{"all is fetched at once", fetched},
-		{"what the server lost is a gap, and read again", gapped},
-		{"slow is not dead", slow},
-		{"its context ends it, and nothing is told afterwards", func(l *listening) error { return contextEnds(l, Healthy) }},
-		{"its context ends it though the server is frozen", func(l *listening) error { return contextEnds(l, Frozen) }},
-		{"many connections leave nothing", leavesNothing},
+		{Name: "every change is told, in order", check: everyChange},
+		{Name: "a bad status costs its own tag", check: spoilt},
+		{Name: "a node that is deleted costs its own tag", check: deleted},
+		{Name: "what stands is confirmed", check: confirmed},
+		{Name: "all is fetched at once", check: fetched},
+		{Name: "what the server lost is a gap, and read again", check: gapped},
+		{Name: "slow is not dead", check: slow},
+		{Name: "its context ends it, and nothing is told afterwards", check: func(l *listening) error { return contextEnds(l, Healthy) }},
+		{Name: "its context ends it though the server is frozen", check: func(l *listening) error { return contextEnds(l, Frozen) }},
+		{Name: "many connections leave nothing", check: leavesNothing, alone: true},
 	}
 	for _, b := range losses {
-		checks = append(checks, SubscriberCheck{"noticed, a gap, and got over: " + string(b), func(l *listening) error { return lost(l, b) }})
+		checks = append(checks, SubscriberCheck{
+			Name: "noticed, a gap, and got over: " + string(b), check: func(l *listening) error { return lost(l, b) },
+		})
 	}
 	return checks
 }
