@@ -175,7 +175,11 @@ func TestOPCUAReconnectsLeaveNothing(t *testing.T) {
 		episodes = 200
 	}
 	p := startOPCUA(t)
-	a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, ""), quickRetry)}.toml(t))
+	// Patient: on a busy machine a server takes seconds for a handshake, and
+	// a device that is stopped for it connects no more.
+	const patient = "timeout = \"10s\"\nretry = { first = \"500ms\", max = \"30s\" }\n"
+	device := opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, ""), patient)
+	a := newAgent(t, plan{devices: strings.Replace(device, `scan = "200ms"`, `scan = "1s"`, 1)}.toml(t))
 	before := p.sessions()
 	a.start()
 	allGood(a, opcuaTags)
