@@ -107,7 +107,7 @@ func TestFirstOutIsSaidOfAGroup(t *testing.T) {
 		p.jobs[idJob] = j
 		for _, path := range []string{"/", "/alarms", "/alarms/" + string(idPressure)} {
 			body := ask(t, newServer(p), "GET", path, "").Body.String()
-			if got := strings.Contains(body, "first out"); got != want {
+			if got := strings.Contains(body, "first out of 2"); got != want || strings.Contains(body, "together</") {
 				t.Errorf("%s of %d alarms: %v", path, n, got)
 			}
 		}
@@ -126,5 +126,55 @@ func TestTheLastTimeIsToldOnce(t *testing.T) {
 	}
 	if strings.Contains(body, "the model&#39;s guess") || !strings.Contains(body, "confirmed by an engineer") {
 		t.Error("a model's guess stands where a person's word is known")
+	}
+}
+
+// The runbook answers a group with the entry of its first alarm: beside another
+// alarm of it, that other entry must not stand for its own.
+func TestAnAlarmOfAGroupKeepsItsOwnHint(t *testing.T) {
+	for kind, own := range map[string]bool{"runbook": true, "openai": false} {
+		p := newPlant(time.Now())
+		j := p.jobs[idJob]
+		j.Alarms = []edgeagent.ID{idStopped, idPressure}
+		j.Diagnosis = &edgeagent.Diagnosis{Summary: "entry of the other alarm", By: edgeagent.Provenance{Kind: kind}}
+		p.jobs[idJob] = j
+		a := p.alarms[idPressure]
+		a.FirstOut = false
+		p.alarms[idPressure] = a
+		s := newServer(p)
+		for _, path := range []string{"/", "/alarms"} {
+			_, body, _ := strings.Cut(ask(t, s, "GET", path, "").Body.String(), `id="a-`+string(idPressure))
+			body, _, _ = strings.Cut(body, `id="a-`)
+			if strings.Contains(body, "entry of the other alarm") == own || !strings.Contains(body, "one of 2 together") {
+				t.Errorf("%s, answered by %s: the group's answer stands for the alarm's: %v", path, kind, !own)
+			}
+		}
+		body := ask(t, s, "GET", "/alarms/"+string(idPressure), "").Body.String()
+		hint, answer := strings.Index(body, "Foam on the level probe"), strings.Index(body, "entry of the other alarm")
+		if hint < 0 || answer < 0 || (hint < answer) != own || !strings.Contains(body, "2 alarms of the line came together; the first is") {
+			t.Errorf("answered by %s: hint at %d, the group's answer at %d", kind, hint, answer)
+		}
+	}
+}
+
+func TestWhatIsWrongComesFirstAmongDevices(t *testing.T) {
+	p := newPlant(time.Now())
+	well, stopped := p.status.Devices[0], p.status.Devices[1]
+	p.status.Devices = nil
+	for i := range 64 {
+		d := well
+		if i%2 == 1 {
+			d = stopped
+		}
+		d.Name = "station-" + string(rune('a'+i/8)) + string(rune('a'+i%8))
+		p.status.Devices = append(p.status.Devices, d)
+	}
+	s := newServer(p)
+	list := ask(t, s, "GET", "/devices", "").Body.String()
+	if last, first := strings.Index(list, `id="d-station-hh"`), strings.Index(list, `id="d-station-aa"`); last < 0 || first < last {
+		t.Errorf("the last stopped one at %d, the first that is well at %d", last, first)
+	}
+	if body := ask(t, s, "GET", "/", "").Body.String(); !strings.Contains(body, "12 more devices") || strings.Contains(body, "station-hh") {
+		t.Error("the first page does not end after twenty devices")
 	}
 }

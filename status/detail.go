@@ -12,6 +12,7 @@ import (
 type alarmBody struct {
 	alarmView
 	Hint      *diagnosisView
+	OwnHint   bool           // the answer is of another alarm of the group, the hint of this one
 	Answer    *diagnosisView // the newest
 	JobView   *jobView
 	Memory    memoryView
@@ -46,7 +47,7 @@ func (s *Server) alarmPage(w http.ResponseWriter, r *http.Request) {
 		body.Hint = f.diagnosis(*a.Hint)
 	}
 	s.addJob(f, r, body)
-	if body.Answer != nil && body.Answer.By.Kind == "runbook" {
+	if body.Answer != nil && body.Answer.By.Kind == "runbook" && !body.OwnHint {
 		body.Hint = nil // the answer is the same passage, read again
 	}
 	if body.Memory, err = s.memory(f.lens, a); err != nil {
@@ -69,7 +70,8 @@ func (s *Server) addJob(f *frame, r *http.Request, body *alarmBody) {
 	v := s.jobView(f.lens, j)
 	body.JobView, body.Answer = &v, v.Answer
 	body.Pending = j.State == edgeagent.JobPending || j.State == edgeagent.JobRunning
-	body.Led = body.FirstOut && len(j.Alarms) > 1
+	body.together(j)
+	body.OwnHint = ownHintSaysMore(body.Alarm, j)
 }
 
 func (s *Server) addEvidence(l lens, body *alarmBody) {

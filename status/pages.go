@@ -2,9 +2,11 @@ package status
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,6 +121,8 @@ type nowBody struct {
 	Devices []deviceView // that are not being read as they should
 	Reading int
 	Diag    string
+
+	MoreDevices int // of them that are not shown
 }
 
 func (s *Server) nowPage(w http.ResponseWriter, r *http.Request) {
@@ -145,7 +149,11 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, d := range f.Status.Devices {
 		v := f.device(d)
-		if (v.Abnormal || v.Down) && !stopped[d.Name] {
+		switch {
+		case !v.wrong() || stopped[d.Name]:
+		case len(body.Devices) == nowRows:
+			body.MoreDevices++
+		default:
 			body.Devices = append(body.Devices, v)
 		}
 		if d.State == edgeagent.DevicePolling {
@@ -169,11 +177,22 @@ func (s *Server) advised(l lens, a edgeagent.Alarm, values int) alarmView {
 		return v // the hint is there; the alarm's own page says what is wrong
 	}
 	v.Pending = j.State == edgeagent.JobPending || j.State == edgeagent.JobRunning
-	v.Led = a.FirstOut && len(j.Alarms) > 1
-	if d := j.Latest(); d != nil {
+	v.together(j)
+	if d := j.Latest(); d != nil && !ownHintSaysMore(a, j) {
 		v.Advice = l.diagnosis(*d)
 	}
 	return v
+}
+
+func (v *alarmView) together(j edgeagent.Job) {
+	v.Together, v.Led = len(j.Alarms), v.FirstOut && len(j.Alarms) > 1
+}
+
+// ownHintSaysMore reports whether the job's answer is the runbook's entry of
+// another alarm of the group, while the alarm has one of its own.
+func ownHintSaysMore(a edgeagent.Alarm, j edgeagent.Job) bool {
+	d := j.Latest()
+	return d != nil && d.By.Kind == "runbook" && a.Hint != nil && len(j.Alarms) > 1 && j.Alarms[0] != a.ID
 }
 
 // diagnosisLine says who answers the next alarm.
@@ -282,6 +301,7 @@ func (s *Server) devicesPage(w http.ResponseWriter, r *http.Request) {
 	for _, d := range f.Status.Devices {
 		body.Rows = append(body.Rows, f.device(d))
 	}
+	slices.SortStableFunc(body.Rows, func(a, b deviceView) int { return cmp.Compare(b.rank(), a.rank()) })
 	f.Body = body
 	s.show(w, r, http.StatusOK, "devices", f)
 }

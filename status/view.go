@@ -20,7 +20,8 @@ type alarmView struct {
 	Values                                      []valueView
 	Advice                                      *diagnosisView // the best there is
 	Pending                                     bool           // a better answer is on its way
-	Led                                         bool           // others came with it, and it was the first
+	Together                                    int            // alarms that are diagnosed together with it, itself too
+	Led                                         bool           // it was the first of them
 }
 
 // valueView is a value at the raise and the trend up to now.
@@ -233,6 +234,18 @@ func (l lens) device(d edgeagent.DeviceStatus) deviceView {
 		v.Log = append(v.Log, logView{At: l.stamp(e.At), Event: e.Event, Detail: e.Detail.String()})
 	}
 	return v
+}
+
+// wrong reports whether a device is not read as it should be.
+func (v deviceView) wrong() bool { return v.Abnormal || v.Down }
+
+// rank puts what is wrong before what is well: among 64 devices nobody finds it
+// otherwise.
+func (v deviceView) rank() int {
+	if v.wrong() {
+		return 1
+	}
+	return 0
 }
 
 // weAre says what the agent does; whether the machine runs is another
