@@ -62,7 +62,7 @@ type CaseAsker interface {
 
 // askCase is POST /api/v1/diagnose: one diagnosis that no alarm waits for. It
 // costs money, so it is an action.
-func (s *Server) askCase(w http.ResponseWriter, r *http.Request, _ string) (int, any, error) {
+func (s *Server) askCase(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
 	var q AskedCase
 	if err := decode(w, r, &q); err != nil {
 		return 0, nil, err
@@ -75,6 +75,10 @@ func (s *Server) askCase(w http.ResponseWriter, r *http.Request, _ string) (int,
 		return 0, nil, fmt.Errorf("diagnose: %w", err)
 	}
 	a.Notes, a.Calls = orEmpty(a.Notes), orEmpty(a.Calls)
+	if len(a.Calls) > 0 { // money: who spent it is known, as for every action
+		s.opt.Log.Info("models asked beside the queue", "by", by, "case", a.From, "alarm", a.Case.First().Alarm.Name(),
+			"calls", len(a.Calls), "cost_usd", edgeagent.Outcome{Calls: a.Calls}.CostUSD(), "error", a.Error)
+	}
 	return http.StatusOK, a, nil
 }
 
