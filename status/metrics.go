@@ -125,7 +125,7 @@ func errorClass(err error) string {
 	}
 }
 
-// gauges writes the states as they are now, a TYPE line before each family.
+// gauges writes the states as they are now, the head before each family.
 type gauges struct {
 	w    io.Writer
 	last string
@@ -133,7 +133,7 @@ type gauges struct {
 
 func (g *gauges) put(kind, name string, value float64, labels ...string) {
 	if g.last != name {
-		fmt.Fprintf(g.w, "# TYPE edgeagent_%s %s\n", name, kind)
+		head(g.w, name, kind)
 		g.last = name
 	}
 	fmt.Fprintf(g.w, "%s %s\n", named(name, labels...), figure(value))

@@ -98,17 +98,25 @@ func (s *series) write(w io.Writer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(s.counters)) {
-		fmt.Fprintf(w, "# TYPE edgeagent_%s counter\n", name)
+		head(w, name, "counter")
 		for _, labels := range slices.Sorted(maps.Keys(s.counters[name])) {
 			fmt.Fprintf(w, "edgeagent_%s%s %s\n", name, braced(labels), figure(s.counters[name][labels]))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.spreads)) {
-		fmt.Fprintf(w, "# TYPE edgeagent_%s histogram\n", name)
+		head(w, name, "histogram")
 		for _, labels := range slices.Sorted(maps.Keys(s.spreads[name])) {
 			s.spreads[name][labels].write(w, "edgeagent_"+name, labels, s.bounds[name])
 		}
 	}
+}
+
+// head stands before the first sample of a family.
+func head(w io.Writer, name, kind string) {
+	if help := metricHelp[name]; help != "" {
+		fmt.Fprintf(w, "# HELP edgeagent_%s %s\n", name, help)
+	}
+	fmt.Fprintf(w, "# TYPE edgeagent_%s %s\n", name, kind)
 }
 
 func (d *spread) write(w io.Writer, name, labels string, bounds []float64) {
