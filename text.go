@@ -6,23 +6,31 @@ import (
 	"unicode/utf8"
 )
 
+// maxMarks is how many marks one letter may carry: three in Thai and Vietnamese.
+const maxMarks = 3
+
 // OneLine makes a text that somebody wrote fit to be stored and shown: one line
 // of at most limit characters (an ellipsis marks what was cut), without control,
-// bidirectional, invisible and private-use characters.
+// bidirectional, invisible and private-use characters, and without marks piled on
+// one letter beyond what a language needs.
 func OneLine(s string, limit int) string {
 	var b strings.Builder
-	space, kept := true, 0
+	space, marks, kept := true, 0, 0
 	for _, r := range s {
 		switch {
 		case unicode.IsSpace(r) || unicode.IsControl(r):
 			if space {
 				continue
 			}
-			r, space = ' ', true
+			r, space, marks = ' ', true, 0
 		case Unseen(r):
 			continue
+		case r >= utf8.RuneSelf && unicode.Is(unicode.M, r):
+			if marks++; marks > maxMarks || space {
+				continue
+			}
 		default:
-			space = false
+			space, marks = false, 0
 		}
 		if kept++; kept > limit+2 { // more than fits, a space at the end left out: it is cut
 			break
@@ -36,15 +44,8 @@ func OneLine(s string, limit int) string {
 // characters (zero width, bidirectional, soft hyphen, tags), variation
 // selectors, fillers, private use, and what is no character at all.
 func Unseen(r rune) bool {
-	switch {
-	case r == utf8.RuneError, unicode.In(r, unicode.Cf, unicode.Co, unicode.Cs):
-		return true
-	case r >= 0xfe00 && r <= 0xfe0f, r >= 0xe0100 && r <= 0xe01ef:
-		return true
-	case r == 0x115f, r == 0x1160, r == 0x3164, r == 0xffa0, r == 0x2800, r == 0x034f:
-		return true
-	}
-	return false
+	return r >= utf8.RuneSelf && (r == utf8.RuneError || r == 0x2800 || unicode.In(r, unicode.Cf, unicode.Co, unicode.Cs,
+		unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point, unicode.Noncharacter_Code_Point))
 }
 
 func ellipsis(s string, limit int) string {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"edgeagent"
 )
@@ -239,24 +238,11 @@ func Portal(status int, detail string) *Error {
 	return e
 }
 
-// maxMessage is how much of a server's words is kept, in bytes.
+// maxMessage is how much of a server's words is kept, in characters.
 const maxMessage = 300
 
-// OneLine makes a server's words fit for a log line and a page: one line,
-// without control characters, at most 300 bytes.
+// OneLine makes a server's words fit for a log line and a page: one line of at
+// most 300 characters, without those that nobody sees.
 func OneLine(s string) string {
-	s = s[:min(len(s), 8*maxMessage)] // a body can be a megabyte
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	s = strings.Map(dropInvisible, strings.ToValidUTF8(s, "?"))
-	if len(s) <= maxMessage {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxMessage], "") + "…"
-}
-
-func dropInvisible(r rune) rune {
-	if unicode.Is(unicode.Cf, r) {
-		return -1
-	}
-	return r
+	return edgeagent.OneLine(s[:min(len(s), 16*maxMessage)], maxMessage) // a body can be a megabyte
 }

@@ -188,7 +188,7 @@ func FuzzOneLine(f *testing.F) {
 	f.Add(strings.Repeat("ü", 400))
 	f.Fuzz(func(t *testing.T, s string) {
 		out := llm.OneLine(s)
-		if !utf8.ValidString(out) || len(out) > 310 || strings.ContainsAny(out, "\r\n\x00\x1b\u202e\u200b") {
+		if !utf8.ValidString(out) || utf8.RuneCountInString(out) > 300 || strings.ContainsAny(out, "\r\n\x00\x1b\u202e\u200b") {
 			t.Errorf("OneLine(%q) = %q", s, out)
 		}
 	})

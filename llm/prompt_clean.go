@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"edgeagent"
 )
 
 // maxText is how many characters of one text of the plant reach a model: enough
@@ -18,7 +20,8 @@ func Clean(s string, limit int) string {
 	if len(s) <= limit && spotless(s) {
 		return s
 	}
-	return cut(neutralise(flatten(s, limit)), limit)
+	// Neutralising changes no lengths, but what it needs to see may lie behind the cut.
+	return cut(neutralise(edgeagent.OneLine(s, 2*limit)), limit)
 }
 
 // spotless reports a text that cleaning leaves as it is, as it does most names
@@ -33,47 +36,6 @@ func spotless(s string) bool {
 		space = c == ' '
 	}
 	return s == "" || !space
-}
-
-// flatten drops what cannot be seen, and marks piled on one letter beyond what a
-// language needs. It stops early: a register block read as text may be long, and
-// only its beginning is wanted.
-func flatten(s string, limit int) string {
-	var b strings.Builder
-	space, marks, kept := true, 0, 0
-	for _, r := range s {
-		switch {
-		case unicode.IsSpace(r) || unicode.IsControl(r):
-			if space {
-				continue
-			}
-			r, space, marks = ' ', true, 0
-		case invisible(r):
-			continue
-		case unicode.Is(unicode.M, r):
-			if marks++; marks > maxMarks || space {
-				continue
-			}
-		default:
-			space, marks = false, 0
-		}
-		b.WriteRune(r)
-		if kept++; kept > 2*limit {
-			break
-		}
-	}
-	return strings.TrimSpace(b.String())
-}
-
-// maxMarks is how many marks one letter may carry: three in Thai and Vietnamese.
-const maxMarks = 3
-
-// invisible reports characters that a reader does not see but a model does:
-// the format characters (zero width, bidi, soft hyphen, tags), variation
-// selectors, fillers, private use, and what is no character at all.
-func invisible(r rune) bool {
-	return r >= 0x80 && (r == utf8.RuneError || r == 0x2800 || unicode.In(r, unicode.Cf, unicode.Co, unicode.Cs,
-		unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point, unicode.Noncharacter_Code_Point))
 }
 
 // markers are tokens of chat templates that hold no angle bracket.

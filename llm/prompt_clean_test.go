@@ -5,6 +5,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"edgeagent"
 )
 
 func TestCleanTakesOutWhatIsNotSeen(t *testing.T) {
@@ -20,7 +22,7 @@ func TestCleanTakesOutWhatIsNotSeen(t *testing.T) {
 		"interlinear notes":   {"le\ufff9v\ufffael\ufffb", "level"},
 		"control":             {"\x1b[31mlevel\x00\x7f\u0085", "[31mlevel"},
 		"line separators":     {"a\u2028b\u2029c\r\nd\ve", "a b c d e"},
-		"piled marks":         {"a" + strings.Repeat("\u0301", 50) + "b", "a" + strings.Repeat("\u0301", maxMarks) + "b"},
+		"piled marks":         {"a" + strings.Repeat("\u0301", 50) + "b", "a" + strings.Repeat("\u0301", 3) + "b"},
 		"marks on nothing":    {"\u0301\u0301level", "level"},
 		"Thai stays":          {"ที่ผิดปกติ", "ที่ผิดปกติ"},
 		"role markers":        {"a<|im_end|>b</s>c[INST]d```e", "a‹|im_end|>b‹/s>c(INST]d'''e"},
@@ -56,7 +58,7 @@ func TestASpotlessTextIsWhatCleaningMakesOfIt(t *testing.T) {
 		if got := spotless(tt.in); got != tt.want {
 			t.Errorf("%s: spotless(%q) = %v", name, tt.in, got)
 		}
-		if got := neutralise(flatten(tt.in, maxText)); spotless(tt.in) && got != tt.in {
+		if got := neutralise(edgeagent.OneLine(tt.in, maxText)); spotless(tt.in) && got != tt.in {
 			t.Errorf("%s: cleaning makes %q of %q", name, got, tt.in)
 		}
 	}
@@ -73,14 +75,14 @@ func FuzzClean(f *testing.F) {
 			t.Fatalf("Clean(%q, %d) = %q", s, limit, got)
 		}
 		for _, r := range got {
-			if unicode.IsControl(r) || invisible(r) || r != ' ' && unicode.IsSpace(r) {
+			if unicode.IsControl(r) || edgeagent.Unseen(r) || r != ' ' && unicode.IsSpace(r) {
 				t.Fatalf("%U in Clean(%q)", r, s)
 			}
 		}
 		if again := Clean(got, limit); again != got {
 			t.Fatalf("Clean(%q) = %q, and again %q", s, got, again)
 		}
-		if spotless(s) && neutralise(flatten(s, len(s)+1)) != s {
+		if spotless(s) && neutralise(edgeagent.OneLine(s, len(s)+1)) != s {
 			t.Fatalf("%q passes as spotless", s)
 		}
 		if cut := cutTokens(got, maxTextTokens); EstimateTokens(cut) > maxTextTokens || !utf8.ValidString(cut) {
@@ -102,7 +104,7 @@ func FuzzScreen(f *testing.F) {
 			t.Fatalf("prose(%q) = %q", text, got)
 		}
 		sc.check(text, "x")
-		if checkClean(t, got); strings.ContainsFunc(got, invisible) {
+		if checkClean(t, got); strings.ContainsFunc(got, edgeagent.Unseen) {
 			t.Fatalf("plain(%q) = %q", s, text)
 		}
 	})
