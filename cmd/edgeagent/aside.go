@@ -85,7 +85,7 @@ func (x *aside) ask(ctx context.Context, provider string, a status.AnsweredCase)
 	}
 	a.Diagnosis, a.Calls = out.Diagnosis, out.Calls
 	if err != nil {
-		a.Error = err.Error()
+		a.Error = strings.ReplaceAll(err.Error(), " about job "+string(c.Job), "") // it is nobody's job
 	}
 	if err := x.charge(c.Job, out.CostUSD()); err != nil {
 		a.Notes = append(a.Notes, "what it cost is not in the data file yet: "+err.Error())

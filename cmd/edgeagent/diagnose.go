@@ -112,7 +112,7 @@ func unanswered(a status.AnsweredCase, dry bool) error {
 // caseWords says where a case comes from.
 var caseWords = map[string]string{
 	status.CaseActive:     "the open alarm, as it was recorded",
-	status.CaseDefinition: "not open: its definition in the configuration, with the present values",
+	status.CaseDefinition: "not open: its definition in the configuration, with the values of now",
 	status.CaseStored:     "the job's stored case",
 	status.CaseGiven:      "as given",
 }

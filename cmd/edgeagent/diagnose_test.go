@@ -189,6 +189,9 @@ func TestDiagnoseSaysWhyNobodyAnswered(t *testing.T) {
 	if code != exitFailed || !strings.Contains(out, "call openai cloud-1: auth, status 401") || !strings.Contains(errOut, "openai") || strings.Contains(out+errOut, "hush") {
 		t.Errorf("exit %d: %s%s", code, out, errOut)
 	}
+	if strings.Contains(errOut, "about job") {
+		t.Errorf("a job that nobody has: %s", errOut)
+	}
 	out, _, code = r.run("diagnose", "--alarm", "F212") // held now: the runbook answers
 	if code != exitOK || !strings.Contains(out, "by runbook") || len(cloud.Asked()) != 1 {
 		t.Errorf("exit %d, %d asked: %s", code, len(cloud.Asked()), out)
