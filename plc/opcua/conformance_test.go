@@ -2,6 +2,7 @@ package opcua_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -163,15 +164,12 @@ var readings = []string{
 func (s *speaker) Foreign() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var foreign []string
-	for _, requests := range []map[string]int{s.sent, s.server.Requests()} {
-		for name := range requests {
-			if !slices.Contains(readings, name) {
-				foreign = append(foreign, name)
-			}
-		}
+	sent := maps.Clone(s.sent)
+	if s.server != nil {
+		maps.Copy(sent, s.server.Requests())
 	}
-	return foreign
+	maps.DeleteFunc(sent, func(name string, _ int) bool { return slices.Contains(readings, name) })
+	return slices.Sorted(maps.Keys(sent))
 }
 
 func listener(s *speaker) *opcua.Client {
