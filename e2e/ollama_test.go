@@ -135,7 +135,9 @@ func (b *box) asking() alarmDoc {
 	return d
 }
 
-const hurried = "timeout = \"20s\"\nbudget = \"40s\"\nfirst_token_timeout = \"6s\"\nstall_timeout = \"3s\"\nbreaker = { failures = 3, open_for = \"2s\" }"
+// hurried finds out soon that a model hangs, and still gives a slow one the time to
+// read its question on a machine that is busy with other tests.
+const hurried = "timeout = \"20s\"\nbudget = \"40s\"\nfirst_token_timeout = \"10s\"\nstall_timeout = \"3s\"\nbreaker = { failures = 3, open_for = \"2s\" }"
 
 // The process that holds the model dies in the middle of an answer: Ollama loads
 // it anew, and the alarm gets its answer.
@@ -193,7 +195,7 @@ func TestOllamaServerIsKilled(t *testing.T) {
 // again: Ollama may hang for good then. Every alarm is answered in its time all
 // the same, and when the model does not answer, the page says why.
 func TestOllamaIsSharedWithAForeigner(t *testing.T) {
-	b := newBox(t, ollama.Script("fluent", spoken), strings.ReplaceAll(hurried, `"6s"`, `"15s"`)).settled()
+	b := newBox(t, ollama.Script("fluent", spoken), strings.ReplaceAll(hurried, `"10s"`, `"15s"`)).settled()
 	done := make(chan struct{})
 	var foreigners sync.WaitGroup
 	for n := range 3 {
