@@ -55,6 +55,13 @@ func TestDiagnoseThroughTheAgent(t *testing.T) {
 	if len(cloud.Asked()) != 1 {
 		t.Errorf("the cloud was asked %d times", len(cloud.Asked()))
 	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	if s := get[edgeagent.Status](r, "/api/v1/status"); s.Spend.TodayUSD != a.Calls[0].CostUSD {
+		t.Errorf("after a restart %v USD are spent, want %v", s.Spend.TodayUSD, a.Calls[0].CostUSD)
+	}
 	out, _, code = r.run("diagnose", "--alarm", "F212", "--provider", "runbook")
 	if code != exitOK || !strings.Contains(out, "definition in the configuration") || !strings.Contains(out, "by runbook") || len(cloud.Asked()) != 1 {
 		t.Errorf("exit %d, %d asked: %s", code, len(cloud.Asked()), out)
