@@ -32,8 +32,11 @@ type speaker struct {
 	sent    map[string]int  // to servers that are gone
 }
 
-// watchdog is a third of the product's: ten checks of nine seconds would take their time.
-const watchdog = time.Second
+// watchdog is a third of the product's: eight losses of nine seconds would take their time.
+const (
+	watchdog = time.Second
+	patience = 3 * time.Second // with one request
+)
 
 func startSpeaker(t *testing.T) *speaker {
 	t.Helper()
@@ -173,7 +176,7 @@ func (s *speaker) Foreign() []string {
 }
 
 func listener(s *speaker) *opcua.Client {
-	return opcua.New(opcua.Options{Endpoint: "opc.tcp://" + s.addr, Timeout: 2 * time.Second, Watchdog: watchdog, Tags: s.Tags()})
+	return opcua.New(opcua.Options{Endpoint: "opc.tcp://" + s.addr, Timeout: patience, Watchdog: watchdog, Tags: s.Tags()})
 }
 
 // TestSubscriber holds the client to what is true of every subscriber.
@@ -181,7 +184,7 @@ func TestSubscriber(t *testing.T) {
 	plctest.RunSubscriber(t, func(t *testing.T) (plc.Subscriber, plctest.Speaker) {
 		s := startSpeaker(t)
 		return listener(s), s
-	}, plctest.SubscriberOptions{Timeout: 2 * time.Second, Step: 200 * time.Millisecond})
+	}, plctest.SubscriberOptions{Timeout: patience, Step: 200 * time.Millisecond})
 }
 
 // writer sends what no reader sends.
@@ -252,7 +255,7 @@ func TestTheSuiteFindsACarelessClient(t *testing.T) {
 			t.Parallel()
 			i := slices.IndexFunc(plctest.SubscriberChecks(), func(c plctest.SubscriberCheck) bool { return strings.HasPrefix(c.Name, tt.by) })
 			s := startSpeaker(t)
-			o := plctest.SubscriberOptions{Timeout: 2 * time.Second, Step: 200 * time.Millisecond, Notice: 3 * time.Second}
+			o := plctest.SubscriberOptions{Timeout: patience, Step: 200 * time.Millisecond, Notice: 3 * time.Second}
 			if err := plctest.SubscriberChecks()[i].Run(t.Context(), tt.wrong(s), s, o); err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("found %v, want %q", err, tt.says)
 			}

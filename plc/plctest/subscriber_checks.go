@@ -240,10 +240,10 @@ func lost(l *listening, b Behaviour) error {
 }
 
 // patience is within what a server that is back must be listened to again: the
-// request that hangs, and the step of retrying that follows.
+// request that hangs, the step of retrying that follows, and the way up.
 func (l *listening) patience() time.Duration {
 	step := l.o.Step << max(l.device.Status()[0].Attempt, 0)
-	return l.o.Timeout + l.o.Notice + step + step/2
+	return 2*l.o.Timeout + step + step/2
 }
 
 func contextEnds(l *listening, b Behaviour) error {

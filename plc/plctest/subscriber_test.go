@@ -152,7 +152,7 @@ var (
 type careless struct {
 	newest, swaps, hides, costsAll, noConfirmation, cached, noGap, noReadAfterGap bool
 	trustsCut, trustsState, trustsMute, trustsEnd, wrongError, patient, impatient bool
-	deaf, late, leaks, writes, twice, upTwice, never, remembers, atOnce           bool
+	deaf, late, leaks, writes, twice, upTwice, never, remembers, atOnce, sluggish bool
 }
 
 // hearer is a subscriber that does all that it must, but for its carelessness.
@@ -230,6 +230,9 @@ func (h *hearer) Episode(ctx context.Context, tell func(plc.Heard)) error {
 	}
 	if h.remembers && h.last != nil { // what was true before is told as if it were
 		tell(plc.Heard{Up: true, At: time.Now(), Samples: h.samples(h.last)})
+	}
+	if h.sluggish && h.last != nil {
+		_ = waitFor(ctx, 20*time.Second)
 	}
 	l, err := h.b.dial(ctx, hearerPatience)
 	if err != nil {
@@ -386,6 +389,7 @@ func TestEveryCheckCatches(t *testing.T) {
 		{"does not end while nobody answers", careless{deaf: true, patient: true}, endsFrozen},
 		{"leaves a goroutine", careless{leaks: true}, nothing},
 		{"keeps a line that was cut", careless{trustsCut: true, patient: true}, loss(plctest.HangingUp)},
+		{"comes back when it likes", careless{sluggish: true}, loss(plctest.HangingUp)},
 		{"says something else of a cut", careless{wrongError: true}, loss(plctest.HangingUp)},
 		{"waits for who is gone", careless{trustsCut: true, patient: true}, loss(plctest.Gone)},
 		{"waits for the frozen", careless{patient: true}, loss(plctest.Frozen)},
