@@ -178,3 +178,33 @@ func TestWhatIsWrongComesFirstAmongDevices(t *testing.T) {
 		t.Error("the first page does not end after twenty devices")
 	}
 }
+
+// A number that has a word shows the word it had when the alarm rose.
+func TestNumbersHaveTheirWordsAtTheAlarm(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		then       int64
+		frozen     string
+		paths      []string
+		want, deny string
+	}{
+		{"the same as now", 6, "", []string{"/", "/alarms", "/alarms/" + string(idPressure)}, "<b><bdi>Execute</bdi></b> at the alarm", "<bdi>6</bdi>"},
+		{"another, in the evidence", 9, "Aborted", []string{"/alarms/" + string(idPressure)}, "<b><bdi>Aborted</bdi></b> at the alarm, now <b><bdi>Execute", "<bdi>9</bdi>"},
+		{"another, nowhere", 9, "", []string{"/", "/alarms/" + string(idPressure)}, "<b><bdi>9</bdi></b> at the alarm, now <b><bdi>Execute", "<bdi>Execute</bdi></b> at"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPlant(time.Now())
+			a := p.alarms[idPressure]
+			a.Values = map[string]edgeagent.Value{"filler.state": edgeagent.Int(tt.then)}
+			p.alarms[idPressure] = a
+			p.evidence[idPressure] = &edgeagent.Evidence{Tags: []edgeagent.Feature{{Tag: "filler.state", Value: edgeagent.Int(tt.then), Text: tt.frozen}}}
+			s := newServer(p)
+			for _, path := range tt.paths {
+				body := strings.ReplaceAll(ask(t, s, "GET", path, "").Body.String(), "</bdi></b><br>", "</bdi></b> at the alarm")
+				if !strings.Contains(body, tt.want) || strings.Contains(body, tt.deny+" at the alarm") {
+					t.Errorf("%s does not say %q", path, tt.want)
+				}
+			}
+		})
+	}
+}

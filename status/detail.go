@@ -83,10 +83,20 @@ func (s *Server) addEvidence(l lens, body *alarmBody) {
 	body.Window, body.Since = words(window), l.stamp(e.HistorySince)
 	body.Shortened = !e.HistorySince.IsZero() && e.At.Sub(e.HistorySince) < window-time.Second
 	for _, feature := range e.Tags {
+		body.word(feature)
 		body.Tags = append(body.Tags, s.feature(l, feature, body.RaisedAt))
 	}
 	for _, feature := range e.Moved {
 		body.Moved = append(body.Moved, s.feature(l, feature, body.RaisedAt))
+	}
+}
+
+// word puts the word that a number had when the alarm rose in its place.
+func (b *alarmBody) word(f edgeagent.Feature) {
+	for i := range b.Values {
+		if v := &b.Values[i]; v.Name == f.Tag && f.Text != "" && f.Value.Equal(b.Alarm.Values[f.Tag]) {
+			v.At = f.Text
+		}
 	}
 }
 

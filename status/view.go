@@ -84,6 +84,9 @@ func (l lens) values(a edgeagent.Alarm, most int) []valueView {
 		v := valueView{Name: name, At: valueText(a.Values[name])}
 		if r, ok := l.plant.reading(name); ok {
 			v.At, v.Now = withUnit(v.At, r.EngUnit), nowText(r)
+			if r.Text != "" && r.Value.Equal(a.Values[name]) {
+				v.At = r.Text // the same number has the same word
+			}
 		}
 		out = append(out, v)
 	}
