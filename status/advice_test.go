@@ -82,7 +82,7 @@ func TestWhatIsOfASimilarMachineSaysSo(t *testing.T) {
 func TestHeldInWords(t *testing.T) {
 	model := edgeagent.Provenance{Kind: "openai"}
 	for want, d := range map[string]edgeagent.Diagnosis{
-		"":                           {By: edgeagent.Provenance{Kind: "runbook"}},
+		"":                           {By: edgeagent.Provenance{Kind: "runbook"}, Grounded: edgeagent.Grounded{Checked: 9, Held: 9}},
 		"Nothing of it was checked.": {By: model, Unstructured: "text"},
 		"It cites no value":          {By: model},
 		"Nothing it cites was found": {By: model, Grounded: edgeagent.Grounded{Checked: 2}},

@@ -188,8 +188,8 @@ func who(by edgeagent.Provenance) string {
 
 func heldWords(d edgeagent.Diagnosis) string {
 	switch g := d.Grounded; {
-	case g.Checked == 0 && d.By.Kind == "runbook":
-		return ""
+	case d.By.Kind == "runbook":
+		return "" // it quotes what people wrote
 	case d.Unstructured != "":
 		return "Nothing of it was checked."
 	case g.Checked == 0:
