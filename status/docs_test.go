@@ -55,8 +55,7 @@ func fieldsOf(t reflect.Type, into map[string]string, seen map[reflect.Type]bool
 		return
 	}
 	seen[t] = true
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name != "" && name != "-" {
 			into[name] = t.Name()
