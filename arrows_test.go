@@ -42,6 +42,8 @@ var arrows = map[string][]string{
 	"status/page":    {},
 	"build/readonly": {},
 	"cmd/edgeagent":  nil,
+
+	"build/arm64/weigh": {"", "internal/dial"}, // and llm/*, behind its build tag
 }
 
 // owners says who alone may import a library; one that is not here has no room

@@ -44,6 +44,22 @@ prunes() {
 	}
 }
 
+# What llm/ and its libraries add to a program that has the rest's needs.
+readonly llm_budget=1500000
+weighs() {
+	local tags size=()
+	for tags in none weigh_llm; do
+		GOARCH=arm64 go build -trimpath -buildvcs=false -tags "$tags" -ldflags "-s -w -buildid=" -o bin/weigh ./build/arm64/weigh
+		size+=("$(stat -c %s bin/weigh)")
+	done
+	rm bin/weigh
+	printf 'llm/    %9d bytes\n' $((size[1] - size[0]))
+	[ $((size[1] - size[0])) -le $llm_budget ] || {
+		echo "llm/ adds more than its budget of $llm_budget bytes: see what grew as above, or which library came in" >&2
+		exit 1
+	}
+}
+
 pack() { # ARCH
 	local name=edgeagent-$version-linux-$1
 	local dir=dist/$name
@@ -60,6 +76,7 @@ if [ -n "$only_size" ]; then
 	build arm64 bin/edgeagent-arm64
 	fits arm64 bin/edgeagent-arm64
 	prunes
+	weighs
 	exit
 fi
 rm -rf dist
