@@ -66,6 +66,10 @@ func (db *DB) freezeAll(ts []edgeagent.Transition) []frozenRaise {
 // freezeEvidence encodes what was known at the raise. A number that JSON cannot
 // write must not cost the alarm: it goes on without evidence, and says so.
 func (db *DB) freezeEvidence(id edgeagent.ID, f *frozenRaise) error {
+	if text, ok := packWritten(func(s *scribe) { s.evidence(f.told) }); ok {
+		f.evidence = text
+		return nil
+	}
 	text, err := json.Marshal(f.told)
 	if _, unwritable := errors.AsType[*json.UnsupportedValueError](err); unwritable {
 		db.options.Load().Log.Error("evidence cannot be written and is left out", "alarm", id, "error", err)

@@ -23,6 +23,8 @@ type batch struct {
 	puts map[string][]byte // bucket and key → record; nil deletes
 	undo []func()
 
+	scribe scribe // used again and again
+
 	jobsWoken, outboxChanged, devicesChanged bool
 
 	alarms map[edgeagent.ID]struct{} // those at hand that changed

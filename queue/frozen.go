@@ -28,12 +28,15 @@ const missing = `"job":"","last_time":null`
 
 func freezeAlarm(a edgeagent.Alarm) (frozenAlarm, error) {
 	a.Job, a.LastTime = "", nil
-	text, err := json.Marshal(a)
+	var cut int
+	if text, ok := packWritten(func(s *scribe) { cut = s.alarm(&a) - len(packDictionary) }); ok {
+		return frozenAlarm{cut, text}, nil
+	}
+	text, err := json.Marshal(a) // which says what is wrong
 	if err != nil {
 		return frozenAlarm{}, fmt.Errorf("write it as JSON: %w", err)
 	}
-	cut := bytes.LastIndex(text, []byte(missing))
-	if cut < 0 {
+	if cut = bytes.LastIndex(text, []byte(missing)); cut < 0 {
 		return frozenAlarm{}, errors.New("its JSON has no place for a job")
 	}
 	return frozenAlarm{cut, pack(slices.Delete(text, cut, cut+len(missing)))}, nil
@@ -47,10 +50,11 @@ func (f frozenAlarm) with(job edgeagent.ID, last *edgeagent.Occurrence) ([]byte,
 	if err != nil {
 		return nil, fmt.Errorf("write its last time as JSON: %w", err)
 	}
-	found := slices.Concat([]byte(`"job":"`), []byte(job), []byte(`","last_time":`), text)
-	out := binary.AppendUvarint(make([]byte, 0, 8+len(found)+len(f.text)), uint64(f.cut))
-	out = binary.AppendUvarint(out, uint64(len(found)))
-	return append(append(out, found...), f.text...), nil
+	const before, between = `"job":"`, `","last_time":`
+	found := len(before) + len(job) + len(between) + len(text)
+	out := binary.AppendUvarint(make([]byte, 0, 8+found+len(f.text)), uint64(f.cut))
+	out = append(append(append(binary.AppendUvarint(out, uint64(found)), before...), job...), between...)
+	return append(append(out, text...), f.text...), nil
 }
 
 // thaw returns the JSON of what [frozenAlarm.with] has made.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"time"
 
 	"edgeagent"
@@ -71,7 +72,11 @@ const paramAlarm = "alarm"
 // note adds a line to a job's timeline and stores the header.
 func (b *batch) note(j *job, what string, detail *edgeagent.Note) error {
 	line := edgeagent.TimelineEntry{At: b.now, Event: what, Detail: detail}
-	if err := b.putJSON(bucketBodies, numbered(j.id, partTimeline, clampUint16(j.Entries)), 0, line); err != nil {
+	body, ok := packWritten(func(s *scribe) { s.entry(&line) })
+	if !ok {
+		return fmt.Errorf("write the timeline: %v is no time that JSON knows", line.At)
+	}
+	if err := b.put(bucketBodies, numbered(j.id, partTimeline, clampUint16(j.Entries)), 0, body); err != nil {
 		return err
 	}
 	j.Entries++

@@ -48,8 +48,8 @@ func (b *batch) emitFrozen(o outgoing, alarm []byte) error {
 	}
 	return b.number(o, func(before []byte) []byte {
 		before = pack(before)
-		out := binary.AppendUvarint([]byte{frozen}, uint64(len(before)))
-		return slices.Concat(out, before, alarm)
+		out := append(make([]byte, 0, 4+len(before)+len(alarm)), frozen)
+		return append(append(binary.AppendUvarint(out, uint64(len(before))), before...), alarm...)
 	})
 }
 
@@ -63,20 +63,16 @@ func (b *batch) number(o outgoing, whole func(before []byte) []byte) error {
 		SpecVersion: "1.0", ID: edgeagent.EventID(b.o.source(), o.typ, o.object, o.revision), Source: b.o.source(),
 		Type: o.typ, Subject: o.line, Time: o.at, DataContentType: "application/json",
 		Epoch: s.epoch, Stream: s.stream, Sequence: edgeagent.FormatSequence(seq),
-		Boot: boot, Mono: mono, Data: noData,
+		Boot: boot, Mono: mono,
 	}
-	text, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", o.typ, err)
+	b.scribe = scribe{out: b.scribe.out[:0]}
+	if b.scribe.event(&e); b.scribe.odd {
+		return fmt.Errorf("write %s: %v is no time that JSON knows", o.typ, e.Time)
 	}
 	set(b, b.w.last, s, seq)
 	b.outboxChanged = true
-	before := text[:len(text)-len(noData)-1] // the data comes last
-	return b.put(bucketOutbox, s.key(seq), 0, encodeOutgoing(e, b.now, whole(before)))
+	return b.put(bucketOutbox, s.key(seq), 0, encodeOutgoing(e, b.now, whole(b.scribe.out)))
 }
-
-// noData holds the place of an event's data.
-var noData = json.RawMessage("0")
 
 // eventText returns an event byte for byte, whatever it was put as.
 func eventText(body []byte) ([]byte, error) {
@@ -100,8 +96,8 @@ func eventText(body []byte) ([]byte, error) {
 
 // encodeOutgoing puts before the event what is asked of it without parsing it.
 func encodeOutgoing(e edgeagent.Event, at time.Time, body []byte) []byte {
-	out := binary.BigEndian.AppendUint64(nil, uint64(nanos(at)))
-	out = append(out, byte(len(e.ID)))
+	out := make([]byte, 0, 8+1+len(e.ID)+1+len(e.Type)+len(body))
+	out = append(binary.BigEndian.AppendUint64(out, uint64(nanos(at))), byte(len(e.ID)))
 	out = append(out, e.ID...)
 	out = append(out, byte(len(e.Type)))
 	out = append(out, e.Type...)

@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"sync"
 )
 
@@ -59,6 +61,7 @@ const packDictionary = `{"prompt":"","raw":"{\"summary\":\"\",\"causes\":[{\"cau
 // A packer is what packing needs; they are used again, for they are large.
 type packer struct {
 	text  []byte // the dictionary, then what is packed
+	out   []byte
 	seen  packTable
 	begin packTable // seen, after the dictionary
 }
@@ -69,14 +72,13 @@ type packTable [1 << packHash]int32
 var packers = sync.Pool{New: func() any {
 	p := &packer{text: []byte(packDictionary)}
 	for at := range len(p.text) - packMatch + 1 {
-		p.begin[packSum(p.text[at:])] = int32(at + 1)
+		p.begin[packSlot(binary.LittleEndian.Uint32(p.text[at:]))] = int32(at + 1)
 	}
 	return p
 }}
 
-func packSum(four []byte) uint32 {
-	return binary.LittleEndian.Uint32(four) * 2654435761 >> (32 - packHash)
-}
+// packSlot is where in a table four bytes have their place.
+func packSlot(four uint32) uint32 { return four * 2654435761 >> (32 - packHash) }
 
 // pack returns a body packed, or as it is when that is shorter.
 func pack(body []byte) []byte {
@@ -85,16 +87,35 @@ func pack(body []byte) []byte {
 	}
 	p := packers.Get().(*packer)
 	defer packers.Put(p)
-	if out := p.pack(body); len(out) < len(body) {
-		return out
+	p.text = append(p.text[:len(packDictionary)], body...)
+	if out := p.pack(); len(out) < len(body) {
+		return bytes.Clone(out)
 	}
 	return body
 }
 
-func (p *packer) pack(body []byte) []byte {
-	p.text = append(p.text[:len(packDictionary)], body...)
+// packWritten packs what write writes; false when encoding/json would refuse it.
+func packWritten(write func(*scribe)) ([]byte, bool) {
+	p := packers.Get().(*packer)
+	defer packers.Put(p)
+	s := scribe{out: p.text[:len(packDictionary)]}
+	write(&s)
+	p.text = s.out
+	body := p.text[len(packDictionary):]
+	if s.odd || len(body) > maxUnpacked {
+		return nil, false
+	}
+	if out := p.pack(); len(out) < len(body) && len(body) >= packLeast {
+		body = out
+	}
+	return bytes.Clone(body), true
+}
+
+// pack packs what lies behind the dictionary. The result lives until the packer
+// is used again.
+func (p *packer) pack() []byte {
 	p.seen = p.begin
-	out := binary.AppendUvarint(append(make([]byte, 0, len(body)/2+32), packed), uint64(len(body)))
+	out := binary.AppendUvarint(append(p.out[:0], packed), uint64(len(p.text)-len(packDictionary)))
 	done, at := len(packDictionary), len(packDictionary)
 	for at <= len(p.text)-packMatch {
 		from, n := p.match(at)
@@ -106,21 +127,26 @@ func (p *packer) pack(body []byte) []byte {
 		at += n
 		done = at
 	}
-	return appendSequence(out, p.text[done:], 0, packMatch)
+	p.out = appendSequence(out, p.text[done:], 0, packMatch)
+	return p.out
 }
 
 // match returns where the bytes at a position were before, and for how long.
 func (p *packer) match(at int) (from, n int) {
-	slot := &p.seen[packSum(p.text[at:])]
+	text := p.text
+	four := binary.LittleEndian.Uint32(text[at:])
+	slot := &p.seen[packSlot(four)]
 	from, *slot = int(*slot)-1, int32(at+1)
-	if from < 0 || at-from > packReach {
+	if from < 0 || at-from > packReach || binary.LittleEndian.Uint32(text[from:]) != four {
 		return 0, 0
 	}
-	for at+n < len(p.text) && p.text[from+n] == p.text[at+n] {
+	for n = packMatch; at+n+8 <= len(text); n += 8 {
+		if differ := binary.LittleEndian.Uint64(text[from+n:]) ^ binary.LittleEndian.Uint64(text[at+n:]); differ != 0 {
+			return from, n + bits.TrailingZeros64(differ)/8
+		}
+	}
+	for at+n < len(text) && text[from+n] == text[at+n] {
 		n++
-	}
-	if n < packMatch {
-		return 0, 0
 	}
 	return from, n
 }
