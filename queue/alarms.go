@@ -209,9 +209,9 @@ func (b *batch) remember(a edgeagent.Alarm) {
 }
 
 // putAlarm stores an alarm as it was frozen.
-func (b *batch) putAlarm(a edgeagent.Alarm, stored []byte) error {
+func (b *batch) putAlarm(a edgeagent.Alarm, stored [2][]byte) error {
 	h := headOf(a)
-	if err := b.put(bucketAlarms, string(a.ID), uint32(a.Revision), append(h.encode(), stored...)); err != nil {
+	if err := b.put(bucketAlarms, string(a.ID), uint32(a.Revision), h.encode(), stored[0], stored[1]); err != nil {
 		return err
 	}
 	if !b.w.atHand(rawOf(a.ID), h) {
@@ -277,7 +277,7 @@ var deviceEvents = map[edgeagent.DeviceEventKind]edgeagent.EventType{
 }
 
 // tell writes the events of a transition.
-func (b *batch) tell(t edgeagent.Transition, a edgeagent.Alarm, stored []byte) error {
+func (b *batch) tell(t edgeagent.Transition, a edgeagent.Alarm, stored [2][]byte) error {
 	if typ, sent := alarmEvents[t.Kind]; sent {
 		if err := b.emitFrozen(outgoing{typ, a.ID, a.Revision, a.Line, t.At, nil}, stored); err != nil {
 			return err

@@ -71,13 +71,21 @@ func (b *batch) rollback(mark int) {
 	b.undo = b.undo[:mark]
 }
 
-// put writes a record.
-func (b *batch) put(bucket byte, key string, revision uint32, body []byte) error {
+// put writes a record with the parts of its body.
+func (b *batch) put(bucket byte, key string, revision uint32, body ...[]byte) error {
 	if len(key) > maxKey {
 		return fmt.Errorf("key of %d bytes: want at most %d", len(key), maxKey)
 	}
-	set(b, b.puts, string(rune(bucket))+key, encodeRecord(bucket, key, revision, body))
+	set(b, b.puts, string(rune(bucket))+key, encodeRecord(bucket, key, revision, body...))
 	return nil
+}
+
+// size returns how many bytes the records are.
+func (b *batch) size() (n int) {
+	for _, rec := range b.puts {
+		n += len(rec)
+	}
+	return n
 }
 
 // putJSON writes v as JSON.

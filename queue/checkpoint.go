@@ -48,9 +48,11 @@ func (db *DB) store(b *batch) error {
 	if !db.journal.live() || b.space().pressure() >= pressureTrim {
 		return db.checkpoint(b, true)
 	}
+	if b.size() > directFrom { // known without making a frame of it
+		return db.checkpoint(b, true)
+	}
 	frame := db.journal.frame(b)
 	if len(frame) > directFrom {
-		db.journal.buf = nil // nobody needs so much again soon
 		return db.checkpoint(b, true)
 	}
 	if !db.journal.holds(frame) {
@@ -82,11 +84,7 @@ func (db *DB) classify(err error) error {
 
 // apply puts the records of a batch into the transaction that is held.
 func (db *DB) apply(b *batch) error {
-	var n int64
-	for _, rec := range b.puts {
-		n += int64(len(rec))
-	}
-	db.unsettled.Add(n)
+	db.unsettled.Add(int64(b.size()))
 	return writeAll(db.tx, b.puts)
 }
 

@@ -42,19 +42,19 @@ func freezeAlarm(a edgeagent.Alarm) (frozenAlarm, error) {
 	return frozenAlarm{cut, pack(slices.Delete(text, cut, cut+len(missing)))}, nil
 }
 
-// with returns the alarm as it is stored, with what was missing.
+// with returns the alarm as it is stored, with what was missing, in two parts.
 //
 //	uvarint where the missing belongs   uvarint its length   the missing   the text, packed
-func (f frozenAlarm) with(job edgeagent.ID, last *edgeagent.Occurrence) ([]byte, error) {
+func (f frozenAlarm) with(job edgeagent.ID, last *edgeagent.Occurrence) (stored [2][]byte, err error) {
 	text, err := json.Marshal(last)
 	if err != nil {
-		return nil, fmt.Errorf("write its last time as JSON: %w", err)
+		return stored, fmt.Errorf("write its last time as JSON: %w", err)
 	}
 	const before, between = `"job":"`, `","last_time":`
 	found := len(before) + len(job) + len(between) + len(text)
-	out := binary.AppendUvarint(make([]byte, 0, 8+found+len(f.text)), uint64(f.cut))
+	out := binary.AppendUvarint(make([]byte, 0, 8+found), uint64(f.cut))
 	out = append(append(append(binary.AppendUvarint(out, uint64(found)), before...), job...), between...)
-	return append(append(out, text...), f.text...), nil
+	return [2][]byte{append(out, text...), f.text}, nil
 }
 
 // thaw returns the JSON of what [frozenAlarm.with] has made.

@@ -38,24 +38,25 @@ func (b *batch) emit(o outgoing) error {
 
 // emitText does so for an event whose data is JSON already.
 func (b *batch) emitText(o outgoing, data []byte) error {
-	return b.number(o, func(before []byte) []byte { return pack(slices.Concat(before, data, []byte("}"))) })
+	return b.number(o, func(before []byte) [][]byte {
+		return [][]byte{pack(slices.Concat(before, data, []byte("}")))}
+	})
 }
 
 // emitFrozen does so for an event whose data is an alarm, as it is stored.
-func (b *batch) emitFrozen(o outgoing, alarm []byte) error {
+func (b *batch) emitFrozen(o outgoing, alarm [2][]byte) error {
 	if len(b.o.Destinations) == 0 {
 		return nil
 	}
-	return b.number(o, func(before []byte) []byte {
+	return b.number(o, func(before []byte) [][]byte {
 		before = pack(before)
-		out := append(make([]byte, 0, 4+len(before)+len(alarm)), frozen)
-		return append(append(binary.AppendUvarint(out, uint64(len(before))), before...), alarm...)
+		return [][]byte{binary.AppendUvarint([]byte{frozen}, uint64(len(before))), before, alarm[0], alarm[1]}
 	})
 }
 
 // number gives an event its number. What comes before the data is JSON up to
 // where the data begins; whole makes of it what is stored.
-func (b *batch) number(o outgoing, whole func(before []byte) []byte) error {
+func (b *batch) number(o outgoing, whole func(before []byte) [][]byte) error {
 	s := streamKey{b.w.epoch, o.typ.Stream()}
 	seq := b.w.last[s] + 1
 	boot, mono := b.db.Stamp()
@@ -71,7 +72,7 @@ func (b *batch) number(o outgoing, whole func(before []byte) []byte) error {
 	}
 	set(b, b.w.last, s, seq)
 	b.outboxChanged = true
-	return b.put(bucketOutbox, s.key(seq), 0, encodeOutgoing(e, b.now, whole(b.scribe.out)))
+	return b.put(bucketOutbox, s.key(seq), 0, append([][]byte{outgoingHead(e, b.now)}, whole(b.scribe.out)...)...)
 }
 
 // eventText returns an event byte for byte, whatever it was put as.
@@ -94,17 +95,16 @@ func eventText(body []byte) ([]byte, error) {
 	return slices.Concat(before, alarm, []byte("}")), nil
 }
 
-// encodeOutgoing puts before the event what is asked of it without parsing it.
-func encodeOutgoing(e edgeagent.Event, at time.Time, body []byte) []byte {
-	out := make([]byte, 0, 8+1+len(e.ID)+1+len(e.Type)+len(body))
+// outgoingHead stands before the event: what is asked of it without parsing it.
+func outgoingHead(e edgeagent.Event, at time.Time) []byte {
+	out := make([]byte, 0, 8+1+len(e.ID)+1+len(e.Type))
 	out = append(binary.BigEndian.AppendUint64(out, uint64(nanos(at))), byte(len(e.ID)))
 	out = append(out, e.ID...)
 	out = append(out, byte(len(e.Type)))
-	out = append(out, e.Type...)
-	return append(out, body...)
+	return append(out, e.Type...)
 }
 
-// decodeOutgoing reads what encodeOutgoing writes.
+// decodeOutgoing reads what outgoingHead begins.
 func decodeOutgoing(key string, rec []byte) (edgeagent.Outgoing, error) {
 	s, seq, err := parseOutboxKey(key)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 	"sync"
 )
@@ -60,22 +61,25 @@ const packDictionary = `{"prompt":"","raw":"{\"summary\":\"\",\"causes\":[{\"cau
 
 // A packer is what packing needs; they are used again, for they are large.
 type packer struct {
-	text  []byte // the dictionary, then what is packed
-	out   []byte
-	seen  packTable
-	begin packTable // seen, after the dictionary
+	text []byte // the dictionary, then what is packed
+	out  []byte
+	seen packTable
+	base int32 // what seen counts from: what is less is of a text before
 }
 
 // A packTable says behind which position four bytes with a hash came last; 0 is nowhere.
 type packTable [1 << packHash]int32
 
-var packers = sync.Pool{New: func() any {
-	p := &packer{text: []byte(packDictionary)}
-	for at := range len(p.text) - packMatch + 1 {
-		p.begin[packSlot(binary.LittleEndian.Uint32(p.text[at:]))] = int32(at + 1)
+var packers = sync.Pool{New: func() any { return &packer{text: []byte(packDictionary)} }}
+
+// packBegin is the table after the dictionary.
+var packBegin = sync.OnceValue(func() *packTable {
+	var t packTable
+	for at := range len(packDictionary) - packMatch + 1 {
+		t[packSlot(binary.LittleEndian.Uint32([]byte(packDictionary[at:at+packMatch])))] = int32(at + 1)
 	}
-	return p
-}}
+	return &t
+})
 
 // packSlot is where in a table four bytes have their place.
 func packSlot(four uint32) uint32 { return four * 2654435761 >> (32 - packHash) }
@@ -114,11 +118,12 @@ func packWritten(write func(*scribe)) ([]byte, bool) {
 // pack packs what lies behind the dictionary. The result lives until the packer
 // is used again.
 func (p *packer) pack() []byte {
-	p.seen = p.begin
+	p.renew()
+	begin := packBegin()
 	out := binary.AppendUvarint(append(p.out[:0], packed), uint64(len(p.text)-len(packDictionary)))
 	done, at := len(packDictionary), len(packDictionary)
 	for at <= len(p.text)-packMatch {
-		from, n := p.match(at)
+		from, n := p.match(begin, at)
 		if n == 0 {
 			at += 1 + (at-done)>>6 // what has not packed for long is not looked at closely
 			continue
@@ -131,12 +136,24 @@ func (p *packer) pack() []byte {
 	return p.out
 }
 
+// renew forgets the text before by counting on behind it: to empty the table takes
+// as long as to pack an event.
+func (p *packer) renew() {
+	if p.base += int32(cap(p.text)); p.base < 0 || p.base > math.MaxInt32-int32(cap(p.text))-1 {
+		p.base, p.seen = 0, packTable{}
+	}
+}
+
 // match returns where the bytes at a position were before, and for how long.
-func (p *packer) match(at int) (from, n int) {
+func (p *packer) match(begin *packTable, at int) (from, n int) {
 	text := p.text
 	four := binary.LittleEndian.Uint32(text[at:])
-	slot := &p.seen[packSlot(four)]
-	from, *slot = int(*slot)-1, int32(at+1)
+	slot := packSlot(four)
+	from = int(p.seen[slot]-p.base) - 1
+	if from < 0 {
+		from = int(begin[slot]) - 1
+	}
+	p.seen[slot] = p.base + int32(at+1)
 	if from < 0 || at-from > packReach || binary.LittleEndian.Uint32(text[from:]) != four {
 		return 0, 0
 	}

@@ -29,14 +29,22 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // errDamaged is wrapped by the error of every record that is not what was written.
 var errDamaged = errors.New("record is damaged")
 
-// encodeRecord returns the bytes of a record.
-func encodeRecord(bucket byte, key string, revision uint32, body []byte) []byte {
-	rec := make([]byte, recordHead, recordHead+len(key)+len(body))
+// encodeRecord returns the bytes of a record, with the parts of its body in their
+// order: they are copied once.
+func encodeRecord(bucket byte, key string, revision uint32, body ...[]byte) []byte {
+	size := 0
+	for _, part := range body {
+		size += len(part)
+	}
+	rec := make([]byte, recordHead, recordHead+len(key)+size)
 	rec[0], rec[1], rec[2], rec[3] = 'E', 'A', recordFormat, bucket
 	binary.BigEndian.PutUint32(rec[4:], revision)
 	binary.BigEndian.PutUint16(rec[12:], uint16(len(key)))
-	binary.BigEndian.PutUint16(rec[14:], uint16(len(body)&0xffff))
-	rec = append(append(rec, key...), body...)
+	binary.BigEndian.PutUint16(rec[14:], uint16(size&0xffff))
+	rec = append(rec, key...)
+	for _, part := range body {
+		rec = append(rec, part...)
+	}
 	binary.BigEndian.PutUint32(rec[8:], recordSum(rec))
 	return rec
 }
