@@ -116,23 +116,30 @@ func packWritten(write func(*scribe)) ([]byte, bool) {
 }
 
 // pack packs what lies behind the dictionary. The result lives until the packer
-// is used again.
+// is used again. It looks at every byte of every raise: what it needs is at hand.
 func (p *packer) pack() []byte {
 	p.renew()
-	begin := packBegin()
-	out := binary.AppendUvarint(append(p.out[:0], packed), uint64(len(p.text)-len(packDictionary)))
+	text, begin, seen, base := p.text, packBegin(), &p.seen, p.base
+	out := binary.AppendUvarint(append(p.out[:0], packed), uint64(len(text)-len(packDictionary)))
 	done, at := len(packDictionary), len(packDictionary)
-	for at <= len(p.text)-packMatch {
-		from, n := p.match(begin, at)
-		if n == 0 {
+	for at <= len(text)-packMatch {
+		four := binary.LittleEndian.Uint32(text[at:])
+		slot := packSlot(four)
+		from := int(seen[slot]-base) - 1
+		if from < 0 {
+			from = int(begin[slot]) - 1
+		}
+		seen[slot] = base + int32(at+1)
+		if from < 0 || at-from > packReach || binary.LittleEndian.Uint32(text[from:]) != four {
 			at += 1 + (at-done)>>6 // what has not packed for long is not looked at closely
 			continue
 		}
-		out = appendSequence(out, p.text[done:at], at-from, n)
+		n := alike(text, from, at)
+		out = appendSequence(out, text[done:at], at-from, n)
 		at += n
 		done = at
 	}
-	p.out = appendSequence(out, p.text[done:], 0, packMatch)
+	p.out = appendSequence(out, text[done:], 0, packMatch)
 	return p.out
 }
 
@@ -144,28 +151,18 @@ func (p *packer) renew() {
 	}
 }
 
-// match returns where the bytes at a position were before, and for how long.
-func (p *packer) match(begin *packTable, at int) (from, n int) {
-	text := p.text
-	four := binary.LittleEndian.Uint32(text[at:])
-	slot := packSlot(four)
-	from = int(p.seen[slot]-p.base) - 1
-	if from < 0 {
-		from = int(begin[slot]) - 1
-	}
-	p.seen[slot] = p.base + int32(at+1)
-	if from < 0 || at-from > packReach || binary.LittleEndian.Uint32(text[from:]) != four {
-		return 0, 0
-	}
-	for n = packMatch; at+n+8 <= len(text); n += 8 {
+// alike returns for how long two places say the same, who begin alike.
+func alike(text []byte, from, at int) int {
+	n := packMatch
+	for ; at+n+8 <= len(text); n += 8 {
 		if differ := binary.LittleEndian.Uint64(text[from+n:]) ^ binary.LittleEndian.Uint64(text[at+n:]); differ != 0 {
-			return from, n + bits.TrailingZeros64(differ)/8
+			return n + bits.TrailingZeros64(differ)/8
 		}
 	}
 	for at+n < len(text) && text[from+n] == text[at+n] {
 		n++
 	}
-	return from, n
+	return n
 }
 
 // appendSequence writes literals and the copy behind them; a distance of 0 ends the text.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -118,4 +119,23 @@ func FuzzPack(f *testing.F) {
 			t.Errorf("came back as %q, %v", back, err)
 		}
 	})
+}
+
+// A packer is used again without its table being emptied: what it remembers of
+// the text before must never be copied from, also where its count begins anew.
+func TestPackerForgetsTheTextBefore(t *testing.T) {
+	p := &packer{text: []byte(packDictionary)}
+	r := rand.New(rand.NewPCG(7, 8))
+	for i := range 400 {
+		body := []byte(strings.Repeat(hostileTexts[r.IntN(len(hostileTexts))]+"level of the filler ", r.IntN(9)))
+		if i%50 == 25 {
+			p.base = math.MaxInt32 - r.Int32N(1<<13)
+		}
+		p.text = append(p.text[:len(packDictionary)], body...)
+		fresh := &packer{text: slices.Clone(p.text)}
+		out := p.pack()
+		if back, err := unpack(out); err != nil || !bytes.Equal(back, body) || !bytes.Equal(out, fresh.pack()) {
+			t.Fatalf("%d: %q came back as %q, %v; a fresh packer's bytes: %t", i, body, back, err, bytes.Equal(out, fresh.pack()))
+		}
+	}
 }

@@ -124,8 +124,8 @@ func scrawl(r *rand.Rand, v reflect.Value) {
 func scrawlMany(r *rand.Rand, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			scrawl(r, v.Field(i))
+		for _, field := range v.Fields() {
+			scrawl(r, field)
 		}
 	case reflect.Pointer:
 		if r.IntN(3) > 0 {
