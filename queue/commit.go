@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -51,9 +52,21 @@ func (db *DB) commitLoop() {
 }
 
 // drain takes what has arrived meanwhile. There is no timer: a lone operation
-// is written at once, and under load batches form while a commit runs.
+// is written at once, and under load batches form while a commit runs. Those who
+// were answered together come again together: while one operation brings others,
+// who is about to ask gets the processor first, for a commit costs the same however
+// many share it.
 func (db *DB) drain(first op) []op {
-	ops := []op{first}
+	ops := db.arrived([]op{first})
+	for n := 1; len(ops) > n && len(ops) < maxBatch; ops = db.arrived(ops) {
+		n = len(ops)
+		runtime.Gosched()
+	}
+	return ops
+}
+
+// arrived adds the operations that wait.
+func (db *DB) arrived(ops []op) []op {
 	for len(ops) < maxBatch {
 		select {
 		case o := <-db.ops:
