@@ -196,6 +196,7 @@ func (e *episode) begin(ctx context.Context) ([]edgeagent.Sample, error) {
 func (e *episode) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	e.restart(time.Now()) // before anybody looks: nobody has asked until now, however long subscribing took
 	var workers sync.WaitGroup
 	for _, work := range []func(context.Context) error{e.publishing, e.refreshing, e.polling, e.watching, e.listening} {
 		workers.Go(func() {

@@ -20,7 +20,6 @@ func (e *episode) publishing(ctx context.Context) error {
 	if len(e.subs) == 0 {
 		return nil
 	}
-	e.restart(time.Now())
 	var acks []*ua.SubscriptionAcknowledgement
 	pace := pace{wait: e.watchdog / 30}
 	for {

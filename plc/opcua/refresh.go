@@ -177,9 +177,8 @@ func (e *episode) refreshNow(ctx context.Context) error {
 		e.askRefresh()
 	}
 	e.mu.Lock()
-	sets := e.c.conditions.fail()
+	e.mailConditions(e.c.conditions.fail()) // before anything newer can be
 	e.mu.Unlock()
-	e.mailConditions(sets)
 	return nil
 }
 
@@ -187,6 +186,7 @@ func (e *episode) giveUp(now time.Time) {
 	e.mu.Lock()
 	sets, err := e.c.conditions.overdue(now)
 	dropped := e.c.conditions.dropped
+	e.mailConditions(sets) // before anything newer can be
 	e.mu.Unlock()
 	if err != nil && e.c.first("overdue") {
 		e.c.o.log().Warn("alarms and conditions: what ended while nobody listened stays open",
@@ -196,7 +196,6 @@ func (e *episode) giveUp(now time.Time) {
 		e.c.o.log().Warn("alarms and conditions: more conditions than are followed",
 			"endpoint", e.c.o.Endpoint, "limit", maxConditions)
 	}
-	e.mailConditions(sets)
 }
 
 func (e *episode) mailConditions(sets []edgeagent.ConditionSet) {
