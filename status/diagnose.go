@@ -60,11 +60,15 @@ type CaseAsker interface {
 	AskCase(ctx context.Context, q AskedCase) (AnsweredCase, error)
 }
 
+// maxCase is how large a question may be: data sets have cases of a MiB, and
+// only who has the machine's socket asks.
+const maxCase = 2 << 20
+
 // askCase is POST /api/v1/diagnose: one diagnosis that no alarm waits for. It
 // costs money, so it is an action.
 func (s *Server) askCase(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
 	var q AskedCase
-	if err := decode(w, r, &q); err != nil {
+	if err := decodeUpTo(maxCase, w, r, &q); err != nil {
 		return 0, nil, err
 	}
 	if err := checkAsked(q); err != nil {

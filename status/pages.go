@@ -189,10 +189,11 @@ func (v *alarmView) together(j edgeagent.Job) {
 }
 
 // ownHintSaysMore reports whether the job's answer is the runbook's entry of
-// another alarm of the group, while the alarm has one of its own.
+// another alarm of the group, while the alarm has one of its own. A hint that
+// there is no entry is none.
 func ownHintSaysMore(a edgeagent.Alarm, j edgeagent.Job) bool {
 	d := j.Latest()
-	return d != nil && d.By.Kind == "runbook" && a.Hint != nil && len(j.Alarms) > 1 && j.Alarms[0] != a.ID
+	return d != nil && d.By.Kind == "runbook" && a.Hint != nil && !a.Hint.InsufficientEvidence && len(j.Alarms) > 1 && j.Alarms[0] != a.ID
 }
 
 // diagnosisLine says who answers the next alarm.

@@ -105,11 +105,15 @@ func (e *errBody) Error() string { return e.text }
 // decode reads one JSON object strictly: an unknown field is a mistake that
 // would otherwise be accepted and ignored. An absent body is an empty object.
 func decode(w http.ResponseWriter, r *http.Request, into any) error {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	return decodeUpTo(maxBody, w, r, into)
+}
+
+func decodeUpTo(limit int64, w http.ResponseWriter, r *http.Request, into any) error {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooBig):
-		return &errBody{verdict{http.StatusRequestEntityTooLarge, "too_large"}, "the body is larger than 64 KiB"}
+		return &errBody{verdict{http.StatusRequestEntityTooLarge, "too_large"}, fmt.Sprintf("the body is larger than %d KiB", limit>>10)}
 	case err != nil:
 		return &errBody{verdict{http.StatusBadRequest, "bad_request"}, "the body could not be read: " + err.Error()}
 	case len(bytes.TrimSpace(data)) == 0:

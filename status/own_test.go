@@ -1,0 +1,26 @@
+package status
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"edgeagent"
+)
+
+func TestAHintThatThereIsNoEntryDoesNotHideTheAnswerOfTheGroup(t *testing.T) {
+	p := newPlant(time.Now())
+	j := p.jobs[idJob]
+	j.Alarms = []edgeagent.ID{idStopped, idPressure}
+	j.Diagnosis = &edgeagent.Diagnosis{Summary: "entry of the first alarm", Causes: []edgeagent.Cause{{Cause: "the pump lost its supply", Likelihood: edgeagent.Likely}}, By: edgeagent.Provenance{Kind: "runbook"}}
+	p.jobs[idJob] = j
+	a := p.alarms[idPressure]
+	a.FirstOut = false
+	a.Hint = &edgeagent.Diagnosis{Summary: "There is no entry for it.", InsufficientEvidence: true, By: edgeagent.Provenance{Kind: "runbook"}}
+	p.alarms[idPressure] = a
+	_, body, _ := strings.Cut(ask(t, newServer(p), "GET", "/", "").Body.String(), `id="a-`+string(idPressure))
+	body, _, _ = strings.Cut(body, `id="a-`)
+	if !strings.Contains(body, "the pump lost its supply") || strings.Contains(body, "There is no entry") {
+		t.Error("a card says that there is no entry while the job has an answer")
+	}
+}
