@@ -37,11 +37,15 @@ type aside struct {
 	present func(ctx context.Context, device string, tags []string) (*edgeagent.Evidence, error)
 	charge  func(job edgeagent.ID, usd float64) error
 	notes   []string // that go with every answer
+	letGo   func()   // gives the data file back as soon as a case is read; nil: it is ours anyway
 }
 
 // AskCase answers q; see [status.CaseAsker].
 func (x *aside) AskCase(ctx context.Context, q status.AskedCase) (status.AnsweredCase, error) {
 	a, err := x.caseOf(ctx, q)
+	if x.letGo != nil {
+		x.letGo() // a model thinks for minutes, and an agent that starts meanwhile needs the file
+	}
 	if err != nil {
 		return a, err
 	}

@@ -77,7 +77,8 @@ func alone(c *cobra.Command, cfg *config.Config) (*answerer, error) {
 	x := &aside{cfg: cfg, charge: func(edgeagent.ID, float64) error { return nil }, notes: []string{"no agent runs: the tags' present values are not known"}}
 	end := func() {}
 	if reader != nil {
-		x.archive, end = reader, func() { _ = reader.Close() }
+		end = sync.OnceFunc(func() { _ = reader.Close() })
+		x.archive, x.letGo = reader, end
 		if cash.spent, err = reader.SpentUSD(time.Now().In(cfg.Agent.Timezone)); err != nil {
 			end()
 			return nil, fmt.Errorf("read what today has cost: %w", err)

@@ -60,7 +60,10 @@ func TestWhatLeavesTheSite(t *testing.T) {
 		{config.KindOpenAI, far, "", true}, {config.KindAzure, far, "", true}, {config.KindAnthropic, far, "", true},
 		{config.KindOpenAI, near, "", false}, {config.KindAnthropic, near, "", false}, {config.KindOpenAI, near, "environment", false},
 		{config.KindOpenAI, near, "http://proxy.example:3128", true},
-		{config.KindOllama, "http://10.0.0.9:11434", "", false},
+		{config.KindOllama, "http://10.0.0.9:11434", "", false}, {config.KindOllama, "http://models.plant.example:11434", "", false},
+		{config.KindOllama, "http://[fd00::9]:11434", "", false}, {config.KindOllama, "http://localhost:11434", "", false},
+		{config.KindOllama, "http://93.184.216.34:11434", "", true}, {config.KindOllama, "https://ollama.com", "", true},
+		{config.KindOllama, "http://10.0.0.9:11434", "http://proxy.example:3128", true},
 	} {
 		if got := outside(config.Provider{Kind: tt.kind, BaseURL: tt.url, Proxy: tt.proxy}); got != tt.want {
 			t.Errorf("%s at %s through %q leaves the site: %v", tt.kind, tt.url, tt.proxy, got)

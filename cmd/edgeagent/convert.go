@@ -2,6 +2,9 @@ package main
 
 import (
 	"log/slog"
+	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"edgeagent"
@@ -78,11 +81,31 @@ func providers(cfg *config.Config) []llm.ProviderOptions {
 }
 
 // outside reports whether what a provider is told leaves the site. Ollama is
-// asked on the box or beside it; whoever else is not on this machine may be
-// anywhere, and behind a proxy even "this machine" is another one.
+// asked on the box or beside it, unless its address is a public one; whoever else
+// is not on this machine may be anywhere, and behind a proxy even "this machine"
+// is another one.
 func outside(p config.Provider) bool {
-	throughProxy := p.Proxy != "" && p.Proxy != "environment"
-	return p.Kind != config.KindOllama && (throughProxy || !isLoopback(p.BaseURL))
+	if p.Proxy != "" && p.Proxy != "environment" {
+		return true
+	}
+	if p.Kind == config.KindOllama {
+		return isPublic(p.BaseURL)
+	}
+	return !isLoopback(p.BaseURL)
+}
+
+// isPublic reports whether a URL names a host that is surely not of the plant: a
+// public address, or the cloud that Ollama itself sells.
+func isPublic(base string) bool {
+	u, err := url.Parse(base)
+	if err != nil {
+		return false
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.IsGlobalUnicast() && !ip.Unmap().IsPrivate()
+	}
+	return host == "ollama.com" || strings.HasSuffix(host, ".ollama.com")
 }
 
 func provider(p config.Provider) llm.Provider {

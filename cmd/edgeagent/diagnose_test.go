@@ -11,6 +11,7 @@ import (
 
 	"edgeagent"
 	"edgeagent/llm/llmtest"
+	"edgeagent/queue"
 	"edgeagent/status"
 )
 
@@ -253,6 +254,28 @@ func TestAskingEndsWithWhoAsksAndWithAReload(t *testing.T) {
 	}
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "ask once more") {
 		t.Errorf("told %v", err)
+	}
+}
+
+// Without an agent the data file is held while the case is read, and no longer:
+// an agent that starts while a model thinks must have it.
+func TestAModelThatThinksHoldsNoDataFile(t *testing.T) {
+	p := startPanel(t)
+	var opened error
+	var path string
+	r, cloud := askRig(t, p, "", func(w http.ResponseWriter, q *http.Request) {
+		var db *queue.DB
+		if db, opened = queue.Open(q.Context(), queue.Options{Path: path, Site: "s", Agent: "a"}); opened == nil {
+			opened = db.Close()
+		}
+		llmtest.OpenAI.Say(llmtest.Reply{Text: foamText, TokensIn: 1000, TokensOut: 100})(w, q)
+	})
+	path = dataFile(r.start().load())
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if out, errOut, code := r.run("diagnose", "--alarm", "F212"); code != exitOK || len(cloud.Asked()) != 1 || opened != nil {
+		t.Errorf("exit %d, asked %d times, while it thought the file: %v\n%s%s", code, len(cloud.Asked()), opened, out, errOut)
 	}
 }
 

@@ -22,7 +22,8 @@ func newReplay(o *options) *cobra.Command {
 	c := jsonFlag(&cobra.Command{
 		Use: "replay JOB_ID", Short: "diagnose a stored case again and compare both answers; changes nothing",
 		Long: "Asks again about the case of a job exactly as its attempts saw it, with today's prompt, providers and rules, and prints both\n" +
-			"answers. The job keeps its answer; what the new one costs counts into the caps. Exit code 1 if nobody answered.",
+			"answers. The job keeps its answer; what the new one costs counts into the caps, without an agent into\n" +
+			"those of this command alone. Exit code 1 if nobody answered.",
 		Args: exactly(1, "one job id"),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := edgeagent.ParseID(strings.ToUpper(args[0]))
