@@ -80,7 +80,10 @@ func (db *DB) replayJournal() (found journalFile, err error) {
 // On a full disk it stays where it is, and the journal goes on behind it.
 func (db *DB) takeJournal(o Options, found *journalFile) error {
 	j := &db.journal
-	refused := errors.Join(db.keepForeign(o, found), j.take())
+	refused := db.keepForeign(o, found)
+	if refused == nil {
+		refused = j.take()
+	}
 	if j.next > 0 || j.mark.open && j.file == nil {
 		err := db.checkpoint(nil, true)
 		if errors.Is(err, edgeagent.ErrFull) {
@@ -92,7 +95,9 @@ func (db *DB) takeJournal(o Options, found *journalFile) error {
 		}
 	}
 	if j.file == nil && refused == nil {
-		refused = errors.Join(createJournal(j.path), j.take())
+		if refused = createJournal(j.path); refused == nil {
+			refused = j.take()
+		}
 	}
 	if refused != nil {
 		o.Log.Warn("there is no journal: every commit takes longer", "error", refused)
@@ -105,7 +110,7 @@ func (db *DB) takeJournal(o Options, found *journalFile) error {
 func (db *DB) keepForeign(o Options, found *journalFile) error {
 	mark := db.journal.mark
 	id, any := found.owner()
-	if !any || id == mark.id && found.newest(id) <= mark.generation {
+	if !any || id == mark.id && (found.newest(id) < mark.generation || mark.open && found.newest(id) == mark.generation) {
 		return nil
 	}
 	info, err := os.Stat(found.path)

@@ -39,14 +39,16 @@ func (db *DB) Backup(begin func(size int64) (io.Writer, error)) error {
 // hold opens a view of the file that no compaction takes away, and that is whole
 // without the journal.
 func (db *DB) hold() (tx *bbolt.Tx, err error) {
-	err = db.do(context.Background(), "seal", func(*batch) (err error) {
+	err = db.do(context.Background(), "seal", func(b *batch) (err error) {
 		if err = db.settleNow(false); err != nil {
 			return err
 		}
 		db.compacting.mu.Lock()
 		defer db.compacting.mu.Unlock()
-		if tx, err = db.bolt.Begin(false); err == nil {
+		held, err := db.bolt.Begin(false)
+		if tx = held; err == nil {
 			db.compacting.held++
+			b.undo = append(b.undo, func() { db.letGo(held); tx = nil }) // the batch may fail, or be tried again one by one
 		}
 		return err
 	})

@@ -120,21 +120,21 @@ func (b *batch) getJSON(bucket byte, key string, v any) error {
 	return unmarshal(bucket, key, body, v)
 }
 
-// scan calls visit for every record with the prefix, in key order, as the
-// batch leaves them.
-func (b *batch) scan(bucket byte, prefix string, visit func(key string, body []byte) error) error {
+// scan calls visit for every body with the prefix, in key order, as the batch
+// leaves them.
+func (b *batch) scan(prefix string, visit func(key string, body []byte) error) error {
 	tx, err := b.reader()
 	if err != nil {
 		return err
 	}
 	found := make(map[string][]byte)
-	if err := scanRecords(tx, bucket, prefix, func(key string, body []byte, _ uint32) error {
+	if err := scanRecords(tx, bucketBodies, prefix, func(key string, body []byte, _ uint32) error {
 		found[key] = body
 		return nil
 	}); err != nil {
 		return err
 	}
-	if err := b.overlay(bucket, prefix, found); err != nil {
+	if err := b.overlay(bucketBodies, prefix, found); err != nil {
 		return err
 	}
 	for _, key := range sortedKeys(found) {

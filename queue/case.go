@@ -162,7 +162,7 @@ func (b *batch) alarmsOf(id edgeagent.ID) ([]edgeagent.ID, error) {
 		return o.alarms, nil
 	}
 	var ids []edgeagent.ID
-	err := b.scan(bucketBodies, part(id, partTimeline), func(key string, body []byte) error {
+	err := b.scan(part(id, partTimeline), func(key string, body []byte) error {
 		var e edgeagent.TimelineEntry
 		if err := unmarshal(bucketBodies, key, body, &e); err != nil {
 			return err

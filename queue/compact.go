@@ -45,8 +45,11 @@ func (db *DB) taken(b *batch) {
 	db.reserve.adjust(b.w.unfinishedJobs(), db.unsettled.Load())
 	c := &db.compacting
 	if c.changed != nil {
-		maps.Copy(c.changed, b.puts)
-		c.bytes += int(b.bytes())
+		if c.bytes += int(b.bytes()); c.bytes <= compactDelta {
+			maps.Copy(c.changed, b.puts)
+		} else {
+			clear(c.changed) // it is given up at the end
+		}
 	}
 	if db.journal.next == 0 { // a checkpoint was made
 		db.settled()
@@ -77,7 +80,7 @@ func (db *DB) compact(now time.Time) error {
 	c.busy.Go(func() {
 		o := db.options.Load()
 		err := db.copyOut(bolt, *o)
-		err = db.do(context.Background(), "take the compacted file", func(b *batch) error { return db.exchange(b, err) })
+		err = db.handOver(err)
 		if err != nil && !errors.Is(err, errClosed) {
 			o.Log.Warn("the data file was not compacted", "error", err)
 		}
@@ -122,6 +125,9 @@ func (db *DB) exchange(b *batch, err error) error {
 	c := &db.compacting
 	changed := c.changed
 	c.changed = nil
+	if changed == nil {
+		return nil // done, and the batch is tried again
+	}
 	if err == nil && c.bytes > compactDelta {
 		err = errors.New("too much was written meanwhile")
 	}
@@ -365,4 +371,34 @@ func TakeName(fresh, path string) error {
 		return err
 	}
 	return durable("swap.folder", func() error { return syncPath(filepath.Dir(path)) })
+}
+
+// handOver has the committer end a compaction, however long the disk hangs.
+func (db *DB) handOver(copied error) error {
+	for {
+		done := make(chan error, 1)
+		err := db.do(context.Background(), "take the compacted file", func(b *batch) error {
+			err := db.exchange(b, copied)
+			select {
+			case done <- err:
+			default: // tried again
+			}
+			return err
+		})
+		if slow, stalled := errors.AsType[*late](err); stalled {
+			select { // it is in the queue
+			case err = <-slow.done:
+			case <-slow.end:
+			}
+		}
+		select {
+		case err = <-done:
+			return err
+		case <-db.stop:
+			return errClosed
+		case <-db.failed:
+			return err
+		case <-time.After(stallLook): // it was refused
+		}
+	}
 }

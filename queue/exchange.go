@@ -56,15 +56,34 @@ func exchanges(job edgeagent.ID, bodies map[string][]byte) ([]edgeagent.Exchange
 	return all, nil
 }
 
+// cutReviews returns how many reviews of a job the end of the process cut off.
+func (b *batch) cutReviews(id edgeagent.ID) (n int, err error) {
+	err = b.scan(part(id, partTimeline), func(key string, body []byte) error {
+		var e edgeagent.TimelineEntry
+		if err := unmarshal(bucketBodies, key, body, &e); err != nil {
+			return err
+		}
+		if e.Event == "review" && e.Detail.Is("interrupted") {
+			n++
+		}
+		return nil
+	})
+	if errors.Is(err, errDamaged) { // what can be read counts
+		err = nil
+	}
+	return n, err
+}
+
 // spentOn returns what a job has cost so far, in US dollars: its calls, and for
 // each end of the process midway what one call costs at worst, as the day's cap
 // counts it too.
 func (b *batch) spentOn(j job) (usd float64, err error) {
-	usd = max(0, b.o.CrashCostUSD) * float64(j.Interrupts)
-	if j.Asks == 0 {
-		return usd, nil
+	cut, err := b.cutReviews(j.id)
+	usd = max(0, b.o.CrashCostUSD) * float64(j.Interrupts+cut)
+	if err != nil || j.Asks == 0 {
+		return usd, err
 	}
-	err = b.scan(bucketBodies, part(j.id, partCalls), func(key string, body []byte) error {
+	err = b.scan(part(j.id, partCalls), func(key string, body []byte) error {
 		var calls []edgeagent.Call
 		if err := unmarshal(bucketBodies, key, body, &calls); err != nil {
 			return err

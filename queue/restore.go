@@ -148,6 +148,9 @@ func exchangeFiles(r *Restored, fresh, path string) error {
 	if err := os.Remove(path + ".clean"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	if r.Kept == "" { // a journal without its file is somebody's: the next start sets it aside
+		return TakeName(fresh, path)
+	}
 	return takePlace(fresh, path)
 }
 

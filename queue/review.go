@@ -138,6 +138,11 @@ func (db *DB) BeginReview(ctx context.Context, id edgeagent.ID, provider string,
 		}
 		return b.note(&j, "review", edgeagent.NewNote("asked", provider+" is asked again", "provider", provider))
 	})
+	if slow, isLate := errors.AsType[*late](err); isLate { // nobody asks: what is stored after all must not stay under way
+		go slow.then(func() {
+			_ = db.ReviewFailed(context.Background(), id, edgeagent.Outcome{}, "the disk did not answer in time") // told when the next one begins
+		})
+	}
 	if err == nil {
 		db.ledger.limit(id, limit)
 	}

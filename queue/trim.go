@@ -72,7 +72,7 @@ func (b *batch) trimJob(id edgeagent.ID) error {
 
 // dropPart deletes all bodies of one kind of an object.
 func (b *batch) dropPart(id edgeagent.ID, kind byte) error {
-	return b.scan(bucketBodies, part(id, kind), func(key string, _ []byte) error {
+	return b.scan(part(id, kind), func(key string, _ []byte) error {
 		b.drop(bucketBodies, key)
 		return nil
 	})
