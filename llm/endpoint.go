@@ -113,6 +113,8 @@ func (e *Endpoint) judgeProbe(ctx context.Context, resp *http.Response, key stri
 		return e.refusal(resp, body)
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed:
 		return nil
+	case resp.StatusCode < 500 && bytes.Contains(bytes.ToLower(body), []byte("missing scopes")):
+		return nil // a key that may ask but not list: the question itself will tell
 	case resp.StatusCode != http.StatusOK:
 		return e.refusal(resp, body)
 	case !json.Valid(body) && len(body) < MaxBody:

@@ -58,6 +58,7 @@ type Error struct {
 	TokensIn  int // as far as the server said
 	TokensOut int
 	CachedIn  int
+	Unsaid    int    // as of [Answer]
 	Raw       string // text received before the failure
 	Unsent    bool   // no request left the agent: not a call
 	Billable  bool   // the server may bill what it did; usage unknown is estimated

@@ -67,12 +67,16 @@ func (h *Heard) Say(text string) {
 // Refuse adds a piece of the words by which a model refuses.
 func (h *Heard) Refuse(text string) {
 	h.refusal.WriteString(text)
+	h.Unsaid += weight(text)
 	h.alive(text != "")
 }
 
 // Think notes a piece that is not part of the answer: a model that reasons is
 // slow, not silent.
-func (h *Heard) Think(text string) { h.alive(text != "") }
+func (h *Heard) Think(text string) {
+	h.Unsaid += weight(text)
+	h.alive(text != "")
+}
 
 // alive tells the watch. Comments and pings do not count: they come from a
 // front end whose model may hang.
@@ -138,7 +142,7 @@ func (h *Heard) readStream(r *bufio.Reader) error {
 func (h *Heard) judge(ctx context.Context, classify func(Said) *Error, err error) *Error {
 	fail := h.failure(ctx, classify, err)
 	if fail != nil {
-		fail.Raw = h.text.String()
+		fail.Raw, fail.Unsaid = h.text.String(), h.Unsaid
 		fail.TokensIn, fail.TokensOut, fail.CachedIn = h.TokensIn, h.TokensOut, h.CachedIn
 	}
 	return fail

@@ -190,6 +190,7 @@ func written(s string) []quantity {
 
 // otherEnd returns the number in front of a range's last one.
 func otherEnd(before string) string {
+	before = before[max(0, len(before)-80):] // what stands farther off is no end of this range
 	for _, p := range []*regexp.Regexp{rangeBefore, pairBefore} {
 		if m := p.FindStringSubmatch(before); m != nil {
 			return m[1]

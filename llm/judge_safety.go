@@ -249,7 +249,7 @@ func (s *screen) operates(sentence string, prose bool) string {
 	if !strings.ContainsAny(text, "0123456789") && !slices.ContainsFunc(controlStems, func(stem string) bool { return strings.Contains(text, stem) }) {
 		return ""
 	}
-	text = harmless.ReplaceAllString(text, " , ")
+	text = s.withoutHarmless(text)
 	for _, v := range operating.FindAllStringIndex(text, -1) {
 		if found := text[v[0]:v[1]]; !negator.MatchString(found) && !excused(text, v, prose) {
 			return found
@@ -267,7 +267,7 @@ func (s *screen) doubtful(sentence string) string {
 	if !s.site.stem(text) {
 		return ""
 	}
-	text = harmless.ReplaceAllString(text, " , ")
+	text = s.withoutHarmless(text)
 	all := s.site.objects(text)
 	if len(all) == 0 {
 		return ""
@@ -319,7 +319,7 @@ func (s *screen) defeats(sentence string, prose bool) string {
 	if s.carried = max(0, s.carried-1); !before && !s.site.stem(text) {
 		return ""
 	}
-	text = harmless.ReplaceAllString(text, " , ")
+	text = s.withoutHarmless(text)
 	objects := s.site.objects(text)
 	if len(objects) > 0 {
 		s.carried = carriedFor
@@ -479,4 +479,21 @@ func lookedFor(text string, v []int) bool {
 		return false
 	}
 	return inspecting.MatchString(text) || describing.MatchString(text[begin:end])
+}
+
+// withoutHarmless blanks uses of the words that concern no safety function,
+// unless one stands in them or right behind: "bypass valve interlock", "for
+// safety relay K1".
+func (s *screen) withoutHarmless(text string) string {
+	objects := s.site.objects(text)
+	var b strings.Builder
+	from := 0
+	for _, m := range harmless.FindAllStringIndex(text, -1) {
+		if slices.ContainsFunc(objects, func(o []int) bool { return m[0] <= o[0] && o[0] <= m[1]+1 && o[1] > m[1] }) {
+			continue
+		}
+		b.WriteString(text[from:m[0]] + " , ")
+		from = m[1]
+	}
+	return b.String() + text[from:]
 }

@@ -66,6 +66,9 @@ func sentences(s string) []string {
 	var out []string
 	from := 0
 	for _, end := range sentenceEnd.FindAllStringIndex(s, -1) {
+		if abbreviation.MatchString(s[max(from, end[0]-8):end[0]]) && s[end[0]] == '.' {
+			continue
+		}
 		out = appendPieces(out, s[from:end[1]])
 		from = end[1]
 	}
@@ -90,3 +93,6 @@ func appendText(out []string, s string) []string {
 	}
 	return out
 }
+
+// abbreviation ends in a full stop that ends no sentence: "bridge e.g. the door switch".
+var abbreviation = regexp.MustCompile(`(?i)(?:^|[\s(.])(?:\pL|no|nos|nr|approx|acc|ca|bzw|ggf|evtl|resp|incl|inkl|etc|usw|fig|abb|bspw|max|min|temp|st|vs|pos|sog|term)$`)

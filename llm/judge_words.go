@@ -42,7 +42,7 @@ var (
 		`inter ?lock(?:s|ed|ing)?`, `e ?stops?`, `emergency (?:stops?|switch\w*|off|buttons?|shut ?downs?)`, `guards?`, `guarding`, `guardrails?`,
 		`light ?(?:curtains?|grids?)`, `safet(?:y|ies)(?: \w+)?`, `sto`, `safe torque(?: off)?`, `(?:door|gate|guard|hood|access) (?:switch|contact|lock|sensor|monitor)(?:es|s|ing)?`,
 		`(?:area|laser) scanners?`, `two ?hand(?: \w+)?`, `enabling (?:switch|device|button)(?:es|s)?`, `dead ?man\w*`, `protective (?:device|stop|field|cover|door|hood|fence|guard)s?`,
-		`(?:warning|protective|empty|safety) field(?: set)?s?`, `safe (?:speed|limit|position|state)`, `lock ?out`, `loto`, `tag ?out`, `pull ?(?:cord|wire|rope)s?`, `presence sens(?:or|ing)(?:s| \w+)?`, `relief valves?`, `fail ?safe`, `safe stop`, `trapped key\w*`, `machine guard\w*`,
+		`(?:warning|protective|empty|safety) field(?: set)?s?`, `safe (?:speed|limit|position|state)`, `lock ?out`, `loto`, `tag ?out`, `pull ?(?:cord|wire|rope)s?`, `presence sens(?:or|ing)(?:s| \w+)?`, `relief valves?`, `fail ?safe`, `safe stop`, `stop (?:circuit|button|relay|contact)s?`, `trapped key\w*`, `machine guard\w*`,
 		`schutz(?:tuer|gitter|haube|zaun|zaeun|einrichtung|abdeckung|feld|vorrichtung|verkleidung|schalter|funktion|kreis|klappe|zaunt)\w*`,
 		`(?:warn|schutz)feld\w*`, `leere\w* feld`, `sichere\w* (?:geschwindigkeit|halt|stopp?|zustand|position)`, `(?:tuer|tor|hauben|klappen|gitter)(?:abfrage|eingang|kontakt|schalter|verriegelung|ueberwachung|sicherung|sensor)\w*`, `not ?(?:halt|aus|stopp?)(?:s|es|kreis\w*|taster\w*|schalter\w*|kette\w*|relais\w*|tast\w*|funktion\w*| \w*kreis\w*| taster\w*| relais\w*| kette\w*)?`,
 		`licht(?:gitter|vorhang|vorhaeng)\w*`, `sicherheits\w*`, `verriegelung\w*`, `zuhaltung\w*`, `zweihand\w*`, `zustimm(?:taster|schalter|taste)\w*`,
@@ -96,7 +96,7 @@ var harmless = words(
 	`force (?:sensor|transducer|gauge|feedback|limit)s?`, `(?:the|a|of|excessive|closing|clamping|contact|spring|brute|holding|pressing|this|that|lateral|pulling) force`,
 	`(?:for|your|own|personal) safety(?: reasons?)?`, `safety (?:glasses|shoes|goggles|gloves|data ?sheet|officer|instructions?|distance|vest)`,
 	`sicherheits(?:hinweis|datenblatt|schuh|brille|unterweis|vorschrift|anweis|beauftragt|fachkraft|abstand|gruend|weste)\w*`,
-	`guard(?:s|ed|ing)? against`, `forc(?:e|ed|ing) (?:air|draft|draught|cooling|ventilation|lubrication|circulation)`, `short(?:ly| term| time| while| stop| of)`, `over ?ride key`, `in short`,
+	`guard(?:s|ed|ing)? against`, `forc(?:e|ed|ing) (?:air|draft|draught|cooling|ventilation|lubrication|circulation)`, `short(?:ly| term| time| while| of)`, `over ?ride key`, `in short`,
 )
 
 var (

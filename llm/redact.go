@@ -2,8 +2,12 @@ package llm
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
+
+	"edgeagent"
 )
 
 // redacted stands where something was blanked: visibly, so that neither the
@@ -37,6 +41,78 @@ func (r redaction) repair(x *Repair) *Repair {
 		return x
 	}
 	return &Repair{Answer: r.text(x.Answer), Fault: r.text(x.Fault)}
+}
+
+// of blanks the texts of a case and its passages before a prompt cuts them: what
+// a limit has cut in two no expression finds.
+func (r redaction) of(c edgeagent.Case, passages []Passage) (edgeagent.Case, []Passage) {
+	if len(r) == 0 {
+		return c, passages
+	}
+	c.Alarms, c.Related, c.Before, passages = slices.Clone(c.Alarms), slices.Clone(c.Related), slices.Clone(c.Before), slices.Clone(passages)
+	for i := range c.Alarms {
+		a := &c.Alarms[i]
+		a.Alarm = r.alarm(a.Alarm)
+		if a.Evidence != nil {
+			e := *a.Evidence
+			e.Tags, e.Moved, e.Gaps = r.features(e.Tags), r.features(e.Moved), r.texts(e.Gaps)
+			a.Evidence = &e
+		}
+	}
+	for i := range c.Related {
+		c.Related[i] = r.alarm(c.Related[i])
+	}
+	for i := range c.Before {
+		c.Before[i].Cause, c.Before[i].FixedBy = r.text(c.Before[i].Cause), r.text(c.Before[i].FixedBy)
+	}
+	for i := range passages {
+		passages[i].Title, passages[i].Text = r.text(passages[i].Title), r.text(passages[i].Text)
+	}
+	return c, passages
+}
+
+func (r redaction) alarm(a edgeagent.Alarm) edgeagent.Alarm {
+	a.Text, a.SourceText = r.text(a.Text), r.text(a.SourceText)
+	if a.LastTime != nil {
+		last := *a.LastTime
+		last.Cause, last.FixedBy = r.text(last.Cause), r.text(last.FixedBy)
+		a.LastTime = &last
+	}
+	if len(a.Values) > 0 {
+		a.Values = maps.Clone(a.Values)
+		for name, v := range a.Values {
+			a.Values[name] = r.value(v)
+		}
+	}
+	return a
+}
+
+func (r redaction) features(all []edgeagent.Feature) []edgeagent.Feature {
+	all = slices.Clone(all)
+	for i := range all {
+		f := &all[i]
+		f.Value, f.Text = r.value(f.Value), r.text(f.Text)
+		if f.Reason != nil {
+			f.Reason = edgeagent.NewNote(f.Reason.Code, r.text(f.Reason.Text))
+		}
+	}
+	return all
+}
+
+func (r redaction) texts(all []string) []string {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i] = r.text(all[i])
+	}
+	return all
+}
+
+// value blanks a text of the plant; numbers are looked at as they are written.
+func (r redaction) value(v edgeagent.Value) edgeagent.Value {
+	if text, ok := v.Any().(string); ok {
+		return edgeagent.String(r.text(text))
+	}
+	return v
 }
 
 func (r redaction) text(s string) string {

@@ -123,3 +123,11 @@ func within(d time.Duration) time.Duration { return min(max(d, leastLimit), most
 func lasting(tokens int, rate float64) time.Duration {
 	return time.Duration(min(float64(tokens)/rate, mostLimit.Seconds()) * float64(time.Second))
 }
+
+// Forget drops what was measured: a limit made of it has ended a request, and
+// only one that is answered can correct it. The configured times stand again.
+func (m *Measured) Forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now = Speed{}
+}

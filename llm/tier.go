@@ -208,6 +208,7 @@ func (t *tier) pardon() {
 	case edgeagent.CallAuth, edgeagent.CallQuota, edgeagent.CallConfig:
 		t.hold.until = time.Time{}
 		t.release(time.Now())
+		t.suspect = max(t.suspect, 0) // not ready before a probe went well
 		t.wake()
 	default: // passes by itself
 	}

@@ -57,7 +57,8 @@ func (r *run) newTurn(job context.Context, t *tier) *turn {
 }
 
 func (u *turn) build(maxTokens int) {
-	u.prompt = u.redaction().prompt(BuildPrompt(u.c, u.passages, PromptOptions{Language: u.language, MaxTokens: maxTokens}))
+	c, passages := u.redaction().of(u.c, u.passages)
+	u.prompt = u.redaction().prompt(BuildPrompt(c, passages, PromptOptions{Language: u.language, MaxTokens: maxTokens}))
 }
 
 // redaction is what the provider must not be told.
@@ -228,21 +229,21 @@ func (u *turn) book(req Request, a Answer, fail *Error, started time.Time) edgea
 		Provider: u.t.o.Name, Model: u.t.o.Model, At: started, TookMS: time.Since(started).Milliseconds(),
 		Outcome: edgeagent.CallOK, Status: a.Status, TokensIn: a.TokensIn, TokensOut: a.TokensOut, RequestID: a.RequestID,
 	}
-	cached, said, billable := a.CachedIn, a.Text, true
+	cached, said, unsaid, billable := a.CachedIn, a.Text, a.Unsaid, true
 	if model := OneLine(a.Model); model != "" {
 		call.Model = model
 	}
 	if fail != nil {
 		call.Outcome, call.Status, call.Error, call.RequestID = fail.Class, fail.Status, fail.Note(), fail.RequestID
 		call.TokensIn, call.TokensOut = fail.TokensIn, fail.TokensOut
-		cached, said, billable = fail.CachedIn, fail.Raw, fail.Billable
+		cached, said, unsaid, billable = fail.CachedIn, fail.Raw, fail.Unsaid, fail.Billable
 	}
 	call.TokensIn, call.TokensOut, cached = plausible(call.TokensIn), plausible(call.TokensOut), plausible(cached)
 	if billable && call.TokensIn == 0 {
 		call.TokensIn = req.estimate()
 	}
 	if billable && call.TokensOut == 0 {
-		call.TokensOut = EstimateTokens(said)
+		call.TokensOut = EstimateTokens(said) + unsaid/perToken
 	}
 	call.CostUSD = u.t.o.Price.Cost(call.TokensIn, call.TokensOut, cached)
 	return call

@@ -55,6 +55,7 @@ type Answer struct {
 	TokensIn  int
 	TokensOut int
 	CachedIn  int // of TokensIn, served from the provider's cache
+	Unsaid    int // weight of what it wrote beside Text and is billed: thoughts, a refusal
 	Model     string
 	RequestID string
 	Status    int

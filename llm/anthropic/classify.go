@@ -114,6 +114,9 @@ var lessons = []lesson{
 // learn turns the refusal of a parameter into another dialect and one more
 // attempt, which is bounded by the number of dialects.
 func (c *Client) learn(fail *llm.Error, used dialect) {
+	if fail.Shrink || fail.Then != llm.ThenNext { // a length or a content is refused, whatever parameter it names
+		return
+	}
 	if fail.Class != edgeagent.CallRequest || fail.Status != http.StatusBadRequest && fail.Status != http.StatusUnprocessableEntity {
 		return
 	}

@@ -101,7 +101,7 @@ func (wire) Whole(h *llm.Heard, body []byte) error {
 	if json.Unmarshal(body, &r) != nil {
 		return llm.ErrCut
 	}
-	if r.Type == failed || len(r.Error) > 0 {
+	if r.Type == failed || len(r.Error) > 0 && string(r.Error) != "null" {
 		return midway(r.Error)
 	}
 	r.begin(h)

@@ -139,8 +139,15 @@ func (c *Client) chatThrough(ctx context.Context, transport http.RoundTripper, f
 	heard := &heard{}
 	err = client.Chat(ctx, req, heard.add)
 	fail := heard.judge(ctx, wire, err, c.o)
-	if heard.last.Done {
-		c.measured.Add(heard.timing())
+	switch {
+	case heard.last.Done:
+		t := heard.timing()
+		if req.Options["num_predict"] == 1 { // a probe: its one word is in the cache, and is no question's speed
+			t.PromptTokens = 0
+		}
+		c.measured.Add(t)
+	case fail != nil && (fail.Code == "first_token" || fail.Code == "timeout"):
+		c.measured.Forget()
 	}
 	if fail == nil {
 		return heard.answer(wire), nil
