@@ -69,9 +69,10 @@ func (x actions) outsideAlarm(o status.OutsideAlarm) (edgeagent.Alarm, error) {
 		if !known {
 			return a, fmt.Errorf("%w: no device %q in the configuration; leave it out and name the line", status.ErrInvalid, o.Device)
 		}
-		if a.Line == "" {
-			a.Line = line
+		if a.Line != "" && a.Line != line { // whether a case may leave the site hangs on its line
+			return a, fmt.Errorf("%w: device %q is of line %q, not %q; leave the line out", status.ErrInvalid, o.Device, line, a.Line)
 		}
+		a.Line = line
 	}
 	a.Area = cfg.Line(a.Line).Area
 	return a, nil
