@@ -58,11 +58,15 @@ func TestStoppedPLC(t *testing.T) {
 func stoppedOnce(t *testing.T, a *agent) {
 	t.Helper()
 	n, id := 0, ""
-	for _, d := range a.alarms("history") {
-		if d.Code == "device_stopped" {
-			n, id = n+1, d.ID
+	a.eventually(10*time.Second, "the alarm is there", func() bool { // an alarm is shown after its commit, the state at once
+		n = 0
+		for _, d := range a.alarms("history") {
+			if d.Code == "device_stopped" {
+				n, id = n+1, d.ID
+			}
 		}
-	}
+		return n > 0
+	})
 	if n != 1 {
 		t.Fatalf("%d device_stopped alarms, want one", n)
 	}
