@@ -252,11 +252,22 @@ func (db *DB) settleNow(open bool) error {
 // enter waits until nobody changes the transaction that is held. It gives up on
 // a disk that hangs, for a page that shows nothing helps nobody.
 func (db *DB) enter() error {
-	for wait := 20 * time.Microsecond; !db.turn.TryRLock(); wait = min(2*wait, 10*time.Millisecond) {
-		if err := db.Stalled(); err != nil {
+	if db.turn.TryRLock() {
+		return nil
+	}
+	in := make(chan struct{})
+	go func() { db.turn.RLock(); close(in) }()
+	look := time.NewTicker(stallLook)
+	defer look.Stop()
+	for err := db.Stalled(); ; err = db.Stalled() {
+		if err != nil {
+			go func() { <-in; db.turn.RUnlock() }() // it gets in when the disk answers
 			return err
 		}
-		time.Sleep(wait)
+		select {
+		case <-in:
+			return nil
+		case <-look.C:
+		}
 	}
-	return nil
 }
