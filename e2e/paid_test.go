@@ -21,13 +21,13 @@ func TestAPaidAnswerIsNeverPaidAgain(t *testing.T) {
 		t.Setenv("EDGEAGENT_FAILPOINT", fmt.Sprintf("commit.answer=kill@%d", n%4+1))
 		a.launchBinary(armed, "run", "-c", a.config())
 		var d alarmDoc
-		for deadline := time.Now().Add(20 * time.Second); a.running() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		a.eventually(20*time.Second, "it is answered or killed", func() bool {
 			if d.ID == "" {
 				d, _ = a.raise("line-1", fmt.Sprintf("P%d", n), "to be paid", fmt.Sprintf("key-%d", n))
-			} else if s := (statusDoc{}); a.get("/api/v1/status", &s) == nil && s.Jobs.Completed > n {
-				break
 			}
-		}
+			var s statusDoc
+			return !a.running() || a.get("/api/v1/status", &s) == nil && s.Jobs.Completed > n
+		})
 		killed := !a.running()
 		if killed {
 			kills++
