@@ -3,8 +3,6 @@ package anthropic
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
-	"strings"
 
 	"edgeagent"
 	"edgeagent/llm"
@@ -100,33 +98,7 @@ func parseObject(status int, object json.RawMessage) llm.Said {
 	return llm.Said{Status: status, Type: inner.Type, Text: inner.Message}
 }
 
-// lesson is a refusal that means "I do not take this".
-type lesson struct {
-	words []string
-	d     dialect
-}
-
-var lessons = []lesson{
-	{[]string{"output_config", "output_format", "output format", "structured output", "json_schema", "schema"}, noFormat},
-	{[]string{"temperature"}, noTemperature},
-}
-
-// learn turns the refusal of a parameter into another dialect and one more
-// attempt, which is bounded by the number of dialects.
-func (c *Client) learn(fail *llm.Error, used dialect) {
-	if fail.Shrink || fail.Then != llm.ThenNext { // a length or a content is refused, whatever parameter it names
-		return
-	}
-	if fail.Class != edgeagent.CallRequest || fail.Status != http.StatusBadRequest && fail.Status != http.StatusUnprocessableEntity {
-		return
-	}
-	text := strings.ToLower(fail.Message)
-	for _, l := range lessons {
-		if used&l.d != 0 || !slices.ContainsFunc(l.words, func(w string) bool { return strings.Contains(text, w) }) {
-			continue
-		}
-		c.dialect.Or(uint32(l.d))
-		fail.Policy = llm.Policy{Retries: dialects}
-		return
-	}
+var lessons = []llm.Lesson{
+	{Words: []string{"output_config", "output_format", "output format", "structured output", "json_schema", "schema"}, Means: uint32(noFormat)},
+	{Words: []string{"temperature"}, Means: uint32(noTemperature)},
 }

@@ -59,7 +59,7 @@ func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
 	d := dialect(c.dialect.Load())
 	a, fail := c.api.Ask(ctx, "/v1/messages", r.ID, newRequest(c.o.Model, r, d), wire{})
 	if fail != nil {
-		c.learn(fail, d)
+		llm.Learn(&c.dialect, uint32(d), lessons, fail)
 		return llm.Answer{}, fail
 	}
 	return a, nil

@@ -13,7 +13,6 @@ type dialect uint32
 const (
 	noFormat      dialect = 1 << iota // output_config: older models, other servers of this wire
 	noTemperature                     // only its own: newer models
-	dialects      = iota
 )
 
 type request struct {

@@ -161,36 +161,10 @@ func filtered(result map[string]json.RawMessage) string {
 	return " [" + strings.Join(names, ", ") + "]"
 }
 
-// lesson is a refusal that means "I do not know this parameter".
-type lesson struct {
-	words []string
-	d     dialect
-}
-
-var lessons = []lesson{
-	{[]string{"max_completion_tokens"}, completionTokens},
-	{[]string{"stream_options", "include_usage"}, noStreamOptions},
-	{[]string{"temperature"}, noTemperature},
-	{[]string{"json_schema", "response_format", "response_schema", "guided"}, noSchema},
-	{[]string{"json_object", "response_format", "response_schema", "json mode"}, noFormat},
-}
-
-// learn turns the refusal of a parameter into another dialect and one more
-// attempt, which is bounded by the number of dialects.
-func (c *Client) learn(fail *llm.Error, used dialect) {
-	if fail.Shrink || fail.Then != llm.ThenNext { // a length or a content is refused, whatever parameter it names
-		return
-	}
-	if fail.Class != edgeagent.CallRequest || fail.Status != http.StatusBadRequest && fail.Status != http.StatusUnprocessableEntity {
-		return
-	}
-	text := strings.ToLower(fail.Code + " " + fail.Message)
-	for _, l := range lessons {
-		if used&l.d != 0 || !slices.ContainsFunc(l.words, func(w string) bool { return strings.Contains(text, w) }) {
-			continue
-		}
-		c.dialect.Or(uint32(l.d))
-		fail.Policy = llm.Policy{Retries: dialects}
-		return
-	}
+var lessons = []llm.Lesson{
+	{Words: []string{"max_completion_tokens"}, Means: uint32(completionTokens)},
+	{Words: []string{"stream_options", "include_usage"}, Means: uint32(noStreamOptions)},
+	{Words: []string{"temperature"}, Means: uint32(noTemperature)},
+	{Words: []string{"json_schema", "response_format", "response_schema", "guided"}, Means: uint32(noSchema)},
+	{Words: []string{"json_object", "response_format", "response_schema", "json mode"}, Means: uint32(noFormat)},
 }

@@ -16,7 +16,6 @@ const (
 	noStreamOptions                      // stream_options
 	completionTokens                     // wants max_completion_tokens
 	noTemperature                        // only its own temperature
-	dialects         = iota
 	schemaName       = "diagnosis"
 	roleSystem       = "system"
 	roleUser         = "user"
