@@ -37,7 +37,7 @@ func OneLine(s string, limit int) string {
 		}
 		b.WriteRune(r)
 	}
-	return ellipsis(strings.TrimSpace(b.String()), limit)
+	return Shorten(strings.TrimSpace(b.String()), limit)
 }
 
 // Unseen reports characters that no reader sees and a machine does: format
@@ -48,7 +48,8 @@ func Unseen(r rune) bool {
 		unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point, unicode.Noncharacter_Code_Point))
 }
 
-func ellipsis(s string, limit int) string {
+// Shorten cuts s to limit characters, the last of them an ellipsis.
+func Shorten(s string, limit int) string {
 	if utf8.RuneCountInString(s) <= limit {
 		return s
 	}

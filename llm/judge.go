@@ -117,7 +117,7 @@ func cutAtWord(s string, limit int) string {
 	if !tooLong(s, limit) {
 		return s
 	}
-	s = strings.TrimSuffix(cut(s, limit), "…")
+	s = strings.TrimSuffix(edgeagent.Shorten(s, limit), "…")
 	if i := strings.LastIndexByte(s, ' '); i > 0 {
 		s = s[:i]
 	}

@@ -21,7 +21,7 @@ func Clean(s string, limit int) string {
 		return s
 	}
 	// Neutralising changes no lengths, but what it needs to see may lie behind the cut.
-	return cut(neutralise(edgeagent.OneLine(s, 2*limit)), limit)
+	return edgeagent.Shorten(neutralise(edgeagent.OneLine(s, 2*limit)), limit)
 }
 
 // spotless reports a text that cleaning leaves as it is, as it does most names
@@ -59,20 +59,6 @@ func neutralise(s string) string {
 func opensMarker(rest string) bool {
 	r, _ := utf8.DecodeRuneInString(rest)
 	return unicode.IsLetter(r) || strings.ContainsRune("/!|<_?＜", r)
-}
-
-// cut shortens s to limit characters.
-func cut(s string, limit int) string {
-	if utf8.RuneCountInString(s) <= limit {
-		return s
-	}
-	n := 0
-	for i := range s {
-		if n++; n == limit {
-			return strings.TrimSpace(s[:i]) + "…"
-		}
-	}
-	return s
 }
 
 // cutWords shortens s to limit words.
