@@ -125,24 +125,44 @@ func TestOPCUANamesAPathAndRefusesTooMuch(t *testing.T) {
 	}
 }
 
-// heard collects what a subscription tells, by handle.
-func heard(t *testing.T, notifications <-chan *opcua.PublishNotificationData, until func(map[uint32][]*ua.DataValue) bool) map[uint32][]*ua.DataValue {
+// uaAnswer sends one request and returns the server's answer. Subscriptions are asked
+// for by it too: the library's own loop of publish requests never starts when
+// the goroutine of it runs for the first time after Subscribe.
+func uaAnswer[Answer ua.Response](t *testing.T, c *opcua.Client, req ua.Request) (res Answer) {
+	t.Helper()
+	err := c.Send(t.Context(), req, func(r ua.Response) error {
+		var is bool
+		if res, is = r.(Answer); !is {
+			t.Errorf("%T was answered with %T", req, r)
+		}
+		return nil
+	})
+	if err == nil && res.Header().ServiceResult != ua.StatusOK {
+		err = res.Header().ServiceResult
+	}
+	if err != nil {
+		t.Fatalf("%T: %v", req, err)
+	}
+	return res
+}
+
+// heard collects what subscriptions tell, by handle.
+func heard(t *testing.T, c *opcua.Client, until func(map[uint32][]*ua.DataValue) bool) map[uint32][]*ua.DataValue {
 	t.Helper()
 	got := map[uint32][]*ua.DataValue{}
-	timeout := time.After(10 * time.Second)
-	for !until(got) {
-		select {
-		case n := <-notifications:
-			if n.Error != nil {
-				t.Fatal(n.Error)
-			}
-			if change, is := n.Value.(*ua.DataChangeNotification); is {
-				for _, i := range change.MonitoredItems {
-					got[i.ClientHandle] = append(got[i.ClientHandle], i.Value)
-				}
-			}
-		case <-timeout:
+	for deadline := time.Now().Add(10 * time.Second); !until(got); {
+		if time.Now().After(deadline) {
 			t.Fatalf("heard %v", got)
+		}
+		res := uaAnswer[*ua.PublishResponse](t, c, &ua.PublishRequest{})
+		for _, n := range res.NotificationMessage.NotificationData {
+			change, is := n.Value.(*ua.DataChangeNotification)
+			if !is {
+				t.Fatalf("told %T", n.Value)
+			}
+			for _, i := range change.MonitoredItems {
+				got[i.ClientHandle] = append(got[i.ClientHandle], i.Value)
+			}
 		}
 	}
 	return got
@@ -153,11 +173,9 @@ func heard(t *testing.T, notifications <-chan *opcua.PublishNotificationData, un
 func TestOPCUATellsChanges(t *testing.T) {
 	p := plant(t)
 	c := uaClient(t, serveUA(t, p))
-	notifications := make(chan *opcua.PublishNotificationData, 100)
-	sub, err := c.Subscribe(t.Context(), &opcua.SubscriptionParameters{Interval: 250 * time.Millisecond}, notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	sub := uaAnswer[*ua.CreateSubscriptionResponse](t, c, &ua.CreateSubscriptionRequest{
+		RequestedPublishingInterval: 250, RequestedLifetimeCount: 3000, RequestedMaxKeepAliveCount: 100, PublishingEnabled: true,
+	})
 	item := func(node string, handle uint32, queue uint32, filter any) *ua.MonitoredItemCreateRequest {
 		r := opcua.NewMonitoredItemCreateRequestWithDefaults(ua.MustParseNodeID(node), ua.AttributeIDValue, handle)
 		r.RequestedParameters.QueueSize = queue
@@ -166,13 +184,12 @@ func TestOPCUATellsChanges(t *testing.T) {
 		}
 		return r
 	}
-	res, err := sub.Monitor(t.Context(), ua.TimestampsToReturnBoth,
-		item("ns=1;s=Filler.Heartbeat", 1, 100, nil), item("ns=1;s=Filler.Recipe", 2, 1, nil), item("ns=1;s=Filler.Nobody", 3, 1, nil),
-		item("ns=1;s=Filler.Produced", 4, 1, &ua.DataChangeFilter{DeadbandType: uint32(ua.DeadbandTypeAbsolute), DeadbandValue: 1e6}),
-		item("i=2258", 5, 1, nil), item("ns=1;s=Filler.Level", 6, 1, &ua.EventFilter{WhereClause: &ua.ContentFilter{}}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := uaAnswer[*ua.CreateMonitoredItemsResponse](t, c, &ua.CreateMonitoredItemsRequest{SubscriptionID: sub.SubscriptionID,
+		TimestampsToReturn: ua.TimestampsToReturnBoth, ItemsToCreate: []*ua.MonitoredItemCreateRequest{
+			item("ns=1;s=Filler.Heartbeat", 1, 100, nil), item("ns=1;s=Filler.Recipe", 2, 1, nil), item("ns=1;s=Filler.Nobody", 3, 1, nil),
+			item("ns=1;s=Filler.Produced", 4, 1, &ua.DataChangeFilter{DeadbandType: uint32(ua.DeadbandTypeAbsolute), DeadbandValue: 1e6}),
+			item("i=2258", 5, 1, nil), item("ns=1;s=Filler.Level", 6, 1, &ua.EventFilter{WhereClause: &ua.ContentFilter{}}),
+		}})
 	for i, want := range []ua.StatusCode{0, 0, ua.StatusBadNodeIDUnknown, 0, 0, ua.StatusBadMonitoredItemFilterUnsupported} {
 		if res.Results[i].StatusCode != want {
 			t.Errorf("item %d: %v, want %v", i+1, res.Results[i].StatusCode, want)
@@ -182,7 +199,7 @@ func TestOPCUATellsChanges(t *testing.T) {
 	running := make(chan error)
 	go func() { running <- p.Run(ctx) }()
 	defer func() { cancel(); <-running }()
-	got := heard(t, notifications, func(got map[uint32][]*ua.DataValue) bool { return len(got[1]) > 10 && len(got[5]) > 1 })
+	got := heard(t, c, func(got map[uint32][]*ua.DataValue) bool { return len(got[1]) > 10 && len(got[5]) > 1 })
 	if len(got[2]) != 1 || got[2][0].Value.Value() != "PILS 0.5L" || len(got[4]) != 1 {
 		t.Errorf("the recipe was told %d times, the count within its deadband %d times; want once", len(got[2]), len(got[4]))
 	}
@@ -191,8 +208,9 @@ func TestOPCUATellsChanges(t *testing.T) {
 			t.Errorf("heartbeat %v at %v after %v at %v", v.Value, v.SourceTimestamp, before.Value, before.SourceTimestamp)
 		}
 	}
-	if err := sub.Cancel(t.Context()); err != nil {
-		t.Errorf("cancel = %v", err)
+	gone := uaAnswer[*ua.DeleteSubscriptionsResponse](t, c, &ua.DeleteSubscriptionsRequest{SubscriptionIDs: []uint32{sub.SubscriptionID}})
+	if gone.Results[0] != ua.StatusOK {
+		t.Errorf("cancel = %v", gone.Results[0])
 	}
 }
 
