@@ -2,6 +2,7 @@ package llm
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -51,6 +52,66 @@ func TestRedactionOfARepair(t *testing.T) {
 	if r.repair(nil) != nil {
 		t.Error("a repair came from nowhere")
 	}
+}
+
+// A mark may be longer than what it stands for. The prompt keeps to its budget
+// all the same: parts of the case give way, and when the bare alarm is too long
+// with its names blanked, the prompt says so.
+func TestAPromptKeepsToItsBudgetWhenNamesGrow(t *testing.T) {
+	tests := []struct {
+		name      string
+		expr      string
+		maxTokens int
+		fits      bool
+	}{
+		{"nothing blanked", `nowhere`, 1200, true},
+		{"the machine's name", `fill`, 1200, true},
+		{"two letters of it", `ll`, 1200, true},
+		{"the numbers", `[0-9]`, 1200, true},
+		{"little room", `fill`, 620, true},
+		{"the bare alarm grows out of it", `[a-z]`, 620, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := blankingTurn(t, tt.expr)
+			u.build(tt.maxTokens)
+			if u.prompt.Fits != tt.fits || tt.fits && u.prompt.Tokens > tt.maxTokens {
+				t.Errorf("fits %v, %d tokens of %d, want fits %v", u.prompt.Fits, u.prompt.Tokens, tt.maxTokens, tt.fits)
+			}
+			if n := EstimateTokens(u.prompt.System) + EstimateTokens(u.prompt.User); u.prompt.Tokens < n {
+				t.Errorf("says %d tokens and has %d", u.prompt.Tokens, n)
+			}
+			if caseJSON(t, u.prompt); tt.fits && !strings.Contains(u.prompt.User, "Level sensor unstable") {
+				t.Errorf("the alarm itself was given up: %s", u.prompt.User)
+			}
+		})
+	}
+}
+
+// What gave way is not more than had to: a prompt that grows keeps much of what
+// one that does not grow holds.
+func TestAPromptThatGrowsIsNotEmptied(t *testing.T) {
+	plain, grown := blankingTurn(t, `nowhere`), blankingTurn(t, `fill`)
+	plain.build(1200)
+	grown.build(1200)
+	if grown.prompt.Tokens < 1000 || plain.prompt.Tokens < 1000 || !strings.Contains(grown.prompt.User, redacted) {
+		t.Errorf("%d tokens plain and %d blanked, of 1200 that may be used", plain.prompt.Tokens, grown.prompt.Tokens)
+	}
+}
+
+// blankingTurn is a turn of a case of many tags with a provider outside.
+func blankingTurn(t *testing.T, expr string) *turn {
+	t.Helper()
+	c := fillerCase()
+	e := *c.Alarms[0].Evidence
+	for i := range 60 {
+		f := e.Tags[0]
+		f.Tag = fmt.Sprintf("filler.level_of_filling_head_%d", i)
+		e.Tags = append(e.Tags, f)
+	}
+	c.Alarms[0].Evidence = &e
+	run := &run{Router: New(Options{Redact: patterns(t, expr)}), c: c, passages: fillerPassages()}
+	return &turn{run: run, t: &tier{o: ProviderOptions{Outside: true}}}
 }
 
 // Whatever JSON and whatever expression: it stays JSON.

@@ -56,9 +56,26 @@ func (r *run) newTurn(job context.Context, t *tier) *turn {
 	return u
 }
 
+// build makes a prompt of at most maxTokens. What is blanked may be longer than
+// what it stands for, a name in every tag most of all: then so much less of the
+// case is told, down to the bare alarm, that context and caps hold all the same.
 func (u *turn) build(maxTokens int) {
-	c, passages := u.redaction().of(u.c, u.passages)
-	u.prompt = u.redaction().prompt(BuildPrompt(c, passages, PromptOptions{Language: u.language, MaxTokens: maxTokens}))
+	limit := maxTokens
+	u.prompt = u.blanked(limit)
+	for bare := !u.prompt.Fits; !bare && u.prompt.Tokens > maxTokens; {
+		limit = max(1, limit-(u.prompt.Tokens-maxTokens))
+		u.prompt = u.blanked(limit)
+		bare = !u.prompt.Fits
+		u.prompt.Fits = u.prompt.Tokens <= maxTokens
+	}
+}
+
+// blanked is the prompt as it may leave: cut to maxTokens, then blanked once
+// more, for names stand in it that no text of the case holds.
+func (u *turn) blanked(maxTokens int) Prompt {
+	r := u.redaction()
+	c, passages := r.of(u.c, u.passages)
+	return r.prompt(BuildPrompt(c, passages, PromptOptions{Language: u.language, MaxTokens: maxTokens}))
 }
 
 // redaction is what the provider must not be told.
