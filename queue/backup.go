@@ -118,7 +118,7 @@ func share(ctx context.Context, path string) (release func() error, err error) {
 			break
 		}
 		if !waited(ctx, 50*time.Millisecond) {
-			err = fmt.Errorf("the data file %s is in use by another process%s", path, holder(f))
+			err = fmt.Errorf("the data file %s is in use by another process%s: when that is the agent, wait until it answers, or stop it first", path, holder(f))
 			break
 		}
 	}

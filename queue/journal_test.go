@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"edgeagent"
@@ -321,6 +322,54 @@ func TestAReaderSeesWhatIsInTheJournal(t *testing.T) {
 	if !bytes.Equal(before, readFile(t, killed)) {
 		t.Error("a reader has written")
 	}
+}
+
+// Commits of the journal are laid over the file by one reader at a time: the
+// next one is told who has it, and gets in when that one has ended.
+func TestASecondReaderOfAJournalIsToldWhoHasTheFile(t *testing.T) {
+	_, path, _ := unsettled(t)
+	killed := asKilled(t, path)
+	first, err := queue.OpenReader(t.Context(), killed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = queue.OpenReader(t.Context(), killed)
+	if err == nil {
+		t.Fatal("two lay the journal over one file")
+	}
+	for _, want := range []string{killed, "another command", "to itself", "wait for that command to end"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+	if who := fmt.Sprintf("(process %d)", os.Getpid()); locksAreListed(t) && !strings.Contains(err.Error(), who) {
+		t.Errorf("%q does not say %q", err, who)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := queue.OpenReader(t.Context(), killed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// locksAreListed reports whether the kernel names the locks of this process.
+func locksAreListed(t *testing.T) bool {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	list, _ := os.ReadFile("/proc/locks")
+	return strings.Contains(string(list), fmt.Sprintf(" %d ", os.Getpid()))
 }
 
 // The file takes nothing more: what is in the journal stays there, over a kill

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // A shut file is one that no agent has open, as a transaction to be read.
@@ -20,7 +21,7 @@ type shut struct {
 // write is needed.
 func openShut(path string, wait time.Duration) (s shut, err error) {
 	if s.bolt, err = bbolt.Open(path, 0o640, &bbolt.Options{ReadOnly: true, PageSize: pageSize, Timeout: wait}); err != nil {
-		return s, err
+		return s, taken(err, path)
 	}
 	var c chain
 	err = s.bolt.View(func(tx *bbolt.Tx) (err error) {
@@ -64,7 +65,7 @@ func (s shut) overlaid(path string, wait time.Duration, c chain) (shut, error) {
 		err = fmt.Errorf("the journal of %s holds commits, and to read them takes the right to write: %w", path, err)
 	}
 	if err != nil {
-		return shut{}, err
+		return shut{}, taken(err, path)
 	}
 	s = shut{bolt: bolt}
 	if s.tx, err = bolt.Begin(true); err == nil {
@@ -78,6 +79,19 @@ func (s shut) overlaid(path string, wait time.Duration, c chain) (shut, error) {
 		err = w.count(s.tx)
 	}
 	return s, err
+}
+
+// taken says of a file that another reader has what that means: the commits of a
+// journal are laid over it by one command at a time.
+func taken(err error, path string) error {
+	if !errors.Is(err, bolterrors.ErrTimeout) {
+		return err
+	}
+	who := ""
+	if pid := locking(path); pid != "" {
+		who = " (process " + pid + ")"
+	}
+	return fmt.Errorf("another command%s has the file to itself, because no agent has taken over its journal yet: wait for that command to end, or end it: %w", who, err)
 }
 
 func (s shut) close() error {
