@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,7 +115,7 @@ func TestForeignTrafficIsLeftAlone(t *testing.T) {
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Run(context.Background()) })
 	t.Cleanup(func() { _ = server.Close(); serving.Wait() })
-	master, err := os.OpenFile(path, os.O_RDWR, 0)
+	master, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOCTTY, 0) // or its hangup ends a test that leads its session
 	if err != nil {
 		t.Fatal(err)
 	}
