@@ -1,7 +1,7 @@
 package queue
 
 import (
-	"errors"
+	"slices"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -56,44 +56,48 @@ func exchanges(job edgeagent.ID, bodies map[string][]byte) ([]edgeagent.Exchange
 	return all, nil
 }
 
-// cutReviews returns how many reviews of a job the end of the process cut off.
-func (b *batch) cutReviews(id edgeagent.ID) (n int, err error) {
-	err = b.scan(part(id, partTimeline), func(key string, body []byte) error {
-		var e edgeagent.TimelineEntry
-		if err := unmarshal(bucketBodies, key, body, &e); err != nil {
-			return err
-		}
-		if e.Event == "review" && e.Detail.Is("interrupted") {
-			n++
-		}
-		return nil
-	})
-	if errors.Is(err, errDamaged) { // what can be read counts
-		err = nil
+// spentOn returns what a job has cost so far, in US dollars: its calls, and what
+// one call costs at worst for each end of the process midway, as the day's cap
+// counts it too, and for each record of calls that cannot be read any more.
+func (b *batch) spentOn(j job) (usd float64, err error) {
+	bodies, err := b.bodies(j.id)
+	if err != nil {
+		return 0, err
 	}
-	return n, err
+	usd, read := costOf(j.id, bodies)
+	lost := max(0, j.Asks-read)
+	if lost > 0 { // an alarm is not left without an answer for it
+		b.o.Log.Error("what a job has cost cannot be read whole; each record that is lost counts as the dearest call", "job", j.id, "lost", lost)
+	}
+	return usd + max(0, b.o.CrashCostUSD)*float64(j.Interrupts+cutReviews(j.id, bodies)+lost), nil
 }
 
-// spentOn returns what a job has cost so far, in US dollars: its calls, and for
-// each end of the process midway what one call costs at worst, as the day's cap
-// counts it too.
-func (b *batch) spentOn(j job) (usd float64, err error) {
-	cut, err := b.cutReviews(j.id)
-	usd = max(0, b.o.CrashCostUSD) * float64(j.Interrupts+cut)
-	if err != nil || j.Asks == 0 {
-		return usd, err
-	}
-	err = b.scan(part(j.id, partCalls), func(key string, body []byte) error {
+// costOf adds up the calls of a job, and counts the records they were read from.
+func costOf(id edgeagent.ID, bodies map[string][]byte) (usd float64, read int) {
+	for _, key := range ofKind(id, partCalls, bodies) {
 		var calls []edgeagent.Call
-		if err := unmarshal(bucketBodies, key, body, &calls); err != nil {
-			return err
+		if unmarshal(bucketBodies, key, bodies[key], &calls) == nil {
+			usd += edgeagent.Outcome{Calls: calls}.CostUSD()
+			read++
 		}
-		usd += edgeagent.Outcome{Calls: calls}.CostUSD()
-		return nil
-	})
-	if errors.Is(err, errDamaged) { // an alarm is not left without an answer for it
-		b.o.Log.Error("what a job has cost cannot be read whole and counts as one call more", "job", j.id, "error", err)
-		return usd + max(0, b.o.CrashCostUSD), nil
 	}
-	return usd, err
+	return usd, read
+}
+
+// cutReviews returns how many reviews of a job the end of the process cut off, as
+// far as its timeline can be read.
+func cutReviews(id edgeagent.ID, bodies map[string][]byte) (n int) {
+	for _, key := range ofKind(id, partTimeline, bodies) {
+		var e edgeagent.TimelineEntry
+		if unmarshal(bucketBodies, key, bodies[key], &e) == nil && e.Event == "review" && e.Detail.Is("interrupted") {
+			n++
+		}
+	}
+	return n
+}
+
+// ofKind returns the keys of one kind of an object's bodies, in their order: so
+// money is added up alike every time.
+func ofKind(id edgeagent.ID, kind byte, bodies map[string][]byte) []string {
+	return slices.DeleteFunc(sortedKeys(bodies), func(key string) bool { return !strings.HasPrefix(key, part(id, kind)) })
 }

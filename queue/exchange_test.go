@@ -41,6 +41,45 @@ func TestALeaseSaysWhatTheJobHasCost(t *testing.T) {
 	}
 }
 
+// A record of calls that cannot be read costs what a call costs at worst, for
+// itself: the others count as they are, and the alarm still gets its answer.
+func TestALostRecordOfCallsCostsACallAtWorst(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lost []uint16
+		want float64
+	}{
+		"none":       {nil, 0.04},
+		"the first":  {[]uint16{0}, 0.02 + 0.07},
+		"the last":   {[]uint16{2}, 0.03 + 0.07},
+		"all but it": {[]uint16{0, 1}, 0.01 + 0.14},
+		"all":        {[]uint16{0, 1, 2}, 0.21},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(dataFile(t))
+			o.CrashCostUSD = 0.07
+			db := open(t, o)
+			job := record(t, db, raise("L", "A1", 2))[0].Job
+			for _, calls := range []int{2, 1, 1} { // 0.02, 0.01 and 0.01 USD
+				var out edgeagent.Outcome
+				for range calls {
+					out.Calls = append(out.Calls, answer("").Calls...)
+				}
+				if err := db.Release(t.Context(), lease(t, db), out); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, n := range tt.lost {
+				if err := db.DamageCalls(t.Context(), job, n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if l := lease(t, db); !near(l.Case.SpentUSD, tt.want) {
+				t.Errorf("the job has cost %v USD, want %v", l.Case.SpentUSD, tt.want)
+			}
+		})
+	}
+}
+
 // What a model said and was not taken is kept for who wants to know why.
 func TestFaultyAnswersAreKept(t *testing.T) {
 	db := open(t, options(dataFile(t)))

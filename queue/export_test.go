@@ -106,6 +106,11 @@ func (db *DB) Damage(ctx context.Context, id edgeagent.ID) error {
 	return db.flip(ctx, bucketBodies, string(id))
 }
 
+// DamageCalls flips a byte of the n-th record of a job's calls, in the open file.
+func (db *DB) DamageCalls(ctx context.Context, job edgeagent.ID, n uint16) error {
+	return db.flip(ctx, bucketBodies, numbered(job, partCalls, n))
+}
+
 // DamageEvent flips a byte of an event, in the open file.
 func (db *DB) DamageEvent(ctx context.Context, s edgeagent.Stream, seq uint64) error {
 	return db.flip(ctx, bucketOutbox, streamKey{db.Epoch(), s}.key(seq))

@@ -133,7 +133,7 @@ func (v *salvager) mendObject(tx *bbolt.Tx, id edgeagent.ID) error {
 	if err == nil {
 		h, err = o.header(tx, body)
 	}
-	if err == nil && h.Entries >= o.entries() && (!o.has(partDiagnosis) || !unfinished(h.State)) {
+	if err == nil && h.Entries >= o.numbers(partTimeline) && (!o.has(partDiagnosis) || !unfinished(h.State)) {
 		return o.regroup(tx, body)
 	}
 	if err != nil && !errors.Is(err, edgeagent.ErrNotFound) && !errors.Is(err, errDamaged) {
@@ -198,12 +198,12 @@ func (o object) drop(tx *bbolt.Tx) error {
 	return nil
 }
 
-// entries returns how many entries the timeline has had at least.
-func (o object) entries() int {
+// numbers returns how many bodies of a kind there have been at least.
+func (o object) numbers(kind byte) int {
 	n := 0
 	for key := range o.bodies {
-		if strings.HasPrefix(key, part(o.id, partTimeline)) && len(key) == idLength+3 {
-			n = max(n, 1+int(key[idLength+1])<<8|int(key[idLength+2]))
+		if strings.HasPrefix(key, part(o.id, kind)) && len(key) == idLength+3 {
+			n = max(n, 1+(int(key[idLength+1])<<8|int(key[idLength+2])))
 		}
 	}
 	return n
@@ -221,7 +221,7 @@ func (o object) mend(tx *bbolt.Tx, h header, attempts int) (header, bool) {
 	if h.State == "" {
 		h = header{State: edgeagent.JobPending, Priority: priorityOf(tx, full.Alarms), MaxAttempts: attempts, Created: o.id.Time(), Group: o.group(tx)}
 	}
-	h.Entries, h.Asks = o.entries(), max(h.Asks, len(full.Calls))
+	h.Entries, h.Asks = o.numbers(partTimeline), max(h.Asks, o.numbers(partCalls))
 	h.Attempts, h.Interrupts = 0, 0
 	for _, e := range full.Timeline {
 		h.relive(e)
