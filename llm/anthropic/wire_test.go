@@ -1,12 +1,9 @@
 package anthropic
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -233,25 +230,8 @@ func TestKeyIsNeverInAMessage(t *testing.T) {
 }
 
 func FuzzAnswer(f *testing.F) {
-	for _, s := range []string{half + stopped("end_turn"), failing("overloaded_error", "x"), `{"type":"message","content":[{"type":"text","text":"a"}]}`,
-		"data: {\"type\":\"message_start\",\"message\":null}\n\n", "data: {\"type\":\"message_delta\"}\n\n", `{"error":7}`, "<html>", "[", "\xff"} {
-		f.Add(200, []byte(s))
-		f.Add(529, []byte(s))
-	}
 	c := New(Options{BaseURL: "http://x", Model: "m"})
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		if status < 100 || status > 999 {
-			return
-		}
-		ctx, watch := llm.NewWatch(t.Context(), 0, time.Minute)
-		defer watch.Stop()
-		resp := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
-		a, fail := c.api.Read(ctx, resp, llm.NewHeard(wire{}, "", watch))
-		if fail == nil && strings.TrimSpace(a.Text) == "" {
-			t.Error("an empty answer was taken for one")
-		}
-		if fail != nil && (fail.Class == "" || fail.Class == edgeagent.CallOK || fail.Error() == "") {
-			t.Errorf("failure without a class or words: %+v", fail)
-		}
-	})
+	llmtest.FuzzRead(f, c.api, wire{}, 529,
+		half+stopped("end_turn"), failing("overloaded_error", "x"), `{"type":"message","content":[{"type":"text","text":"a"}]}`,
+		"data: {\"type\":\"message_start\",\"message\":null}\n\n", "data: {\"type\":\"message_delta\"}\n\n", `{"error":7}`, "<html>", "[", "\xff")
 }

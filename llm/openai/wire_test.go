@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"edgeagent"
 	"edgeagent/llm"
@@ -275,28 +273,9 @@ func TestProbeOfAServerWithoutAList(t *testing.T) {
 }
 
 func FuzzAnswer(f *testing.F) {
-	for _, s := range []string{
+	c := New(Options{BaseURL: "http://x", Model: "m"})
+	llmtest.FuzzRead(f, c.api, wire{}, http.StatusInternalServerError,
 		`{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`,
 		"data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\ndata: [DONE]\n\n",
-		"data: {\"error\":{\"code\":429}}\n", "<html>", "[{", "data:\n\n", "\xff\xfe", `{"error":"x"}`, `{"error":{"code":"429"}}`,
-	} {
-		f.Add(200, []byte(s))
-		f.Add(500, []byte(s))
-	}
-	c := New(Options{BaseURL: "http://x", Model: "m"})
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		if status < 100 || status > 999 {
-			return
-		}
-		ctx, watch := llm.NewWatch(t.Context(), 0, time.Minute)
-		defer watch.Stop()
-		resp := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
-		a, fail := c.api.Read(ctx, resp, llm.NewHeard(wire{}, "", watch))
-		if fail == nil && strings.TrimSpace(a.Text) == "" {
-			t.Error("an empty answer was taken for one")
-		}
-		if fail != nil && (fail.Class == "" || fail.Class == edgeagent.CallOK || fail.Error() == "") {
-			t.Errorf("failure without a class or words: %+v", fail)
-		}
-	})
+		"data: {\"error\":{\"code\":429}}\n", "<html>", "[{", "data:\n\n", "\xff\xfe", `{"error":"x"}`, `{"error":{"code":"429"}}`)
 }
