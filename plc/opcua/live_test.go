@@ -247,11 +247,7 @@ func lostWire(t *testing.T, l *liveServer, fault, heal func()) {
 }
 
 func TestAServerThatIsNotThere(t *testing.T) {
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := New(Options{Endpoint: fmt.Sprintf("opc.tcp://127.0.0.1:%d", port)})
+	c := New(Options{Endpoint: "opc.tcp://127.0.0.1:1"})
 	if err := c.Episode(t.Context(), func(plc.Heard) { t.Error("told") }); !errors.Is(err, plc.ErrUnreachable) {
 		t.Errorf("episode: %v", err)
 	}
