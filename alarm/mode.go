@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"edgeagent"
+	"edgeagent/internal/spelling"
 )
 
 // UnknownMode is the mode of a line when none of its modes is true, or when
@@ -229,7 +230,7 @@ func (p *plantTags) identifier(found string) (string, error) {
 
 func (p *plantTags) unknownDevice(name string) string {
 	names := slices.Sorted(maps.Keys(p.devices))
-	if best := nearest(name, names); best != "" {
+	if best := spelling.Nearest(name, names); best != "" {
 		return fmt.Sprintf("unknown device %q; did you mean %q?", name, best)
 	}
 	return fmt.Sprintf("unknown device %q; there are %s", name, strings.Join(names[:min(len(names), 8)], ", "))

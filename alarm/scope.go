@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"edgeagent"
+	"edgeagent/internal/spelling"
 )
 
 // scope is the tags that an expression may name, and what the engine feeds it
@@ -90,7 +91,7 @@ func (s *scope) signal(name string) *signal {
 }
 
 func (s *scope) unknown(name string) string {
-	if best := nearest(name, s.known()); best != "" {
+	if best := spelling.Nearest(name, s.known()); best != "" {
 		return fmt.Sprintf("unknown tag %q; did you mean %q?", name, best)
 	}
 	if s.whose == "" {
@@ -113,39 +114,6 @@ func (s *scope) list() string {
 		out += ", …"
 	}
 	return out
-}
-
-// nearest returns the name that differs in so few letters that it may have been
-// meant, empty if there is none.
-func nearest(name string, names []string) string {
-	best, least := "", 1+max(1, (len(name)+1)/3)
-	for _, n := range names {
-		if d := distance(name, n); d < least {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance is the number of letters to add, drop or change (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for i := range row {
-		row[i] = i
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for k := range len(b) {
-			cost := diagonal
-			if a[i] != b[k] {
-				cost++
-			}
-			diagonal = row[k+1]
-			row[k+1] = min(cost, row[k]+1, row[k+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // signals holds the scope of every device.

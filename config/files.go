@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"edgeagent/internal/spelling"
 )
 
 const (
@@ -207,7 +209,7 @@ func (l *loader) includeFile(root *table, path string, pos int) {
 func (l *loader) merge(root *table, e *entry) {
 	if !slices.Contains(included, e.key) {
 		remedy := "an included file holds " + list(headed(included))
-		if near := nearest(e.key, included); near != "" {
+		if near := spelling.Nearest(e.key, included); near != "" {
 			remedy = "did you mean " + quote(near) + "?"
 		}
 		l.add(e.at(), "%s does not belong into an included file; %s", quote(e.key), remedy)

@@ -54,20 +54,3 @@ func TestParseSize(t *testing.T) {
 		t.Errorf("the largest size is written %s", got)
 	}
 }
-
-func TestTypos(t *testing.T) {
-	tests := []struct {
-		a, b string
-		want int
-	}{
-		{"address", "address", 0}, {"adress", "address", 1}, {"adrses", "address", 2}, {"scna", "scan", 1}, {"", "ab", 2}, {"abc", "xyz", 3}, {"a", "abcdef", 3},
-	}
-	for _, tt := range tests {
-		if got := typos(tt.a, tt.b); got != tt.want {
-			t.Errorf("%q to %q: %d, want %d", tt.a, tt.b, got, tt.want)
-		}
-	}
-	if got := nearest("B1", []string{"A1", "C1"}); got != "" {
-		t.Errorf("B1 resembles %s: in two letters anything resembles anything", got)
-	}
-}

@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"edgeagent/internal/spelling"
 )
 
 // unsupported are the keys that the documentation of the product names and
@@ -39,7 +41,7 @@ func (r *reader) refuseUnknown() {
 		}
 	}
 	for _, a := range r.absent {
-		if !slices.ContainsFunc(a.t.entries, func(e *entry) bool { return !a.knows(e.key) && nearest(e.key, a.asked) == a.key }) {
+		if !slices.ContainsFunc(a.t.entries, func(e *entry) bool { return !a.knows(e.key) && spelling.Nearest(e.key, a.asked) == a.key }) {
 			if a.t.row {
 				a.add(a.t.pos, "the row has no %s; fill it in, such as %s", a.key, a.example)
 				continue

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"edgeagent/internal/spelling"
 )
 
 // Plant is what a runbook is held against.
@@ -264,34 +266,9 @@ func someOf(names []string) string {
 
 // didYouMean names what differs by a slip of the finger.
 func didYouMean(name string, known []string) string {
-	best, least := "", 3
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least {
-			best, least = k, d
-		}
-	}
+	best := spelling.Nearest(name, known)
 	if best == "" {
 		return "; correct the name"
 	}
 	return fmt.Sprintf("; did you mean %q?", best)
-}
-
-// distance counts the letters to change, add or take away between two names.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			step := before
-			if a[i] != b[j] {
-				step = 1 + min(before, row[j], row[j+1])
-			}
-			before, row[j+1] = row[j+1], step
-		}
-	}
-	return row[len(b)]
 }
