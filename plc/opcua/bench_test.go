@@ -110,7 +110,10 @@ func listenAsWeDo(ctx context.Context, changes *atomic.Int64) {
 	_ = plc.NewSubscription(New(o), spec, plc.Options{Deliver: deliver}).Run(ctx) // it ends with the process
 }
 
-// listenBare is the least that a client of the library can do.
+// listenBare is the least that a client of the library can do. Its loop of publish
+// requests may never start: NewClient leaves it a "pause" and Subscribe a
+// "resume", and a loop that runs for the first time after both may take the
+// resume first and then rest for ever. The benchmark says so and fails.
 func listenBare(ctx context.Context, t *testing.T, changes *atomic.Int64) {
 	c, err := library.NewClient(os.Getenv(benchEndpoint), library.SecurityMode(ua.MessageSecurityModeNone), library.AutoReconnect(false))
 	if err != nil {
@@ -144,9 +147,14 @@ func listenBare(ctx context.Context, t *testing.T, changes *atomic.Int64) {
 	}()
 }
 
+// patience is how long a process may say nothing, and a client be told nothing.
+const patience = 30 * time.Second
+
 // process is one of the benchmark's.
 type process struct {
 	b              *testing.B
+	role           string
+	kill           func() error
 	in             io.Writer
 	out            *bufio.Reader
 	cost, switched []float64 // of each turn: CPU, nanoseconds a change; context switches a second
@@ -173,13 +181,15 @@ func startProcess(b *testing.B, role, endpoint string) *process {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = in.Close(); _, _ = io.Copy(io.Discard, out); _ = cmd.Wait() })
-	return &process{b: b, in: in, out: bufio.NewReader(out)}
+	return &process{b: b, role: role, kill: cmd.Process.Kill, in: in, out: bufio.NewReader(out)}
 }
 
 func (p *process) line() string {
+	watch := time.AfterFunc(patience, func() { _ = p.kill() })
+	defer watch.Stop()
 	line, err := p.out.ReadString('\n')
 	if err != nil {
-		p.b.Fatal(err)
+		p.b.Fatalf("the process %q ended, or said nothing for %v: %v", p.role, patience, err)
 	}
 	return strings.TrimSpace(line)
 }
@@ -188,8 +198,9 @@ func (p *process) line() string {
 func (p *process) ask() usage {
 	fmt.Fprintln(p.in)
 	var now usage
-	if _, err := fmt.Sscan(p.line(), &now.cpu, &now.switches, &now.changes); err != nil {
-		p.b.Fatal(err)
+	line := p.line()
+	if _, err := fmt.Sscan(line, &now.cpu, &now.switches, &now.changes); err != nil {
+		p.b.Fatalf("the process %q says %q: %v", p.role, line, err)
 	}
 	before := p.total
 	p.total = now
@@ -199,8 +210,11 @@ func (p *process) ask() usage {
 // settle waits until the client is told what it subscribed to.
 func (p *process) settle() {
 	for since := time.Now(); p.total.changes < 3*benchNodes; p.ask() {
-		if time.Since(since) > 30*time.Second {
-			p.b.Fatalf("%d changes in half a minute", p.total.changes)
+		switch waited := time.Since(since) > patience; {
+		case waited && p.total.changes == 0:
+			p.b.Fatalf("the process %q was told nothing in %v: of the bare client the library's publish loop did not start (see listenBare): measure again", p.role, patience)
+		case waited:
+			p.b.Fatalf("the process %q was told %d changes in %v, want %d", p.role, p.total.changes, patience, 3*benchNodes)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -210,7 +224,7 @@ func (p *process) settle() {
 func (p *process) turn(seconds int64) {
 	u := p.ask()
 	if u.changes < benchNodes*(seconds-2) {
-		p.b.Fatalf("%d changes in %d s", u.changes, seconds)
+		p.b.Fatalf("the process %q was told %d changes in %d s", p.role, u.changes, seconds)
 	}
 	p.cost = append(p.cost, float64(u.cpu)/float64(u.changes))
 	p.switched = append(p.switched, float64(u.switches)/float64(seconds))
