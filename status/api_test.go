@@ -357,6 +357,7 @@ alarms_active{priority="1"} 1
 alarms_active{priority="4"} 0
 alarms_raised_total{device="filler"} 1
 transitions_waiting 0
+samples_merged_total 2
 jobs{state="completed"} 12
 jobs_refused_total 3
 job_attempts_total{outcome="completed"} 1

@@ -304,7 +304,7 @@ func newStatus(now time.Time) edgeagent.Status {
 	}
 	return edgeagent.Status{
 		Agent: edgeagent.AgentInfo{ID: "line-3-gw", Site: "plant-a", Version: "0.1.0", UptimeS: 93784, Epoch: idOld,
-			ConfigHash: "3f2a9c", ClockSynced: true},
+			ConfigHash: "3f2a9c", ClockSynced: true, SamplesMerged: 2},
 		Devices: []edgeagent.DeviceStatus{
 			{Name: "filler", Line: "Filler-2", URL: "modbus-tcp://192.168.10.21:502", Protocol: "modbus-tcp", Unit: 1,
 				State: edgeagent.DevicePolling, Since: ago(now, time.Hour), Link: edgeagent.LinkUp, LastOKAt: ago(now, 400*time.Millisecond),
