@@ -95,8 +95,10 @@ func RunSubscriber(t *testing.T, start func(t *testing.T) (plc.Subscriber, Speak
 			if !c.alone {
 				t.Parallel() // most of it is waiting
 			}
-			s, p := start(t)
-			err := c.Run(t.Context(), s, p, o)
+			err := Proven(func() error {
+				s, p := start(t)
+				return c.Run(t.Context(), s, p, o)
+			})
 			if errors.Is(err, errUnknown) {
 				t.Log(err)
 			} else if err != nil {
@@ -161,7 +163,10 @@ func (l *listening) verdict() error {
 	if foreign := l.peer.Foreign(); len(foreign) > 0 {
 		l.blame("the server was sent %v", foreign)
 	}
-	return errors.Join(l.wrong...)
+	if len(l.wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrWrong, errors.Join(l.wrong...))
 }
 
 // begin says the first round and listens.
@@ -189,16 +194,12 @@ func (l *listening) begin(ctx context.Context) {
 // end stops listening, within what is prompt.
 func (l *listening) end() error {
 	l.cancel()
-	limit := time.NewTimer(l.o.Prompt)
-	defer limit.Stop()
-	select {
-	case <-l.done:
-		return nil
-	case <-limit.C:
-	}
 	began := time.Now()
 	<-l.done
-	return fmt.Errorf("still listening %v after its context ended", l.o.Prompt+time.Since(began))
+	if took := time.Since(began); took > l.o.Prompt {
+		return fmt.Errorf("still listening %v after its context ended", took)
+	}
+	return nil
 }
 
 // say begins a round.
