@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -109,12 +110,16 @@ func showEndpoints(c *cobra.Command, o *options, all []opcua.Endpoint) error {
 	return nil
 }
 
-// saveCertificate writes the certificate that the server shows. Whether it is
-// the server's is for a person to say.
+// saveCertificate writes the certificate that the server shows, and makes the
+// folder for it, which a new gateway does not have. Whether it is the server's is
+// for a person to say.
 func saveCertificate(w io.Writer, file string, all []opcua.Endpoint) error {
 	for _, e := range all {
 		if e.Certificate == nil {
 			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return fmt.Errorf("save the certificate: %w", err)
 		}
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		if err != nil {
