@@ -20,9 +20,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is the timeout of links under test: long enough for a busy machine
-// to answer in, short enough to be waited for.
+// patience is the timeout of links under test: short enough to be waited for, on
+// simulated time or where nobody answers.
 const patience = 400 * time.Millisecond
+
+// unhurried is that of links over real sockets whose peer answers: no machine
+// stands still for as long.
+const unhurried = 3 * time.Second
 
 // oracle is what register a holds. No two registers hold the same.
 func oracle(a int) uint16 { return uint16(a) ^ 0x5a5a }
@@ -152,7 +156,7 @@ func holding(offset, quantity uint16) plc.Request {
 
 func link(t *testing.T, addr string) *Link {
 	t.Helper()
-	l := New(Options{Addr: addr, Timeout: patience})
+	l := New(Options{Addr: addr, Timeout: unhurried})
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
@@ -348,7 +352,7 @@ func TestContextThatEndsWithAnAnswerDoesNotCutTheNextRead(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	conn := &lateCut{end: cancel, cutting: make(chan struct{})}
-	l := New(Options{Addr: listen(t).addr, Timeout: patience, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	l := New(Options{Addr: listen(t).addr, Timeout: unhurried, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var err error
 		conn.Conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 		return conn, err

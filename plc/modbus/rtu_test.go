@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pdu "github.com/goburrow/modbus"
@@ -127,7 +128,7 @@ func TestJudge(t *testing.T) {
 }
 
 // rtuPeer answers as it is told: one script entry a request, nothing for no
-// bytes, the truth when the script is over.
+// bytes, the truth when the script is over. It is for a bubble.
 func rtuPeer(t *testing.T, script ...func(request []byte) []byte) *Link {
 	t.Helper()
 	l, end := onPipe(func(n int, request []byte, to io.Writer) {
@@ -139,7 +140,6 @@ func rtuPeer(t *testing.T, script ...func(request []byte) []byte) *Link {
 			_, _ = to.Write(answer)
 		}
 	})
-	l.o.Timeout = patience / 4
 	t.Cleanup(end)
 	return l
 }
@@ -165,26 +165,29 @@ func TestWhatComesWithAnAnswer(t *testing.T) {
 		"a thousand bytes without a word": {func([]byte) []byte { return make([]byte, 2*bufferSize) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := rtuPeer(t, rtuTruth, rtuTruth, tc.answer)
-			wantRead(t, l, holding(0, 10)) // confirmed, and read
-			got, err := l.Read(t.Context(), 1, holding(100, 10))
-			if tc.refused != (err != nil) {
-				t.Errorf("read %x, %v; want an error: %v", got, err, tc.refused)
-			}
-			if err == nil {
-				wantOracle(t, holding(100, 10), got)
-			} else if !errors.Is(err, plc.ErrSilent) {
-				t.Errorf("read = %v, want silence", err)
-			}
-			for a := range uint16(3) {
-				wantRead(t, l, holding(a*20, 10))
-			}
+			synctest.Test(t, func(t *testing.T) {
+				l := rtuPeer(t, rtuTruth, rtuTruth, tc.answer)
+				wantRead(t, l, holding(0, 10)) // confirmed, and read
+				got, err := l.Read(t.Context(), 1, holding(100, 10))
+				if tc.refused != (err != nil) {
+					t.Errorf("read %x, %v; want an error: %v", got, err, tc.refused)
+				}
+				if err == nil {
+					wantOracle(t, holding(100, 10), got)
+				} else if !errors.Is(err, plc.ErrSilent) {
+					t.Errorf("read = %v, want silence", err)
+				}
+				for a := range uint16(3) {
+					wantRead(t, l, holding(a*20, 10))
+				}
+			})
 		})
 	}
 }
 
-func TestRTUWritesPutNothingOnTheWire(t *testing.T) {
+func TestRTUWritesPutNothingOnTheWire(t *testing.T) { synctest.Test(t, rtuWrites) }
+
+func rtuWrites(t *testing.T) {
 	asked := 0
 	count := func(r []byte) []byte { asked++; return rtuTruth(r) }
 	l := rtuPeer(t, count, count, count, count)
@@ -205,7 +208,9 @@ func TestRTUWritesPutNothingOnTheWire(t *testing.T) {
 
 // TestRefusedConfirmationIsAskedElsewhere is a device that wants its block
 // whole, after a timeout: its refusal may be the late one of the block.
-func TestRefusedConfirmationIsAskedElsewhere(t *testing.T) {
+func TestRefusedConfirmationIsAskedElsewhere(t *testing.T) { synctest.Test(t, refusedConfirmation) }
+
+func refusedConfirmation(t *testing.T) {
 	var asked []plc.Request
 	whole := func(r []byte) []byte {
 		got := plc.Request{Area: edgeagent.Area(r[1]), Offset: uint16(r[2])<<8 | uint16(r[3]), Quantity: uint16(r[4])<<8 | uint16(r[5])}

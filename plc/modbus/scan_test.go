@@ -9,6 +9,7 @@ import (
 	"edgeagent"
 	"edgeagent/internal/retry"
 	"edgeagent/plc"
+	"edgeagent/plc/plctest"
 	"edgeagent/plc/sim"
 )
 
@@ -23,16 +24,20 @@ func TestScansGetOverEveryFault(t *testing.T) {
 		for _, kind := range sim.FaultKinds(how.name) {
 			t.Run(fmt.Sprintf("%s/%s", how.name, kind), func(t *testing.T) {
 				t.Parallel()
-				scanned(t, how).getOver(t, kind)
+				if err := plctest.Proven(func() error { return scanned(t, how).getOver(t, kind) }); err != nil {
+					t.Error(err)
+				}
 			})
 		}
 	}
 }
 
 // getOver plays a fault to two requests.
-func (s *scans) getOver(t *testing.T, kind sim.FaultKind) {
+func (s *scans) getOver(t *testing.T, kind sim.FaultKind) error {
 	t.Helper()
-	s.healthy(t, "at first")
+	if err := s.healthy(t, "at first"); err != nil {
+		return err
+	}
 	asked, count := s.peer.server.RequestCount(), 2
 	if kind == sim.Freeze {
 		count = 1
@@ -40,13 +45,18 @@ func (s *scans) getOver(t *testing.T, kind sim.FaultKind) {
 	}
 	s.peer.server.Fault(sim.Fault{Kind: kind, Delay: ample + 20*time.Millisecond, Count: count})
 	for s.peer.server.RequestCount() < asked+count {
-		s.next(t)
+		if _, err := s.next(t); err != nil {
+			return err
+		}
 	}
 	s.peer.server.ClearFaults()
-	s.healthy(t, "in the end")
-	if got := s.conn.Status()[0]; got.State != edgeagent.DevicePolling {
-		t.Errorf("status = %+v, want polling", got)
+	if err := s.healthy(t, "in the end"); err != nil {
+		return err
 	}
+	if got := s.conn.Status()[0]; got.State != edgeagent.DevicePolling {
+		return fmt.Errorf("status = %+v, want polling", got)
+	}
+	return nil
 }
 
 // scans are what a connection delivers of two units with 20 tags each.
@@ -77,13 +87,13 @@ func scanned(t *testing.T, how transport) *scans {
 
 // next returns the next scan, after it has held every good sample against the
 // oracle.
-func (s *scans) next(t *testing.T) edgeagent.Scan {
+func (s *scans) next(t *testing.T) (edgeagent.Scan, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 80*ample) // the longest pause, and more
 	defer cancel()
 	scan, err := s.inbox.Next(ctx)
 	if err != nil {
-		t.Fatalf("no scan: %v: %+v", err, s.conn.Status())
+		return scan, fmt.Errorf("no scan: %w: %+v", err, s.conn.Status())
 	}
 	for _, sample := range scan.Samples {
 		var unit uint8
@@ -96,23 +106,26 @@ func (s *scans) next(t *testing.T) edgeagent.Scan {
 			t.Fatalf("%s.%s = %v with quality good, want %v", scan.Device, sample.Tag, sample.Value, want)
 		}
 	}
-	return scan
+	return scan, nil
 }
 
 // healthy waits until both units have delivered a scan without an error.
-func (s *scans) healthy(t *testing.T, when string) {
+func (s *scans) healthy(t *testing.T, when string) error {
 	t.Helper()
 	well := map[string]bool{}
 	for range 2000 {
-		scan := s.next(t)
+		scan, err := s.next(t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", when, err)
+		}
 		if scan.Err != nil {
 			clear(well)
 		} else if len(scan.Samples) == 20 {
 			well[scan.Device] = true
 		}
 		if len(well) == 2 {
-			return
+			return nil
 		}
 	}
-	t.Fatalf("%s: not healthy after 2000 scans: %+v", when, s.conn.Status())
+	return fmt.Errorf("%s: not healthy after 2000 scans: %+v", when, s.conn.Status())
 }
