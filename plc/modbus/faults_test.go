@@ -36,7 +36,7 @@ type transport struct {
 	slower time.Duration // how many times the timeout of others: a handshake on a busy machine
 }
 
-func anyPort(*testing.T) string { return "127.0.0.1:0" }
+func anyPort(t *testing.T) string { return plctest.Address(t) }
 
 func transports(t *testing.T) []transport {
 	server, client := certificates(t)

@@ -32,7 +32,7 @@ type simulated struct {
 
 func simulate(t *testing.T) *simulated {
 	t.Helper()
-	s := &simulated{t: t, addr: "127.0.0.1:0", device: image()}
+	s := &simulated{t: t, addr: plctest.Address(t), device: image()}
 	s.listen()
 	t.Cleanup(s.close)
 	return s

@@ -64,10 +64,7 @@ func benchNode(i int) string { return fmt.Sprintf("Line1.Machine%d.Value", i) }
 // serveChanges is the library's server with 1,000 values that all change once a
 // second.
 func serveChanges(ctx context.Context, t *testing.T) {
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePort(t)
 	s := server.New(server.EndPoint("127.0.0.1", port), server.EnableSecurity("None", ua.MessageSecurityModeNone),
 		server.EnableAuthMode(ua.UserTokenTypeAnonymous))
 	ns := server.NewNodeNameSpace(s, plantURI)

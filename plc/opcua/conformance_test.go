@@ -45,7 +45,7 @@ func startSpeaker(t *testing.T) *speaker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &speaker{t: t, plant: plant, addr: "127.0.0.1:0", values: map[string]uint32{}, lost: map[string]bool{}, sent: map[string]int{}}
+	s := &speaker{t: t, plant: plant, addr: plctest.Address(t), values: map[string]uint32{}, lost: map[string]bool{}, sent: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.up()

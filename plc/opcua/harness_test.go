@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,8 @@ import (
 	"github.com/gopcua/opcua/server"
 	"github.com/gopcua/opcua/ua"
 	"go.uber.org/goleak"
+
+	"edgeagent/plc/plctest"
 )
 
 func TestMain(m *testing.M) {
@@ -68,14 +71,14 @@ var offered = []struct {
 
 func startPlant(t *testing.T) *plantServer {
 	t.Helper()
-	plant.once.Do(func() { plant.err = plant.start() })
+	plant.once.Do(func() { plant.err = plant.start(freePort(t)) })
 	if plant.err != nil {
 		t.Fatal(plant.err)
 	}
 	return &plant
 }
 
-func (p *plantServer) start() error {
+func (p *plantServer) start(port int) error {
 	var err error
 	if p.dir, err = os.MkdirTemp("", "opcua"); err != nil {
 		return err
@@ -94,10 +97,6 @@ func (p *plantServer) start() error {
 		return err
 	}
 	p.der, p.key = id.leaf.Raw, id.privateKey
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
 	opts := []server.Option{
 		server.EndPoint("localhost", port), server.Certificate(p.der), server.PrivateKey(p.key),
 		server.EnableAuthMode(ua.UserTokenTypeAnonymous), server.EnableAuthMode(ua.UserTokenTypeUserName), server.EnableAuthMode(ua.UserTokenTypeCertificate),
@@ -149,13 +148,14 @@ func (p *plantServer) start() error {
 	return nil
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(t *testing.T) int {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(plctest.Address(t))
+	n, err := strconv.Atoi(port)
 	if err != nil {
-		return 0, err
+		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return n
 }
 
 // options are those of a device at the plant's server, or at a proxy before it.

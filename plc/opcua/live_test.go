@@ -37,10 +37,7 @@ type liveServer struct {
 
 func startLive(t *testing.T) *liveServer {
 	t.Helper()
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := freePort(t)
 	through := startProxy(t, fmt.Sprintf("localhost:%d", port))
 	// It tells its endpoints only to who asks for one of them by name.
 	front := server.EndPoint("127.0.0.1", through.listener.Addr().(*net.TCPAddr).Port)

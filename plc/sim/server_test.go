@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"edgeagent"
+	"edgeagent/plc/plctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -280,7 +281,7 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 
 func TestContextEndsRunAndFreesThePort(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := Listen("127.0.0.1:0", map[uint8]*Device{1: NewDevice()})
+	s, err := Listen(plctest.Address(t), map[uint8]*Device{1: NewDevice()})
 	if err != nil {
 		t.Fatal(err)
 	}
