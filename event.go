@@ -119,7 +119,23 @@ type Backlog struct {
 	Oldest    time.Time         // when the oldest of them was written; zero without any
 	Confirmed uint64            // since the file was made, over all streams
 	Parked    int               // refused by the destination, kept for a person
+	Again     int               // of them, that a person wants sent again
 	Next      map[Stream]uint64 // the number that the next event of each stream will have
+}
+
+// ParkedEvent is an event that a destination has refused for itself. It is kept
+// as it was written, and sent again when a person says so.
+type ParkedEvent struct {
+	ID       string     `json:"id"`
+	Type     EventType  `json:"type"` // empty, as the id, where the event is damaged
+	Epoch    ID         `json:"epoch"`
+	Stream   Stream     `json:"stream"`
+	Sequence uint64     `json:"sequence"`
+	At       *time.Time `json:"at"`        // when it was written
+	ParkedAt time.Time  `json:"parked_at"` // when it was refused last
+	Reason   *Note      `json:"reason"`
+	AskedAt  *time.Time `json:"asked_at"` // when a person wanted it sent again; nil: nobody has
+	AskedBy  string     `json:"asked_by"`
 }
 
 // Gap is the data of a gap event: numbers that will never come, and why.

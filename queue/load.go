@@ -80,13 +80,21 @@ func (w *working) loadCursor(key string, body []byte, _ uint32) error {
 	return err
 }
 
-func (w *working) loadParked(key string, _ []byte, _ uint32) error {
+func (w *working) loadParked(key string, body []byte, _ uint32) error {
 	dest, rest := cutLast(strings.TrimPrefix(key, prefixPark), 35)
 	s, seq, err := parseOutboxKey(rest)
 	if err != nil {
 		return fmt.Errorf("parked event %q: %w", key, errDamaged)
 	}
-	w.parked[parkedKey{cursorKey{dest, s}, seq}] = true
+	p := parkedKey{cursorKey{dest, s}, seq}
+	w.parked[p] = true
+	var is parked
+	if err := unmarshal(bucketMeta, key, body, &is); err != nil {
+		return err
+	}
+	if is.Asked != nil {
+		w.again[p] = true
+	}
 	return nil
 }
 

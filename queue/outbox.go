@@ -220,36 +220,3 @@ func decodeCursor(body []byte) (cursor, error) {
 // position returns up to where nothing is left for a destination: what it
 // confirmed, or what was gone before it was configured.
 func (w *working) position(c cursorKey) uint64 { return max(w.cursors[c].at, w.floor[c.streamKey]) }
-
-// Park sets aside an event that a destination refuses for good. It stays in the
-// file and on the page; a gap event tells whoever counts numbers.
-func (db *DB) Park(ctx context.Context, dest string, ev edgeagent.Outgoing, reason *edgeagent.Note) error {
-	return db.do(ctx, "park an event of "+dest, func(b *batch) error {
-		p := parkedKey{cursorKey{dest, streamKey{ev.Epoch, ev.Stream}}, ev.Sequence}
-		if b.w.parked[p] || ev.Sequence <= b.w.position(p.cursorKey) {
-			return nil
-		}
-		if ev.Sequence > b.w.last[p.streamKey] {
-			return fmt.Errorf("%s %d: %w", ev.Stream, ev.Sequence, edgeagent.ErrNotFound)
-		}
-		set(b, b.w.parked, p, true)
-		b.outboxChanged = true
-		if err := b.putJSON(bucketMeta, p.key(), 0, parked{At: b.now, Reason: reason}); err != nil {
-			return err
-		}
-		if err := b.advance(p.cursorKey, 0); err != nil {
-			return err
-		}
-		if ev.Type == edgeagent.EventGap {
-			return nil // a gap for every refused gap would never end
-		}
-		gap := edgeagent.Gap{Epoch: ev.Epoch, Stream: ev.Stream, From: ev.Sequence, To: ev.Sequence, Reason: reason}
-		return b.emit(outgoing{edgeagent.EventGap, edgeagent.NewID(b.now), 1, "", b.now, gap})
-	})
-}
-
-// parked is the record of an event that was set aside.
-type parked struct {
-	At     time.Time       `json:"at"`
-	Reason *edgeagent.Note `json:"reason"`
-}

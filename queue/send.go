@@ -167,6 +167,9 @@ func (db *DB) Backlog(dest string) edgeagent.Backlog {
 			continue
 		}
 		b.Parked++
+		if v.again[p] {
+			b.Again++
+		}
 		if p.seq > v.position(p.cursorKey) {
 			b.Events--
 		}

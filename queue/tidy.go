@@ -111,8 +111,7 @@ func (b *batch) dropEvent(s streamKey, seq uint64) {
 	b.drop(bucketOutbox, s.key(seq))
 	for p := range b.w.parked {
 		if p.streamKey == s && p.seq == seq {
-			remove(b, b.w.parked, p)
-			b.drop(bucketMeta, p.key())
+			b.unpark(p)
 		}
 	}
 }

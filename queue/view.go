@@ -29,6 +29,7 @@ type view struct {
 	floor   map[streamKey]uint64
 	cursors map[cursorKey]cursor
 	parked  map[parkedKey]bool
+	again   map[parkedKey]bool
 	judged  map[answerer]edgeagent.Accuracy
 }
 
@@ -51,7 +52,7 @@ func (db *DB) publish(b *batch) {
 	}
 	if old == nil || b.outboxChanged {
 		v.last, v.floor = maps.Clone(w.last), maps.Clone(w.floor)
-		v.cursors, v.parked = maps.Clone(w.cursors), maps.Clone(w.parked)
+		v.cursors, v.parked, v.again = maps.Clone(w.cursors), maps.Clone(w.parked), maps.Clone(w.again)
 	}
 	db.view.Store(v)
 	if b.jobsWoken {

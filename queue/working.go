@@ -41,6 +41,7 @@ type working struct {
 	floor   map[streamKey]uint64 // up to here events were deleted
 	cursors map[cursorKey]cursor
 	parked  map[parkedKey]bool
+	again   map[parkedKey]bool // those of parked that a person wants sent again
 
 	devices map[string]edgeagent.DeviceMemory
 
@@ -68,6 +69,7 @@ func newWorking() *working {
 		floor:   make(map[streamKey]uint64),
 		cursors: make(map[cursorKey]cursor),
 		parked:  make(map[parkedKey]bool),
+		again:   make(map[parkedKey]bool),
 		devices: make(map[string]edgeagent.DeviceMemory),
 		learned: make(map[occasion]bool),
 	}
