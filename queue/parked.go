@@ -125,7 +125,7 @@ func parkedOf(dest string, all map[parkedKey]bool) []parkedKey {
 		}
 	}
 	slices.SortFunc(keys, func(x, y parkedKey) int {
-		return cmp.Or(strings.Compare(x.streamKey.prefix(), y.streamKey.prefix()), cmp.Compare(x.seq, y.seq))
+		return cmp.Or(strings.Compare(x.prefix(), y.prefix()), cmp.Compare(x.seq, y.seq))
 	})
 	return keys
 }
