@@ -81,6 +81,7 @@ func TestScan(t *testing.T) {
 	for _, running := range []bool{false, true} {
 		if running {
 			r.start()
+			eventually(t, "the agent reads", func() bool { return r.device("filler").State == edgeagent.DevicePolling })
 		}
 		before := p.server.Accepted()
 		out, errOut, code := r.run(args...)

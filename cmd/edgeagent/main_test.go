@@ -75,8 +75,8 @@ func (p panel) device(name string) string {
 name = %q
 line = "Filler-2"
 url = "modbus-tcp://%s"
-scan = "50ms"
-timeout = "400ms"
+scan = "200ms"
+timeout = "2s"
 
   [[device.tag]]
   name = "level"

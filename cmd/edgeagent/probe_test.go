@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -119,19 +120,25 @@ func TestProbeNobodyIsThere(t *testing.T) {
 	}
 }
 
-// closedPort is an address at which nobody listens.
+// closedPort is an address at which nobody listens. Its port is below those that
+// systems hand out by themselves: nobody is given it by chance meanwhile.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 func deviceAt(name, addr string) string {
-	return fmt.Sprintf("\n[[device]]\nname = %q\nurl = \"modbus-tcp://%s\"\ntimeout = \"300ms\"\n"+
+	return fmt.Sprintf("\n[[device]]\nname = %q\nurl = \"modbus-tcp://%s\"\ntimeout = \"2s\"\n"+
 		"  [[device.tag]]\n  name = \"level\"\n  address = \"holding:0\"\n  type = \"uint16\"\n"+
 		"  [[device.tag]]\n  name = \"flow\"\n  address = \"holding:200\"\n  type = \"uint16\"\n", name, addr)
 }
@@ -142,7 +149,7 @@ func TestProbeOfADeviceThatAnswersBadly(t *testing.T) {
 	holes.Allow(edgeagent.AreaHolding, 0, 99)
 	r := newRig(t, deviceAt("silent", silent.server.Addr()), deviceAt("holes", holes.server.Addr()))
 	got, _, code := r.probe()
-	if p := got["silent"]; code != exitFailed || p.OK || !strings.Contains(p.Error, "check unit") || p.TookMS < 250 {
+	if p := got["silent"]; code != exitFailed || p.OK || !strings.Contains(p.Error, "check unit") || p.TookMS < 1900 {
 		t.Errorf("exit %d: %+v", code, p)
 	}
 	if p := got["holes"]; p.OK || !strings.Contains(p.Error, "1 of 2 tags not read, first flow: ") {

@@ -33,7 +33,7 @@ name = "bowl"
 `
 
 func (p panel) of(template, name string) string {
-	return "\n[[device]]\ntemplate = \"" + template + "\"\nname = \"" + name + "\"\nline = \"Filler-2\"\nurl = \"modbus-tcp://" + p.server.Addr() + "\"\nscan = \"50ms\"\ntimeout = \"400ms\"\n"
+	return "\n[[device]]\ntemplate = \"" + template + "\"\nname = \"" + name + "\"\nline = \"Filler-2\"\nurl = \"modbus-tcp://" + p.server.Addr() + "\"\nscan = \"200ms\"\ntimeout = \"2s\"\n"
 }
 
 // An entry for a template answers for the machines that are made of it, also
