@@ -92,6 +92,7 @@ type UpstreamStatus struct {
 	OldestS   float64       `json:"oldest_s"`
 	Confirmed uint64        `json:"confirmed"`
 	Parked    int           `json:"parked"`
+	Again     int           `json:"again"` // of parked: those that are sent again
 	Error     string        `json:"error"`
 	NextTryAt *time.Time    `json:"next_try_at"`
 }

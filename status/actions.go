@@ -79,6 +79,8 @@ func commandFor(r *http.Request) string {
 		return "edgeagent devices resume " + name
 	case "maintenance":
 		return "edgeagent devices maintenance " + name + ` --for 4h --reason "…"`
+	case "resend":
+		return "edgeagent upstreams resend " + name
 	case "ask":
 		return "edgeagent doctor " + name
 	case "ack", "unshelve":

@@ -34,7 +34,8 @@ func TestTheAPIIsDocumented(t *testing.T) {
 	}
 	fields := make(map[string]string)
 	for _, v := range []any{edgeagent.Status{}, edgeagent.Alarm{}, edgeagent.Job{}, toldJob{}, edgeagent.Reading{}, edgeagent.Evidence{}, edgeagent.Memory{},
-		AskedCase{}, AnsweredCase{}, Question{}, Reply{}, Compacted{}, OutsideAlarm{}} {
+		AskedCase{}, AnsweredCase{}, Question{}, Reply{}, Compacted{}, OutsideAlarm{},
+		ParkedEvents{}, SentAgain{}} {
 		fieldsOf(reflect.TypeOf(v), fields, make(map[reflect.Type]bool))
 	}
 	if len(fields) < 150 {

@@ -37,6 +37,9 @@ func (s *Server) routes() http.Handler {
 		"/api/v1/events":      {"GET": s.events},
 		"/api/v1/accuracy":    {"GET": s.apiAccuracy},
 
+		"/api/v1/upstreams/{name}/parked": {"GET": s.apiParked},
+		"/api/v1/upstreams/{name}/resend": {"POST": s.act(s.resend)},
+
 		"/api/v1/alarms/{id}/ack":            {"POST": s.act(s.acknowledge)},
 		"/api/v1/alarms/{id}/shelve":         {"POST": s.act(s.shelve)},
 		"/api/v1/alarms/{id}/unshelve":       {"POST": s.act(s.unshelve)},

@@ -12,10 +12,11 @@ import (
 
 // Options is what a [Server] needs.
 type Options struct {
-	Source  Source
-	Actions Actions
-	Storage Storage
-	Cases   CaseAsker
+	Source   Source
+	Actions  Actions
+	Storage  Storage
+	Cases    CaseAsker
+	Refusals Refusals
 	// Hosts are further names that a request's Host header may carry, besides
 	// localhost, IP addresses and the machine's own name.
 	Hosts []string

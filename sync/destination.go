@@ -43,6 +43,16 @@ type Book interface {
 	IsParked(dest string, epoch edgeagent.ID, stream edgeagent.Stream, n uint64) bool
 }
 
+// Refusals are the events that a destination has refused, those that a person
+// wants it to get after all among them.
+type Refusals interface {
+	// Asked returns the next of these, all of one epoch and behind the cursor of
+	// dest; none when nobody has asked.
+	Asked(dest string, maxEvents, maxBytes int) ([]edgeagent.Outgoing, error)
+	// Unpark notes that dest has stored them.
+	Unpark(ctx context.Context, dest string, stored []edgeagent.Outgoing) error
+}
+
 // Class says what a failed send means for what is done next.
 type Class string
 

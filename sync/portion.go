@@ -2,8 +2,6 @@ package upsync
 
 import (
 	"context"
-	"fmt"
-	"strconv"
 
 	"edgeagent"
 )
@@ -80,9 +78,7 @@ func (u *Uploader) tryPoison(ctx context.Context) result {
 	if r.event != accepted && r.event != unfit {
 		return r
 	}
-	note := edgeagent.NewNote("refused_upstream", fmt.Sprintf("%s refused it: %s", u.o.Name, why),
-		"upstream", u.o.Name, "status", strconv.Itoa(why.Status))
-	if err := u.o.Outbox.Park(ctx, u.o.Name, ev, note); err != nil {
+	if err := u.o.Outbox.Park(ctx, u.o.Name, ev, refusal(u.o.Name, why)); err != nil {
 		u.storeFailed("park a refused event", err)
 		return result{event: accepted}
 	}

@@ -13,7 +13,8 @@ import (
 // batch is what goes out in one request: events of one epoch.
 type batch struct {
 	events []edgeagent.Outgoing
-	again  bool // served to a resend: the cursor is past them
+	again  bool // the cursor is past them: served to a resend, or
+	parked bool // refused once, and tried anew because a person wants it
 }
 
 // choose returns the next batch: the rest of a refused one, else what upstream
@@ -28,10 +29,14 @@ func (u *Uploader) choose() (batch, error) {
 		return batch{events: again, again: true}, err
 	}
 	events, err := u.o.Outbox.Pending(u.o.Name, size, u.o.MaxBytes)
-	if len(events) == 0 && err == nil && u.resend.waiting() {
+	switch {
+	case len(events) > 0 || err != nil:
+		return batch{events: oneEpoch(events)}, err
+	case u.resend.waiting():
 		return u.choose()
+	default:
+		return u.refusedOnce(size)
 	}
-	return batch{events: oneEpoch(events)}, err
 }
 
 // oneEpoch cuts a batch where the epoch changes: a receipt speaks of one.
@@ -48,13 +53,19 @@ func oneEpoch(events []edgeagent.Outgoing) []edgeagent.Outgoing {
 func (u *Uploader) deliver(ctx context.Context, b batch) result {
 	start := time.Now()
 	proof, fault := u.send(ctx, b.events, b.again)
+	if b.parked && fault.concernsEvents() {
+		return u.refusedAgain(ctx, b, fault)
+	}
 	if fault != nil {
 		return result{event: u.classify(fault), err: fault, batch: b}
 	}
 	u.flow = start.Add(u.pace.gap(len(b.events)))
 	u.pace.good(time.Since(start))
 	u.takesEvents = true
-	if b.again {
+	switch {
+	case b.parked:
+		return u.storedAfterAll(ctx, b, proof)
+	case b.again:
 		u.resend.served(b.events)
 		return result{event: accepted}
 	}
@@ -96,6 +107,9 @@ func (u *Uploader) send(ctx context.Context, events []edgeagent.Outgoing, again 
 	l := u.ledger(events[0].Epoch)
 	proof, fault := judge(events, r, l)
 	u.resend.add(proof, l, time.Now())
+	if again && fault == nil {
+		proof.Contig = r.Contig
+	}
 	return proof, fault
 }
 

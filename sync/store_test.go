@@ -38,6 +38,7 @@ type store struct {
 	events   map[edgeagent.Stream][]edgeagent.Outgoing
 	cursor   map[edgeagent.Stream]uint64
 	parked   map[slot]*edgeagent.Note
+	asked    map[slot]bool // of parked, by a person
 	confirms int
 	fail     []error // of the next calls of any method that can fail
 }
@@ -53,7 +54,7 @@ func slotOf(ev edgeagent.Outgoing) slot { return slot{ev.Epoch, ev.Stream, ev.Se
 
 func newStore(t testing.TB) *store {
 	return &store{t: t, epoch: ours, ready: make(chan struct{}, 1), events: map[edgeagent.Stream][]edgeagent.Outgoing{},
-		cursor: map[edgeagent.Stream]uint64{}, parked: map[slot]*edgeagent.Note{}}
+		cursor: map[edgeagent.Stream]uint64{}, parked: map[slot]*edgeagent.Note{}, asked: map[slot]bool{}}
 }
 
 func (s *store) add(stream edgeagent.Stream, n int) {
@@ -144,8 +145,58 @@ func (s *store) Park(_ context.Context, _ string, ev edgeagent.Outgoing, reason 
 	if err := s.pop(); err != nil {
 		return err
 	}
+	_, known := s.parked[slotOf(ev)]
 	s.parked[slotOf(ev)] = reason
+	if delete(s.asked, slotOf(ev)); known {
+		return nil
+	}
 	s.append(edgeagent.StreamEvent, edgeagent.EventGap, edgeagent.Gap{Epoch: ev.Epoch, Stream: ev.Stream, From: ev.Sequence, To: ev.Sequence, Reason: reason})
+	return nil
+}
+
+// resend has everything that is parked sent again.
+func (s *store) resend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.parked {
+		s.asked[p] = true
+	}
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (s *store) Asked(_ string, n, size int) ([]edgeagent.Outgoing, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.pop(); err != nil {
+		return nil, err
+	}
+	var all []edgeagent.Outgoing
+	for _, stream := range edgeagent.Streams {
+		for _, ev := range s.events[stream] {
+			if s.asked[slotOf(ev)] && ev.Sequence <= s.cursor[stream] {
+				all = append(all, ev)
+			}
+		}
+	}
+	return atMost(all, n, size), nil
+}
+
+func (s *store) Unpark(ctx context.Context, _ string, stored []edgeagent.Outgoing) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := errors.Join(s.pop(), ctx.Err()); err != nil {
+		return err
+	}
+	for _, ev := range stored {
+		if !s.has(ev.Stream, ev.Sequence) {
+			s.t.Errorf("%s is booked as stored, and nobody stored it", ev.ID)
+		}
+		delete(s.parked, slotOf(ev))
+		delete(s.asked, slotOf(ev))
+	}
 	return nil
 }
 
@@ -267,7 +318,7 @@ func (r *receiver) book(batch []edgeagent.Outgoing) {
 		if ev.Stream == "" {
 			continue
 		}
-		if _, known := r.stored[slotOf(ev)]; known {
+		if body, known := r.stored[slotOf(ev)]; known && body != "gap" {
 			r.twice++
 			continue
 		}
@@ -299,6 +350,14 @@ func (r *receiver) has(stream edgeagent.Stream, n uint64) bool {
 	return r.stored[slot{ours, stream, n}] != ""
 }
 
+// holds reports whether the event itself is stored, not only the gap in its place.
+func (r *receiver) holds(stream edgeagent.Stream, n uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	body := r.stored[slot{ours, stream, n}]
+	return body != "" && body != "gap"
+}
+
 func (r *receiver) history() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -324,7 +383,7 @@ func start(t *testing.T, s *store, r *receiver, change func(*Uploader)) *Uploade
 	if s.has == nil {
 		s.has = r.has
 	}
-	u := New(Options{Name: "historian", Destination: r, Outbox: s, Book: s, Ready: s.ready, Source: "/plant-a/gw", Receipt: "body"})
+	u := New(Options{Name: "historian", Destination: r, Outbox: s, Book: s, Refusals: s, Ready: s.ready, Source: "/plant-a/gw", Receipt: "body"})
 	u.random = func() float64 { return 1 }
 	if change != nil {
 		change(u)

@@ -19,6 +19,7 @@ type Options struct {
 	Destination Destination
 	Outbox      Outbox
 	Book        Book
+	Refusals    Refusals        // nil: what was refused stays so
 	Ready       <-chan struct{} // receives when something new is in the outbox
 	Source      string          // CloudEvents source of the agent
 	Batch       int             // events, default 200
@@ -68,6 +69,7 @@ type Uploader struct {
 	pace                    pace
 	portion                 portion
 	resend                  resend
+	again                   int  // refused events that are tried at a time, 0 for no limit
 	unserved                int  // failures of the data file since it last took a receipt
 	takesBeats, takesEvents bool // it has accepted one in this life
 }
@@ -116,7 +118,7 @@ func (u *Uploader) Status() edgeagent.UpstreamStatus {
 		s.NextTryAt = &next
 	}
 	b := u.o.Book.Backlog(u.o.Name)
-	s.Backlog, s.Confirmed, s.Parked = b.Events, b.Confirmed, b.Parked
+	s.Backlog, s.Confirmed, s.Parked, s.Again = b.Events, b.Confirmed, b.Parked, b.Again
 	if !b.Oldest.IsZero() {
 		s.OldestS = max(time.Since(b.Oldest).Seconds(), 0)
 	}

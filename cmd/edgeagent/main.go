@@ -126,7 +126,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newRun(o), newReload(o), newCheck(o), newDemo(o), newSim(o),
 		newScan(o), newBrowse(o), newDoctor(o),
-		newStatus(o), newTags(o), newAlarms(o), newJobs(o), newDevices(o),
+		newStatus(o), newTags(o), newAlarms(o), newJobs(o), newDevices(o), newUpstreams(o),
 		newImport(o), newRunbook(o), newDiagnose(o), newReplay(o), newEval(o), newVersion(o), newDBCheck(),
 		newBackup(o), newRestore(o), newDB(o),
 	)

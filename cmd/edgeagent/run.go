@@ -109,7 +109,7 @@ func newAgent(cfg *config.Config, log *slog.Logger) *agent {
 	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop))}
 	a.cfg.Store(cfg)
 	a.page = status.New(status.Options{
-		Source: source{a}, Actions: actions{a}, Storage: files{a}, Cases: cases{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
+		Source: source{a}, Actions: actions{a}, Storage: files{a}, Cases: cases{a}, Refusals: refusals{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
 		Ready: a.ready, Healthy: a.healthy, Metrics: a.metrics,
 	})
 	return a

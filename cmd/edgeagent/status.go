@@ -60,7 +60,7 @@ func printStatus(w io.Writer, s edgeagent.Status) error {
 		fmt.Fprintf(w, "provider   %s: %s\n", p.Name, providerWord(p))
 	}
 	for _, u := range s.Upstreams {
-		fmt.Fprintf(w, "upstream   %s: %s, %d waiting%s\n", u.Name, u.State, u.Backlog, because(u.Error))
+		fmt.Fprintf(w, "upstream   %s: %s, %d waiting%s%s\n", u.Name, u.State, u.Backlog, refusedBy(u), because(u.Error))
 	}
 	fmt.Fprintf(w, "spend      $%.2f of $%.2f today\n", s.Spend.TodayUSD, s.Spend.DailyCapUSD)
 	_, err := fmt.Fprintf(w, "data file  %s, %d of %d KiB%s\n", s.Storage.State, (s.Storage.FileBytes-s.Storage.FreeBytes)>>10, s.Storage.MaxBytes>>10,
@@ -104,4 +104,12 @@ func deviceRows(devices []edgeagent.DeviceStatus) [][]string {
 		rows = append(rows, []string{d.Name, dash(d.Line), weAre(d), string(d.Link), clock(d.LastOKAt), good, dash(d.Error)})
 	}
 	return rows
+}
+
+// refusedBy says how to see what an upstream has refused, where it has.
+func refusedBy(u edgeagent.UpstreamStatus) string {
+	if u.Parked == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d refused (edgeagent upstreams parked %s)", u.Parked, u.Name)
 }

@@ -86,11 +86,12 @@ func (a *agent) startUpstream(ctx context.Context, cfg *config.Config) {
 type outbox interface {
 	upsync.Outbox
 	upsync.Book
+	upsync.Refusals
 }
 
 func uploaderOptions(cfg *config.Config, s config.Sync, db outbox, ready, poke <-chan struct{}, a *agent) upsync.Options {
 	return upsync.Options{
-		Name: s.Name, URL: s.URL, Destination: destination(s), Outbox: db, Book: db, Ready: ready, Poke: poke,
+		Name: s.Name, URL: s.URL, Destination: destination(s), Outbox: db, Book: db, Refusals: db, Ready: ready, Poke: poke,
 		Source: edgeagent.Source(cfg.Agent.Site, cfg.Agent.ID), Batch: s.Batch, Timeout: s.Timeout, Heartbeat: s.Heartbeat,
 		Retry: retry.Backoff{First: s.Retry.First, Max: s.Retry.Max}, Receipt: s.Receipt, Log: a.log,
 		HeartbeatData: a.heartbeat, Stamp: a.db.Load().Stamp,
