@@ -4,6 +4,22 @@
 # there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
+# again tries five times what asks somebody else's server, which may be slow or
+# answer once with an error.
+again() {
+	for wait in 2 5 15 30; do
+		"$@" && return
+		echo "setup: $1 did not succeed; again in $wait s" >&2
+		sleep "$wait"
+	done
+	"$@"
+}
+# get installs packages; another program may hold apt's lock for a while.
+get() {
+	local patient=(-o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any)
+	apt-get "${patient[@]}" update -qq &&
+		apt-get "${patient[@]}" install -y -qq --no-install-recommends "$@" >/dev/null
+}
 packages=(libmodbus-dev mbpoll python3-pymodbus python3-serial-asyncio postgresql
 	socat iproute2 nftables qemu-user-static chromium)
 # A real Ollama: the one on PATH, or one that is built once, in three minutes, of
@@ -23,16 +39,15 @@ if [ ${#missing[@]} -gt 0 ]; then
 		exit 0
 	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	again get "${missing[@]}"
 fi
 [ peers/node/node_modules/.package-lock.json -nt peers/node/package-lock.json ] ||
-	npm --prefix peers/node ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	again npm --prefix peers/node ci --ignore-scripts --no-audit --no-fund --loglevel=error
 mkdir -p out
 for peer in server client; do
 	gcc -O2 -Wall -I/usr/include/modbus -o "out/libmodbus-$peer" "peers/libmodbus_$peer.c" -lmodbus
 done
 if ! command -v ollama >/dev/null && ! [ -x out/ollama ]; then
-	GOFLAGS='' GOBIN="$PWD/out" CGO_ENABLED=1 CGO_CFLAGS='-O1 -g0' CGO_CXXFLAGS="-O1 -g0 -I$PWD/ollama/shim" \
-		go install -trimpath -ldflags '-s -w' "github.com/ollama/ollama@$ollama"
+	export GOFLAGS='' GOBIN="$PWD/out" CGO_ENABLED=1 CGO_CFLAGS='-O1 -g0' CGO_CXXFLAGS="-O1 -g0 -I$PWD/ollama/shim"
+	again go install -trimpath -ldflags '-s -w' "github.com/ollama/ollama@$ollama"
 fi

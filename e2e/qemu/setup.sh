@@ -5,6 +5,15 @@
 # gain a foreign architecture. What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# again tries five times what asks somebody else's server.
+again() {
+	for wait in 2 5 15 30; do
+		"$@" && return
+		echo "setup: $1 did not succeed; again in $wait s" >&2
+		sleep "$wait"
+	done
+	"$@"
+}
 packages=(qemu-system-arm e2fsprogs)
 missing=()
 for p in "${packages[@]}"; do
@@ -16,8 +25,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 		exit 1
 	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	again apt-get update -qq
+	again apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 kernel=$PWD/out/qemu
@@ -36,12 +45,12 @@ Dir::State::status "$work/status";
 Dir::Cache "$work/cache";
 END
 export APT_CONFIG=$work/apt.conf
-apt-get update -qq
+again apt-get update -qq
 # linux-image-cloud-arm64 is empty and depends on the newest one: its modules are
 # those of virtual machines, and few.
 image=$(apt-cache depends linux-image-cloud-arm64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
 [ -n "$image" ] || { echo "setup: apt knows no kernel for arm64; is its archive configured?" >&2; exit 1; }
-(cd "$work" && apt-get download -qq "$image")
+(cd "$work" && again apt-get download -qq "$image")
 dpkg-deb -x "$work"/linux-image-*.deb "$work/root"
 mkdir -p "$kernel"
 cp -r "$work/root/boot" "$work/root/lib" "$kernel/"
