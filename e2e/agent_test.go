@@ -372,7 +372,12 @@ func (a *agent) finished(alarm string, within time.Duration) jobDoc {
 	return j
 }
 
-// eventually polls until ok; the limit is generous, for machines are slow.
+// patience is how long anything is waited for at least. A wait ends with what it
+// waits for: a long one costs a fault some time, a short one calls a busy machine,
+// or one that stands still for seconds, a fault.
+const patience = time.Minute
+
+// eventually polls until ok, for the limit that a quiet machine needs or longer.
 func (a *agent) eventually(limit time.Duration, what string, ok func() bool) {
 	a.t.Helper()
 	eventually(a.t, limit, what, ok)
@@ -380,6 +385,7 @@ func (a *agent) eventually(limit time.Duration, what string, ok func() bool) {
 
 func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
+	limit = max(limit, patience)
 	deadline := time.Now().Add(limit)
 	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
 		if ok() {

@@ -26,7 +26,8 @@ func newBox(t *testing.T, m ollama.Model, keys string) *box {
 	t.Helper()
 	program := ollama.Find(root)
 	needs(t, "Ollama", program != "")
-	b := &box{server: ollama.Start(t, program)}
+	b := &box{server: ollama.Start(t, program, "127.0.0.1:"+freePort(t))}
+	eventually(t, patience, "Ollama is up", b.server.Up)
 	if m.Name != "missing" {
 		b.server.Create(m)
 	}
@@ -137,7 +138,7 @@ func (b *box) asking() alarmDoc {
 
 // hurried finds out soon that a model hangs, and still gives a slow one the time to
 // read its question on a machine that is busy with other tests.
-const hurried = "timeout = \"20s\"\nbudget = \"40s\"\nfirst_token_timeout = \"10s\"\nstall_timeout = \"3s\"\nbreaker = { failures = 3, open_for = \"2s\" }"
+const hurried = "timeout = \"30s\"\nbudget = \"45s\"\nfirst_token_timeout = \"20s\"\nstall_timeout = \"6s\"\nbreaker = { failures = 3, open_for = \"2s\" }"
 
 // The process that holds the model dies in the middle of an answer: Ollama loads
 // it anew, and the alarm gets its answer.
@@ -186,6 +187,7 @@ func TestOllamaServerIsKilled(t *testing.T) {
 	b.server.Kill()
 	answeredBy(t, b.finished(d.ID, 90*time.Second), "runbook")
 	b.server.Run()
+	b.eventually(patience, "Ollama is up again", b.server.Up)
 	b.eventually(60*time.Second, "the model is used again", func() bool { p := b.local(); return p.Breaker == "closed" && p.Error == "" })
 	answeredBy(t, b.diagnosed("line-1", "F213", "afterwards", 90*time.Second), "local")
 	b.asksForOne()
@@ -195,7 +197,7 @@ func TestOllamaServerIsKilled(t *testing.T) {
 // again: Ollama may hang for good then. Every alarm is answered in its time all
 // the same, and when the model does not answer, the page says why.
 func TestOllamaIsSharedWithAForeigner(t *testing.T) {
-	b := newBox(t, ollama.Script("fluent", spoken), strings.ReplaceAll(hurried, `"10s"`, `"15s"`)).settled()
+	b := newBox(t, ollama.Script("fluent", spoken), hurried).settled()
 	done := make(chan struct{})
 	var foreigners sync.WaitGroup
 	for n := range 3 {

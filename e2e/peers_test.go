@@ -27,14 +27,6 @@ type peer struct {
 	out  *bufio.Scanner
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l := listenLoopback(t)
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func startLibmodbus(t *testing.T) *peer {
 	t.Helper()
 	needsProgram(t, "out/libmodbus-server")

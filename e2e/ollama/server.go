@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -42,15 +41,10 @@ type Server struct {
 	log bytes.Buffer
 }
 
-// Start runs a server until the end of the test.
-func Start(t *testing.T, program string) *Server {
+// Start runs a server at addr until the end of the test; [Server.Up] tells when
+// it answers.
+func Start(t *testing.T, program, addr string) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
 	s := &Server{t: t, program: program, dir: t.TempDir(), addr: addr, URL: "http://" + addr}
 	s.Run()
 	t.Cleanup(func() {
@@ -85,16 +79,17 @@ func (s *Server) Run() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start Ollama: %v", err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		resp, err := http.Get(s.URL + "/api/version")
-		if err == nil {
-			_ = resp.Body.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("Ollama is not up: %v", err)
-		}
+}
+
+// Up reports whether the server answers.
+func (s *Server) Up() bool {
+	client := &http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Get(s.URL + "/api/version")
+	if err != nil {
+		return false
 	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // Kill ends the server and the processes that hold its models, without a word.

@@ -2,6 +2,7 @@ package ollama
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Tap stands between an agent and a server and keeps what is asked for: a
@@ -21,9 +23,40 @@ type Tap struct {
 	mu     sync.Mutex
 	wants  map[string]int // model and options of its process → requests
 	asked  int            // questions, probes left out
-	now    int
+	live   map[*request]bool
 	most   int
 	probes int
+}
+
+// request is one that is under way. The next one may come while the answer to
+// somebody who has turned away, or has read all that matters, is still ending
+// here: only two answers that are both listened to are two at a time.
+type request struct {
+	http.ResponseWriter
+
+	tap    *Tap
+	asker  context.Context
+	beside int       // how many there were with it when another one came
+	joined time.Time // when that was; zero: none came
+	since  int       // parts of the answer that somebody listened to well after
+}
+
+// turning is how long it may take until it is seen here that an asker has gone.
+const turning = 200 * time.Millisecond
+
+// Unwrap shows the writer below, for what is flushed.
+func (r *request) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *request) Write(part []byte) (int, error) {
+	r.tap.mu.Lock()
+	if !r.joined.IsZero() && time.Since(r.joined) > turning && r.asker.Err() == nil {
+		r.since++
+	}
+	if r.since > 2 {
+		r.tap.most = max(r.tap.most, r.beside)
+	}
+	r.tap.mu.Unlock()
+	return r.ResponseWriter.Write(part)
 }
 
 // NewTap listens before a server until the end of the test.
@@ -33,7 +66,7 @@ func NewTap(t *testing.T, server string) *Tap {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tap := &Tap{wants: map[string]int{}}
+	tap := &Tap{wants: map[string]int{}, live: map[*request]bool{}}
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.FlushInterval = -1
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
@@ -44,8 +77,9 @@ func NewTap(t *testing.T, server string) *Tap {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if r.URL.Path == "/api/chat" {
-			tap.begin(body)
-			defer tap.end()
+			one := tap.begin(r.Context(), w, body)
+			defer tap.end(one)
+			w = one
 		}
 		proxy.ServeHTTP(w, r)
 	}))
@@ -55,7 +89,7 @@ func NewTap(t *testing.T, server string) *Tap {
 	return tap
 }
 
-func (tap *Tap) begin(body []byte) {
+func (tap *Tap) begin(asker context.Context, w http.ResponseWriter, body []byte) *request {
 	var r struct {
 		Model   string
 		Options map[string]any
@@ -74,14 +108,21 @@ func (tap *Tap) begin(body []byte) {
 	} else {
 		tap.asked++
 	}
-	tap.now++
-	tap.most = max(tap.most, tap.now)
+	one := &request{ResponseWriter: w, tap: tap, asker: asker}
+	tap.live[one] = true
+	tap.most = max(tap.most, 1)
+	for older := range tap.live {
+		if older != one {
+			older.beside, older.joined, older.since = len(tap.live), time.Now(), 0
+		}
+	}
+	return one
 }
 
-func (tap *Tap) end() {
+func (tap *Tap) end(one *request) {
 	tap.mu.Lock()
 	defer tap.mu.Unlock()
-	tap.now--
+	delete(tap.live, one)
 }
 
 // Wants returns the different models with their options that were asked for, and
