@@ -61,7 +61,7 @@ var onlyAfter = map[string]string{
 
 // leaveRunning kills a worker in the middle of a job.
 func leaveRunning(r *cutRig, dir string) string {
-	if !r.armed(dir, "complete", 3) {
+	if !r.armed(dir, atLength, "complete", 3) {
 		r.t.Fatal("no job was left running")
 	}
 	return ""
@@ -70,7 +70,7 @@ func leaveRunning(r *cutRig, dir string) string {
 // leaveBeheaded takes both meta pages from a file that was worked on: all records
 // are whole, and all promises have to be kept.
 func leaveBeheaded(r *cutRig, dir string) string {
-	if r.armed(dir, "nowhere", 1) {
+	if r.armed(dir, aWhile, "nowhere", 1) {
 		r.t.Fatal("the worker ended by itself")
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "agent.db"), os.O_WRONLY, 0)
@@ -116,11 +116,18 @@ func leaveOlder(r *cutRig, dir string) string {
 // leaveBackup lets a worker make a backup and go on; the next one restores it.
 func leaveBackup(r *cutRig, dir string) string {
 	backup := filepath.Join(dir, "backup")
-	if r.armed(dir, "nowhere", 1, "QUEUE_TEST_BACKUP="+backup) || r.armed(dir, "nowhere", 1) {
+	if r.armed(dir, aWhile, "nowhere", 1, "QUEUE_TEST_BACKUP="+backup) || r.armed(dir, aWhile, "nowhere", 1) {
 		r.t.Fatal("no backup was made")
 	}
 	return "QUEUE_TEST_RESTORE=" + backup
 }
+
+// How long a worker lives that is not killed: aWhile makes some hundred promises,
+// atLength even while the machine does something else for seconds.
+const (
+	aWhile   = 200 * time.Millisecond
+	atLength = 10 * time.Second
+)
 
 // The process is killed before each durable step. Nothing that it had promised
 // is lost, nothing is there by halves, every alarm has one diagnosis.completed
@@ -131,29 +138,55 @@ func TestKilledAtEveryFailpoint(t *testing.T) {
 	names := pointNames(t)
 	judge := &judge{program: rig.program}
 	defer judge.end()
+	kills, alarms := 0, 0
 	for _, name := range names {
 		for round := range sized(2, 20) {
-			dir, killed := rig.strike(name, 1+random.IntN(1+round))
-			if !killed {
-				dir, killed = rig.strike(name, 1) // some are reached once a life
-			}
+			dir, killed := rig.struck(name, 1+random.IntN(1+round))
 			if !killed {
 				t.Errorf("failpoint %s was never reached: this proves nothing of it", name)
 				break
 			}
-			if rig.armed(dir, "nowhere", 1) {
+			kills++
+			if rig.armed(dir, aWhile, "nowhere", 1) {
 				t.Errorf("after a kill at %s the next process ended", name)
 			}
+			alarms += raisedIn(t, dir)
 			if verdict, err := judge.ask(dir); verdict != "ok" || err != nil {
 				t.Errorf("after a kill at %s: %s, %v; seed %d", name, verdict, err, *seed)
 			}
+			_ = os.RemoveAll(dir)
 		}
 	}
-	t.Logf("killed at %d failpoints: %v", len(names), names)
+	t.Logf("%d kills at %d failpoints, %d alarms promised: %v", kills, len(names), alarms, names)
+}
+
+// raisedIn counts the alarms that were promised in a folder.
+func raisedIn(t *testing.T, dir string) int {
+	t.Helper()
+	said, err := os.ReadFile(filepath.Join(dir, "promises"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count("\n"+string(said), "\nRAISED ")
+}
+
+// struck runs a worker into a failpoint: some are reached once a life, some only
+// at its end, and all of them late while the machine does something else.
+func (r *cutRig) struck(name string, hit int) (dir string, killed bool) {
+	r.t.Helper()
+	for _, try := range []struct {
+		hit  int
+		life time.Duration
+	}{{hit, aWhile}, {1, aWhile}, {1, atLength}} {
+		if dir, killed = r.strike(name, try.hit, try.life); killed {
+			break
+		}
+	}
+	return dir, killed
 }
 
 // strike sets the stage in a new folder and runs a worker into a failpoint.
-func (r *cutRig) strike(name string, hit int) (dir string, killed bool) {
+func (r *cutRig) strike(name string, hit int, life time.Duration) (dir string, killed bool) {
 	r.t.Helper()
 	dir = r.t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "promises"), nil, 0o600); err != nil {
@@ -168,13 +201,13 @@ func (r *cutRig) strike(name string, hit int) (dir string, killed bool) {
 	if first := onlyAfter[name]; first != "" {
 		env = "EDGEAGENT_FAILPOINT=" + first + "," + fmt.Sprintf("%s=kill@%d", name, hit)
 	}
-	return dir, r.armed(dir, name, hit, env)
+	return dir, r.armed(dir, life, name, hit, env)
 }
 
-// armed runs a worker with a failpoint, for a while and then to its end, and
+// armed runs a worker with a failpoint, for its life and then to its end, and
 // reports whether it was killed there. Promises go into a plain file: what a
 // process has written survives it.
-func (r *cutRig) armed(dir, point string, hit int, env ...string) (killed bool) {
+func (r *cutRig) armed(dir string, life time.Duration, point string, hit int, env ...string) (killed bool) {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.t.Context(), r.program)
 	cmd.Env = append(os.Environ(), "QUEUE_TEST_ROLE=cut", "QUEUE_TEST_FILE="+filepath.Join(dir, "agent.db"),
@@ -196,8 +229,8 @@ func (r *cutRig) armed(dir, point string, hit int, env ...string) (killed bool) 
 	}
 	out := bufio.NewReader(stdout)
 	if line, _ := out.ReadString('\n'); line == "OPEN\n" {
-		stop := time.AfterFunc(200*time.Millisecond, func() { _ = stdin.Close() }) // then it stops as an agent does
-		_, _ = out.ReadString('\n')                                                // until it ends, one way or the other
+		stop := time.AfterFunc(life, func() { _ = stdin.Close() }) // then it stops as an agent does
+		_, _ = out.ReadString('\n')                                // until it ends, one way or the other
 		stop.Stop()
 	}
 	err = cmd.Wait()
