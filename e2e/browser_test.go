@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,12 +50,12 @@ func TestPageInABrowser(t *testing.T) {
 
 	// A page whose agent is gone must not look alive.
 	run(t, ctx, chromedp.Navigate(url), chromedp.WaitVisible("body"))
-	quiet := errors.count()
+	complaints := errors.all()
 	a.kill()
 	awaitText(t, ctx, "NOT UPDATING")
 	run(t, ctx, chromedp.Text("body", &live))
-	if quiet > 0 {
-		t.Errorf("the console complained %d times: %v", quiet, errors.texts)
+	if len(complaints) > 0 {
+		t.Errorf("the console complained: %v", complaints)
 	}
 }
 
@@ -67,28 +69,42 @@ func pageURL(t *testing.T, a *agent) string {
 	return url
 }
 
-type consoleErrors struct{ texts []string }
+// consoleErrors is what a browser complains about, from a goroutine of its own.
+type consoleErrors struct {
+	mu    sync.Mutex
+	texts []string
+}
 
-func (c *consoleErrors) count() int { return len(c.texts) }
+func (c *consoleErrors) add(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.texts = append(c.texts, text)
+}
+
+func (c *consoleErrors) all() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.texts)
+}
 
 func browser(t *testing.T) (context.Context, *consoleErrors) {
 	t.Helper()
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-background-networking", true))
+		chromedp.WSURLReadTimeout(2*time.Minute), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-background-networking", true))
 	alloc, stop := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancel)
 	errors := &consoleErrors{}
 	chromedp.ListenTarget(ctx, func(ev any) {
 		switch ev := ev.(type) {
 		case *runtime.EventExceptionThrown:
-			errors.texts = append(errors.texts, ev.ExceptionDetails.Text)
+			errors.add(ev.ExceptionDetails.Text)
 		case *runtime.EventConsoleAPICalled:
 			if ev.Type == runtime.APITypeError {
-				errors.texts = append(errors.texts, string(ev.Args[0].Value))
+				errors.add(string(ev.Args[0].Value))
 			}
 		}
 	})
@@ -106,9 +122,18 @@ func awaitText(t *testing.T, ctx context.Context, text string) {
 	t.Helper()
 	var body string
 	eventually(t, 30*time.Second, "the page says "+text, func() bool {
-		run(t, ctx, chromedp.Text("body", &body))
-		return contains(body, text)
+		return evaluate(t, ctx, `document.body.innerText`, &body) && contains(body, text)
 	})
+}
+
+// evaluate runs a script in a page that may be changing just then, and reports
+// whether it came to its end.
+func evaluate(t *testing.T, ctx context.Context, script string, result any) bool {
+	t.Helper()
+	if err := ctx.Err(); err != nil {
+		t.Fatalf("browser: %v", err)
+	}
+	return chromedp.Run(ctx, chromedp.Evaluate(script, result)) == nil
 }
 
 func noSideScroll(t *testing.T, ctx context.Context, path string) {

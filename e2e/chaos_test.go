@@ -77,6 +77,10 @@ func (c *chaos) pass(in net.Conn) {
 		return
 	}
 	c.mu.Lock()
+	if c.mode == chaosCut { // meanwhile: who cuts must not miss one that is being made
+		in.Close()
+		out.Close()
+	}
 	c.conns[in], c.conns[out] = true, true
 	c.mu.Unlock()
 	var both sync.WaitGroup

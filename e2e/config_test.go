@@ -53,7 +53,8 @@ func or(s, otherwise string) string {
 }
 
 // peerDevice is one of the independent servers as a device of the
-// configuration: every area, every order of a float, and an alarm.
+// configuration: every area, every order of a float, and an alarm. A server that
+// stands still for a second or two with the whole machine is borne.
 func peerDevice(name, addr, line, more string) string {
 	return fmt.Sprintf(`
 [[device]]
@@ -62,7 +63,8 @@ line = %q
 url = "modbus-tcp://%s"
 unit = 1
 scan = "200ms"
-timeout = "1s"
+timeout = "2s"
+stale_after = "10s"
 %s
 `, name, line, addr, more) + `
   [[device.tag]]

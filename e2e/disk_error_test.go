@@ -3,8 +3,6 @@ package e2e
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,20 +12,14 @@ import (
 // failpointAgent is the agent built with failpoints, which a release has not.
 func failpointAgent(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "edgeagent")
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "failpoints", "-o", bin, "./cmd/edgeagent")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build with failpoints: %v\n%s", err, out)
-	}
-	return bin
+	return builtWith(t, "failpoints", "edgeagent", "build", "./cmd/edgeagent")
 }
 
 // The disk answers a write with an I/O error: the process begins anew under its
 // own number, nothing that was acknowledged is lost, and work goes on. A card
 // that never recovers does not make it spin.
 func TestDiskErrorRestartsInPlace(t *testing.T) {
+	mostlyWaits(t)
 	a := newAgent(t, plan{}.toml(t))
 	a.prefix = []string{"env", "EDGEAGENT_FAILPOINT=journal.sync=eio@15"}
 	a.launchBinary(failpointAgent(t), "run", "-c", a.config())
@@ -68,6 +60,7 @@ func TestDiskErrorRestartsInPlace(t *testing.T) {
 
 // A disk that fails at once after every start is left to the service manager.
 func TestDiskThatStaysBrokenDoesNotSpin(t *testing.T) {
+	mostlyWaits(t)
 	a := newAgent(t, plan{}.toml(t))
 	a.start() // a file that is whole
 	if err := a.stop(); err != nil {

@@ -130,6 +130,7 @@ func bitTag(name string, address, bit int, order string) string {
 
 // Every form of Modbus, against servers that are not ours.
 func TestModbusInEveryForm(t *testing.T) {
+	mostlyWaits(t)
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			p, url := f.start(t)

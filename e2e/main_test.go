@@ -48,6 +48,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// mostlyWaits is for a test that takes long and costs little: several of them run
+// at the same time, after all others, so that those have the machine to themselves.
+// It needs what it shares with nobody: ports, folders, namespaces, servers.
+func mostlyWaits(t *testing.T) {
+	t.Helper()
+	if !full() { // the full numbers are measured on a quiet machine
+		t.Parallel()
+	}
+}
+
 // needs skips the test loudly when this machine lacks something; in CI a
 // skipped rig is a failure, because a rig that never runs proves nothing.
 func needs(t *testing.T, what string, ok bool) {

@@ -29,6 +29,7 @@ var securedOPCUA = [][2]string{
 // lost, no connection ends. Every policy at the same time; in full, every mode
 // of each.
 func TestOPCUATokensAreRenewedUnderLoad(t *testing.T) {
+	mostlyWaits(t)
 	p := ownOPCUA(t, `{"lifetime": 4000}`)
 	secured := securedOPCUA[:3]
 	if full() {
@@ -36,9 +37,7 @@ func TestOPCUATokensAreRenewedUnderLoad(t *testing.T) {
 	}
 	agents := make([]*agent, len(secured))
 	for i, s := range secured {
-		// Patient, or six agents at once on a busy machine would test the machine.
-		keys := strings.ReplaceAll(opcuaKeys(s[0], s[1], p.cert, ""), `watchdog = "3s"`, `watchdog = "15s"`)
-		device := strings.Replace(opcuaDevice(p.chaos.addr(), keys, `timeout = "10s"`), `scan = "200ms"`, `scan = "1s"`, 1)
+		device := opcuaDevice(p.chaos.addr(), opcuaKeys(s[0], s[1], p.cert, ""), `timeout = "10s"`)
 		agents[i] = newAgent(t, plan{devices: device}.toml(t))
 		agents[i].start()
 	}
@@ -87,6 +86,7 @@ func (p *opcuaPeer) tokens() []int {
 // A server with one subscription of a hundred items, and a node that takes no
 // deadband: every tag is read all the same, the rest of them by polling.
 func TestOPCUAServerWithFewMeans(t *testing.T) {
+	mostlyWaits(t)
 	p := ownOPCUA(t, `{"subscriptions": 1, "items": 100}`)
 	device := opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", "")+events, quickRetry) +
 		"  [[device.tag]]\n  name = \"any\"\n  address = \"ns=1;s=Line1.Any\"\n  type = \"float64\"\n  deadband = 0.5\n  scan = \"1s\"\n"
@@ -175,11 +175,8 @@ func TestOPCUAReconnectsLeaveNothing(t *testing.T) {
 		episodes = 200
 	}
 	p := startOPCUA(t)
-	// Patient: on a busy machine a server takes seconds for a handshake, and
-	// a device that is stopped for it connects no more.
-	const patient = "timeout = \"10s\"\nretry = { first = \"500ms\", max = \"30s\" }\n"
-	device := opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, ""), patient)
-	a := newAgent(t, plan{devices: strings.Replace(device, `scan = "200ms"`, `scan = "1s"`, 1)}.toml(t))
+	device := opcuaDevice(p.chaos.addr(), opcuaKeys("Basic256Sha256", "SignAndEncrypt", p.cert, ""), quickRetry)
+	a := newAgent(t, plan{devices: device}.toml(t))
 	before := p.sessions()
 	a.start()
 	allGood(a, opcuaTags)

@@ -38,9 +38,10 @@ func TestOPCUASecurity(t *testing.T) {
 			a.start()
 			allGood(a, opcuaTags)
 			wantOPCUAValues(t, a)
-			before := a.tags("line1")["counter"].Value.(float64)
+			before := a.tags("line1")["counter"].Value
 			a.eventually(10*time.Second, "the counter counts", func() bool {
-				return a.tags("line1")["counter"].Value.(float64) > before
+				now, known := a.tags("line1")["counter"].Value.(float64)
+				return known && now != before
 			})
 		})
 	}

@@ -182,14 +182,18 @@ func writeCertificate(t *testing.T, dir, name, uri string) (cert, key string) {
 	return base + ".pem", base + ".key"
 }
 
-// opcuaDevice is the server as a device of the configuration.
+// opcuaDevice is the server as a device of the configuration. It is patient,
+// unless more says otherwise: on a busy machine a handshake takes seconds.
 func opcuaDevice(addr, keys, more string) string {
+	if !strings.Contains(more, "timeout") {
+		more += "\ntimeout = \"5s\""
+	}
 	return fmt.Sprintf(`
 [[device]]
 name = "line1"
 line = "Line1"
 url = "opc.tcp://%s"
-scan = "200ms"
+scan = "1s"
 %s
   [device.opcua]
 %s
@@ -235,8 +239,14 @@ func manyNodes() string {
 	return b.String()
 }
 
+// watchful is for tests of how soon a loss is noticed; the others put up with a
+// machine that stands still for seconds.
+func watchful(keys string) string {
+	return strings.ReplaceAll(keys, `watchdog = "15s"`, `watchdog = "3s"`)
+}
+
 func opcuaKeys(policy, mode, serverCert, more string) string {
-	keys := fmt.Sprintf("  security = %q\n  mode = %q\n  watchdog = \"3s\"\n", policy, mode)
+	keys := fmt.Sprintf("  security = %q\n  mode = %q\n  watchdog = \"15s\"\n", policy, mode)
 	if policy != "None" {
 		keys += fmt.Sprintf("  server_cert_file = %q\n", serverCert)
 	}

@@ -10,7 +10,7 @@ import (
 // answer is about to be stored: whatever the answer did to the process, it did
 // before.
 func TestJobThatEndsTheAgentThreeTimes(t *testing.T) {
-	bin := builtWith(t, "failpoints", "edgeagent", "build", "./cmd/edgeagent")
+	bin := failpointAgent(t)
 	books := newBooks(t, func(string) {})
 	a := newAgent(t, plan{upstreams: []string{books.url}}.toml(t))
 	a.start()

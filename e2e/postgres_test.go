@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ var postgres struct {
 	dir  string
 	cmd  *exec.Cmd
 	err  error
-	n    int
+	n    atomic.Int64
 }
 
 // newDatabase returns an empty database on the run's server.
@@ -36,8 +37,7 @@ func newDatabase(t *testing.T) *sql.DB {
 	if postgres.err != nil {
 		t.Fatalf("start PostgreSQL: %v", postgres.err)
 	}
-	postgres.n++
-	name := fmt.Sprintf("e2e_%d", postgres.n)
+	name := fmt.Sprintf("e2e_%d", postgres.n.Add(1))
 	admin := openDatabase(t, "postgres")
 	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
 		t.Fatalf("create database: %v", err)

@@ -121,15 +121,20 @@ func newCutRig(t *testing.T, tag string) *cutRig {
 	return &cutRig{t: t, program: builtWith(t, tag, "queue.test", "test", "-c", "./queue"), scratch: t.TempDir()}
 }
 
-// built are the programs of this run, by tag and name: each is built once.
-var built = map[string]string{}
+// built are the programs of this run, by their paths: each is built once.
+var built struct {
+	sync.Mutex
+	paths map[string]bool
+}
 
 // builtWith builds a program of the repository with a tag: args are those of
 // the go command, its package last.
 func builtWith(t *testing.T, tag, name string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(root, "e2e", "out", "with-"+tag, name)
-	if built[path] != "" {
+	built.Lock()
+	defer built.Unlock()
+	if built.paths[path] {
 		return path
 	}
 	last := len(args) - 1
@@ -138,7 +143,10 @@ func builtWith(t *testing.T, tag, name string, args ...string) string {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s with %q: %v\n%s", name, tag, err, out)
 	}
-	built[path] = path
+	if built.paths == nil {
+		built.paths = map[string]bool{}
+	}
+	built.paths[path] = true
 	return path
 }
 
@@ -203,7 +211,8 @@ func (r *cutRig) work(disk *powercut.Disk, at place) powercut.Recording {
 		cmd := exec.CommandContext(r.t.Context(), r.program)
 		cmd.Env = append(os.Environ(), "QUEUE_TEST_ROLE=cut", "QUEUE_TEST_FILE="+filepath.Join(data, "agent.db"),
 			"QUEUE_TEST_ACKS="+acks, fmt.Sprintf("QUEUE_TEST_BOOT=boot-%d", life), more)
-		r.live(cmd, life == 1)
+		before := disk.Recording().Count(powercut.Ack)
+		r.live(cmd, life == 1, func() bool { return disk.Recording().Count(powercut.Ack) >= before+40 })
 	}
 	leave()
 	rec := disk.Recording()
@@ -212,8 +221,9 @@ func (r *cutRig) work(disk *powercut.Disk, at place) powercut.Recording {
 	return rec
 }
 
-// live runs a worker for a while after it has opened its file.
-func (r *cutRig) live(cmd *exec.Cmd, clean bool) {
+// live runs a worker for a while after it has opened its file, until it has done
+// enough.
+func (r *cutRig) live(cmd *exec.Cmd, clean bool, enough func() bool) {
 	r.t.Helper()
 	var said strings.Builder
 	cmd.Stderr = &said
@@ -233,7 +243,8 @@ func (r *cutRig) live(cmd *exec.Cmd, clean bool) {
 		_ = cmd.Wait()
 		r.t.Fatalf("the worker did not open its file: %q, %v\n%s", line, err, said.String())
 	}
-	time.Sleep(time.Duration(sized(150, 300)) * time.Millisecond) // its life: there is nothing to wait for
+	time.Sleep(time.Duration(sized(150, 300)) * time.Millisecond) // its life
+	eventually(r.t, patience, "the worker has made promises", enough)
 	if !clean {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed: always an error

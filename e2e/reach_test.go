@@ -17,6 +17,7 @@ import (
 // the resolver as the agent meets them. Another model answers, within the
 // budget; what is recorded of the calls is what /metrics counts.
 func TestTheWayToTheCloudIsBad(t *testing.T) {
+	mostlyWaits(t)
 	v := newVPN(t)
 	v.nameServer()
 	v.nft("add table inet hole", "add chain inet hole in { type filter hook input priority 0 ; }", "add rule inet hole in tcp dport 9 drop")

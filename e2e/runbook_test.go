@@ -191,7 +191,11 @@ func judgeStorm(t *testing.T, a *agent, up *receiver, raised map[string]alarmDoc
 	slices.Sort(took)
 	p99 := took[(len(took)*99+99)/100-1]
 	t.Logf("%d alarms, %d jobs; lease to completion: median %v, p99 %v, longest %v", len(raised), len(took), took[len(took)/2], p99, took[len(took)-1])
-	if p99 > time.Second {
+	limit := time.Second
+	if !full() { // the full numbers are held on a quiet machine
+		limit += lateness
+	}
+	if p99 > limit {
 		t.Errorf("p99 from lease to completion is %v", p99)
 	}
 	for id, d := range raised {

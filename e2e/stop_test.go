@@ -10,10 +10,11 @@ import (
 // shortened here by configuration; their exact lengths are held under virtual
 // time in package plc.
 func TestStoppedPLC(t *testing.T) {
+	mostlyWaits(t)
 	dead, alive := startLibmodbus(t), startPymodbus(t)
 	window := "retry = { first = \"100ms\", max = \"800ms\" }\n"
 	devices := peerDevice("dead", dead.tap.addr(), "line-1", window+"resume = \"operator\"") +
-		peerDevice("alive", alive.tap.addr(), "line-1", window)
+		peerDevice("alive", alive.tap.addr(), "line-1", "")
 	a := newAgent(t, plan{devices: devices}.toml(t))
 	a.start()
 	a.eventually(20*time.Second, "both are polled", func() bool {
@@ -79,6 +80,7 @@ func stoppedOnce(t *testing.T, a *agent) {
 // device comes back by itself: switch, gateway and PLC losing power together
 // must not need a visit.
 func TestPowerCutOfTheWholeLineHealsItself(t *testing.T) {
+	mostlyWaits(t)
 	p := startLibmodbus(t)
 	a := newAgent(t, plan{devices: peerDevice("press", p.tap.addr(), "line-1",
 		"retry = { first = \"100ms\", max = \"400ms\" }\nresume = \"2s\"")}.toml(t))

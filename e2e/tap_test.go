@@ -57,6 +57,7 @@ type tap struct {
 
 	mu       sync.Mutex
 	requests int
+	shut     bool // nobody gets through: the PLC is not what it will be yet
 	conns    map[net.Conn]bool
 }
 
@@ -95,6 +96,13 @@ func (p *tap) hangUp() {
 	}
 }
 
+// let lets nobody through, or everybody again.
+func (p *tap) let(through bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shut = !through
+}
+
 func (p *tap) accept() {
 	for {
 		in, err := p.listener.Accept()
@@ -104,7 +112,12 @@ func (p *tap) accept() {
 		p.mu.Lock()
 		p.requests++ // a connection is a packet too
 		p.conns[in] = true
+		shut := p.shut
 		p.mu.Unlock()
+		if shut {
+			in.Close()
+			continue
+		}
 		go p.pass(in)
 	}
 }

@@ -109,8 +109,7 @@ func TestPageComesBackWithTheAgent(t *testing.T) {
 	says := func(script string) func() bool {
 		return func() bool {
 			var yes bool
-			run(t, ctx, chromedp.Evaluate(script, &yes))
-			return yes
+			return evaluate(t, ctx, script, &yes) && yes
 		}
 	}
 	eventually(t, 20*time.Second, "the page lives", says(`document.getElementById("live").dataset.state === "live"`))

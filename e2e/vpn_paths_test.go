@@ -28,16 +28,26 @@ func behindVPN(t *testing.T) (*vpn, *model, *agent) {
 // what it takes to find that out.
 func backInTime(t *testing.T, a *agent) {
 	t.Helper()
+	back := time.Now()
 	a.eventually(35*time.Second, "the cloud is used again", func() bool { return a.status().Provider[0].Breaker == "closed" })
+	took := time.Since(back)
+	if limit := 35*time.Second + lateness; took > limit {
+		t.Errorf("the cloud is used again after %v, want %v", took, limit)
+	}
 	answeredBy(t, a.diagnosed("line-1", "N4", "after the return", 20*time.Second), "cloud")
+	t.Logf("cloud answers again %v after its return", took.Round(100*time.Millisecond))
 }
+
+// lateness is by how much a time that a person was promised may be missed by a
+// machine that is busy with other things.
+const lateness = 10 * time.Second
 
 func inBudget(t *testing.T, j jobDoc) {
 	t.Helper()
 	answeredBy(t, j, "local")
 	took := j.FinishedAt.Sub(j.CreatedAt)
 	t.Logf("answered after %v, calls %s", took.Round(100*time.Millisecond), outcomes(j))
-	if took > 27*time.Second { // the cloud's budget of 25 s and the local answer
+	if limit := 27*time.Second + lateness; took > limit { // the cloud's budget of 25 s and the local answer
 		t.Errorf("answered after %v, the cloud's budget is 25 s", took)
 	}
 }
@@ -45,6 +55,7 @@ func inBudget(t *testing.T, j jobDoc) {
 // The agent starts at 03:00 while the VPN is down: no connection was ever made,
 // no name ever resolved.
 func TestVPNIsGoneAtTheStart(t *testing.T) {
+	mostlyWaits(t)
 	v, cloud, a := behindVPN(t)
 	v.drop()
 	a.start()
@@ -60,6 +71,7 @@ func TestVPNIsGoneAtTheStart(t *testing.T) {
 // The VPN drops in the middle of an answer, without a word: what has arrived is
 // half a diagnosis, and nothing more will.
 func TestVPNDropsInTheMiddleOfAnAnswer(t *testing.T) {
+	mostlyWaits(t)
 	v, cloud, a := behindVPN(t)
 	a.start()
 	answeredBy(t, a.diagnosed("line-1", "N1", "before the drop", 30*time.Second), "cloud")

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,12 +41,16 @@ const (
 	nextAddr  = "10.77.0.9" // that the VPN hands out after the drop
 )
 
+// vpns numbers those of this run.
+var vpns atomic.Int64
+
 func newVPN(t *testing.T) *vpn {
 	t.Helper()
 	needsRoot(t)
 	needsProgram(t, "/usr/sbin/nft")
-	id := os.Getpid() % 10000
-	v := &vpn{t: t, plant: fmt.Sprintf("ea-plant-%d", id), cloud: fmt.Sprintf("ea-cloud-%d", id)}
+	id := fmt.Sprintf("%d-%d", os.Getpid(), vpns.Add(1))
+	v := &vpn{t: t, plant: "ea-plant-" + id, cloud: "ea-cloud-" + id}
+	v.remove() // of a run that was killed and had our number
 	t.Cleanup(v.remove)
 	v.ip("netns add " + v.plant)
 	v.ip("netns add " + v.cloud)
@@ -82,7 +87,7 @@ func (v *vpn) resolver() {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		v.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "resolv.conf"), []byte("nameserver "+cloudAddr+"\noptions timeout:2 attempts:1\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "resolv.conf"), []byte("nameserver "+cloudAddr+"\noptions timeout:3 attempts:1\n"), 0o644); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -243,6 +248,7 @@ func certificate(t *testing.T, name string) (tls.Certificate, []byte) {
 
 // The VPN drops at 03:00 without a word, and comes back with another address.
 func TestVPNDrop(t *testing.T) {
+	mostlyWaits(t)
 	v := newVPN(t)
 	v.nameServer()
 	cloud := &model{t: t}
@@ -270,16 +276,12 @@ func TestVPNDrop(t *testing.T) {
 	watch.from()
 	first := a.diagnosed("line-1", "N2", "the VPN has just dropped", 60*time.Second)
 	answeredBy(t, first, "local")
-	took := first.FinishedAt.Sub(first.CreatedAt)
-	t.Logf("first alarm after the drop: answered after %v, calls %s", took.Round(100*time.Millisecond), outcomes(first))
-	if took > 27*time.Second { // the cloud's budget of 25 s and the local answer
-		t.Errorf("answered after %v, the cloud's budget is 25 s", took)
-	}
+	inBudget(t, first)
 	a.eventually(40*time.Second, "the breaker is open", func() bool { return a.status().Provider[0].Breaker == "open" })
 	for i := range 5 {
 		j := a.diagnosed("line-1", "N3", fmt.Sprintf("later alarm %d", i), 10*time.Second)
 		answeredBy(t, j, "local")
-		if took := j.FinishedAt.Sub(j.CreatedAt); took > 2*time.Second {
+		if took := j.FinishedAt.Sub(j.CreatedAt); took > 10*time.Second { // less than any way to find the cloud gone
 			t.Errorf("later alarm %d: answered after %v, want at once", i, took)
 		}
 	}
@@ -289,10 +291,7 @@ func TestVPNDrop(t *testing.T) {
 	watch.until()
 
 	v.restore()
-	back := time.Now()
-	a.eventually(35*time.Second, "the cloud is used again", func() bool { return a.status().Provider[0].Breaker == "closed" })
-	answeredBy(t, a.diagnosed("line-1", "N4", "after the return", 20*time.Second), "cloud")
-	t.Logf("cloud answers again after %v", time.Since(back).Round(100*time.Millisecond))
+	backInTime(t, a)
 	a.eventually(90*time.Second, "the backlog is drained", func() bool { return a.status().Upstream[0].Backlog == 0 })
 	inOrder(t, up)
 	if n := len(up.diagnoses()); n != 8 {

@@ -25,7 +25,12 @@ func TestAlarmWord(t *testing.T) {
 			p.set("holding", 600, int(value>>16))
 			p.set("holding", 601, int(value&0xffff))
 		}
-		bits(t, device, cable{set, p.down, func() { p.up(); set(word) }})
+		bits(t, device, cable{set, p.down, func() {
+			p.tap.let(false) // until the word is what it was: a PLC keeps it
+			p.up()
+			set(word)
+			p.tap.let(true)
+		}})
 	})
 	t.Run("opcua", func(t *testing.T) {
 		p := startOPCUA(t)
@@ -38,8 +43,9 @@ func TestAlarmWord(t *testing.T) {
 	})
 }
 
-// quickRetry is for tests that are not about the window.
-const quickRetry = "retry = { first = \"500ms\", max = \"2s\" }\n"
+// quickRetry is for tests that are not about the window: soon back, and not
+// stopped for a while in which the machine does something else.
+const quickRetry = "retry = { first = \"500ms\", max = \"30s\" }\n"
 
 const wordTexts = "bit,code,priority,text_en\n0,W0,2,Emergency stop chain open\n31,W31,1,Main drive tripped\n"
 

@@ -31,7 +31,7 @@ func Format(ctx context.Context, dir string, size int64) ([]byte, error) {
 // at dir. Writes go straight through to the image, and every flush of the file
 // system is an fsync of it. Detach undoes both.
 func Attach(ctx context.Context, path, dir string) (detach func() error, err error) {
-	device, err := run(ctx, "losetup", "--direct-io=on", "--find", "--show", path)
+	device, err := loop(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +46,17 @@ func Attach(ctx context.Context, path, dir string) (detach func() error, err err
 		_, err := run(context.WithoutCancel(ctx), "umount", dir)
 		return errors.Join(err, free())
 	}, nil
+}
+
+// loop makes a block device of an image. Others look for a free one at the same
+// time, and who comes second is told that it is busy.
+func loop(ctx context.Context, path string) (device string, err error) {
+	for range 10 {
+		if device, err = run(ctx, "losetup", "--direct-io=on", "--find", "--show", path); err == nil {
+			break
+		}
+	}
+	return device, err
 }
 
 // WriteImage writes an image and leaves holes where it is empty.
