@@ -28,7 +28,7 @@ race: ## the same under the race detector (needs a C compiler)
 
 e2e: build ## the built binary against real peers, power cuts and a dropped VPN (root, Debian; installs them)
 	e2e/setup.sh
-	cd e2e && $(GO) test -count=1 -timeout 25m ./...
+	cd e2e && $(GO) test -count=1 -parallel 4 -timeout 40m ./...
 
 e2e-full: build ## the same with the full numbers: 100 kills, five idle minutes, a million values, 200 episodes
 	CGO_ENABLED=1 EDGEAGENT_EPISODES=200 EDGEAGENT_ORACLE_VALUES=1000000 $(GO) test -race -count=1 -timeout 30m ./plc/modbus ./plc/opcua
