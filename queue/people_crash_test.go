@@ -3,8 +3,10 @@ package queue_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,11 +95,15 @@ func TestKillMinusNineWhilePeopleJudge(t *testing.T) {
 	path := dataFile(t)
 	said := make(map[edgeagent.ID]*heard)
 	random := rand.New(rand.NewPCG(killSeed, 7))
-	for round := range 15 {
+	const kills = 15
+	reviews := func() bool {
+		return slices.ContainsFunc(slices.Collect(maps.Values(said)), func(h *heard) bool { return h.reviewed })
+	}
+	for round := 0; round < kills || !reviews() && round < kills+lateKills; round++ {
 		cmd, lines := child(t, rolePeople, path, fmt.Sprint("boot", round))
-		killer := time.AfterFunc(time.Duration(20+random.IntN(100))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		killer := time.AfterFunc(20*time.Millisecond+afterwards(random, round, kills), func() { _ = cmd.Process.Kill() })
 		for lines.Scan() {
-			if round%3 == 0 && strings.HasPrefix(lines.Text(), "ASKED") {
+			if round%3 == 0 && round < kills && strings.HasPrefix(lines.Text(), "ASKED") {
 				_ = cmd.Process.Kill() // in the middle of it, as far as that can be aimed at
 			}
 			hearPeople(t, said, strings.Fields(lines.Text()))
