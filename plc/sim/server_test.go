@@ -73,7 +73,7 @@ func answered(t *testing.T, conn net.Conn, want string) {
 	t.Helper()
 	raw, _ := hex.DecodeString(want)
 	got := make([]byte, len(raw))
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if n, err := io.ReadFull(conn, got); err != nil {
 		t.Fatalf("answer %x then %v, want %s", got[:n], err, want)
 	}
@@ -205,7 +205,7 @@ func TestCloseHangsUp(t *testing.T) {
 	s.Fault(Fault{Kind: Close})
 	conn := dial(t, s)
 	ask(t, conn, readTwo)
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatalf("read = %v, want EOF", err)
 	}
@@ -321,7 +321,7 @@ func TestGarbageEndsTheConnection(t *testing.T) {
 	for _, garbage := range []string{"474554202f20485454502f312e310d0a", "00010000000001", "00010000ffff01"} {
 		conn := dial(t, s)
 		ask(t, conn, garbage)
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: read = %v, want the end", garbage, err)
 		}

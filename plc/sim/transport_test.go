@@ -91,7 +91,7 @@ func expect(t *testing.T, conn deadliner, want string) {
 	t.Helper()
 	wanted, _ := hex.DecodeString(want)
 	got := make([]byte, len(wanted))
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if n, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, wanted) {
 		t.Fatalf("answer %x, %v; want %s", got[:n], err, want)
 	}
@@ -284,7 +284,7 @@ func TestFlapAnswersAndHangsUpInTurn(t *testing.T) {
 		conn := dial(t, s)
 		raw, _ := hex.DecodeString(framed(t, "0103000a0001"))
 		_, _ = conn.Write(raw)
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := conn.Read(make([]byte, 16)); err == nil {
 			got += "+"
 		} else {
@@ -332,7 +332,7 @@ func TestFaultThatATransportCannotHaveHangsUp(t *testing.T) {
 	s.Fault(Fault{Kind: Echo})
 	conn := dial(t, s)
 	ask(t, conn, readTwo)
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("read = %v, want EOF", err)
 	}
@@ -359,7 +359,7 @@ func TestSerialLineIsHungUpAndComesBack(t *testing.T) {
 		} else {
 			s.Disconnect()
 		}
-		_ = line.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = line.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if n, err := line.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("read after a %s: %d bytes, %v; want a hang-up", how, n, err)
 		}
@@ -459,7 +459,7 @@ func TestTLSWantsAClientCertificate(t *testing.T) {
 	stranger := tls.Client(dial(t, s), &tls.Config{RootCAs: pool, ServerName: "plc"})
 	raw, _ := hex.DecodeString(readTwo)
 	_, _ = stranger.Write(raw)
-	_ = stranger.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = stranger.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if n, err := stranger.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Error("a client without a certificate was answered")
 	}
