@@ -110,32 +110,43 @@ func (h *hunt) run(ctx context.Context) error {
 }
 
 // play is one fault and the time after it. A recovery that was slow is looked
-// at again: a busy machine is not slow thrice in a row.
+// at again: a busy machine is not slow thrice in a row, and one that stood still
+// has not shown anything.
 func (h *hunt) play(ctx context.Context, kind string) error {
 	if h.kind = h.count.ByKind[kind]; h.kind == nil {
 		h.kind = &KindCount{}
 		h.count.ByKind[kind] = h.kind
 	}
-	for range slowPlays {
-		h.kind.Plays++
-		h.playing = kind
-		if other, paired := h.other(kind); paired { // troubles seldom come alone
-			h.playing = other + ", then " + kind
-			h.peer.Play(other)
-		}
-		h.peer.Play(kind)
-		for range readsUnderFault {
-			if err := h.read(ctx); fatal(ctx, err) {
-				return err
-			}
-		}
-		h.peer.Clear()
-		slow, err := h.recover(ctx)
+	for slowly, tries := 0, 0; slowly < slowPlays && tries < stillTries; tries++ {
+		var slow bool
+		var err error
+		stood := Stood(func() { slow, err = h.playOnce(ctx, kind) })
 		if err != nil || !slow {
 			return err
 		}
+		if stood < still {
+			slowly++
+		}
 	}
 	return fmt.Errorf("not over within %d reads and %d timeouts of its end, %d times in a row", slowReads, slowTimeouts, slowPlays)
+}
+
+// playOnce reports whether the driver was slow to come back.
+func (h *hunt) playOnce(ctx context.Context, kind string) (slow bool, err error) {
+	h.kind.Plays++
+	h.playing = kind
+	if other, paired := h.other(kind); paired { // troubles seldom come alone
+		h.playing = other + ", then " + kind
+		h.peer.Play(other)
+	}
+	h.peer.Play(kind)
+	for range readsUnderFault {
+		if err := h.read(ctx); fatal(ctx, err) {
+			return false, err
+		}
+	}
+	h.peer.Clear()
+	return h.recover(ctx)
 }
 
 // other picks a fault to be played before kind, now and then.
