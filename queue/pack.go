@@ -12,14 +12,21 @@ import (
 // JSON of the plant says the same names again and again, and every byte of it
 // is written to flash more than once: bodies are packed. The packing is that of
 // an LZ4 block, sequences of literals and of copies from at most 64 KiB back,
-// over a dictionary of the words that our records begin with. It is our own
-// hundred lines because the standard library's deflate takes ten times as long
-// and keeps over a megabyte per writer, in a process whose whole index is less.
+// over a dictionary of the words that our records begin with; the sequences are
+// then written with a fixed code of few bits for what is frequent, see coding.go.
+// It is our own two hundred lines because the standard library's deflate takes ten
+// times as long and keeps over a megabyte per writer, in a process whose whole
+// index is less.
 //
-//	byte 0 is packed   uvarint: bytes of the text   sequences …
+//	byte 0 is coded   uvarint: bytes of the text   sequences, coded
 //
-// A body that does not begin with that byte, as no JSON does, is as it was put.
-const packed = 1
+// A body that begins with packed has its sequences as they are, as they were
+// written before schema 3. One that begins with neither, as no JSON does, is as it
+// was put.
+const (
+	packed = 1
+	coded  = 3 // 2 is frozen
+)
 
 const (
 	packLeast   = 48        // shorter bodies stay as they are
@@ -27,7 +34,7 @@ const (
 	packReach   = 1<<16 - 1 // how far back a copy may begin
 	packHash    = 12        // bits
 	maxUnpacked = 64 << 20  // bytes: nothing that is written comes near it
-	maxRatio    = 300       // an LZ4 block cannot hold more than 255 times its size
+	maxRatio    = 300       // an LZ4 block cannot hold more than 255 times its size, and a byte of a length has no code
 )
 
 // packDictionary belongs to the format: another one is another first byte.
@@ -62,7 +69,7 @@ const packDictionary = `{"prompt":"","raw":"{\"summary\":\"\",\"causes\":[{\"cau
 // A packer is what packing needs; they are used again, for they are large.
 type packer struct {
 	text []byte // the dictionary, then what is packed
-	out  []byte
+	out  coder
 	seen packTable
 	base int32 // what seen counts from: what is less is of a text before
 }
@@ -120,7 +127,7 @@ func packWritten(write func(*scribe)) ([]byte, bool) {
 func (p *packer) pack() []byte {
 	p.renew()
 	text, begin, seen, base := p.text, packBegin(), &p.seen, p.base
-	out := binary.AppendUvarint(append(p.out[:0], packed), uint64(len(text)-len(packDictionary)))
+	p.out.begin(binary.AppendUvarint(append(p.out.out[:0], coded), uint64(len(text)-len(packDictionary))))
 	done, at := len(packDictionary), len(packDictionary)
 	for at <= len(text)-packMatch {
 		four := binary.LittleEndian.Uint32(text[at:])
@@ -135,12 +142,12 @@ func (p *packer) pack() []byte {
 			continue
 		}
 		n := alike(text, from, at)
-		out = appendSequence(out, text[done:at], at-from, n)
+		p.out.sequence(text[done:at], at-from, n)
 		at += n
 		done = at
 	}
-	p.out = appendSequence(out, text[done:], 0, packMatch)
-	return p.out
+	p.out.sequence(text[done:], 0, packMatch)
+	return p.out.end()
 }
 
 // renew forgets the text before by counting on behind it: to empty the table takes
@@ -165,31 +172,9 @@ func alike(text []byte, from, at int) int {
 	return n
 }
 
-// appendSequence writes literals and the copy behind them; a distance of 0 ends the text.
-func appendSequence(out, literals []byte, distance, n int) []byte {
-	n -= packMatch
-	out = append(out, byte(min(len(literals), 15)<<4|min(n, 15)))
-	out = append(appendLength(out, len(literals)), literals...)
-	if distance == 0 {
-		return out
-	}
-	return appendLength(binary.LittleEndian.AppendUint16(out, uint16(distance)), n)
-}
-
-// appendLength writes what of a length did not fit into the four bits before.
-func appendLength(out []byte, n int) []byte {
-	if n -= 15; n < 0 {
-		return out
-	}
-	for ; n >= 255; n -= 255 {
-		out = append(out, 255)
-	}
-	return append(out, byte(n))
-}
-
 // unpack returns what pack was given. Its only error is damage.
 func unpack(body []byte) ([]byte, error) {
-	if len(body) == 0 || body[0] != packed {
+	if len(body) == 0 || body[0] != packed && body[0] != coded {
 		return body, nil
 	}
 	size, n := binary.Uvarint(body[1:])
@@ -197,17 +182,24 @@ func unpack(body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("packed body of %d bytes says it holds %d: %w", len(body), size, errDamaged)
 	}
 	whole := len(packDictionary) + int(size)
-	out := append(make([]byte, 0, whole), packDictionary...)
-	for in := body[1+n:]; len(in) > 0; {
-		var ok bool
-		if out, in, ok = unpackSequence(out, in, whole); !ok {
-			return nil, fmt.Errorf("packed body cannot be unpacked: %w", errDamaged)
-		}
+	out, ok := append(make([]byte, 0, whole), packDictionary...), false
+	if body[0] == coded {
+		out, ok = decode(out, body[1+n:], whole)
+	} else {
+		out, ok = unpackSequences(out, body[1+n:], whole)
 	}
-	if len(out) != whole {
-		return nil, fmt.Errorf("packed body ends after %d of %d bytes: %w", len(out)-len(packDictionary), size, errDamaged)
+	if !ok || len(out) != whole {
+		return nil, fmt.Errorf("packed body cannot be unpacked, after %d of %d bytes: %w", len(out)-len(packDictionary), size, errDamaged)
 	}
 	return out[len(packDictionary):], nil
+}
+
+// unpackSequences appends all sequences of in to out.
+func unpackSequences(out, in []byte, whole int) (text []byte, ok bool) {
+	for ok = true; ok && len(in) > 0; {
+		out, in, ok = unpackSequence(out, in, whole)
+	}
+	return out, ok
 }
 
 // unpackSequence appends one sequence of in to out, which must not outgrow whole.
@@ -224,17 +216,25 @@ func unpackSequence(out, in []byte, whole int) (text, rest []byte, ok bool) {
 	if len(in) < 2 {
 		return out, in, false
 	}
-	from := len(out) - int(binary.LittleEndian.Uint16(in))
+	distance := int(binary.LittleEndian.Uint16(in))
 	n, in, ok := cutLength(in[2:], int(token&15))
-	n += packMatch
-	if !ok || from < 0 || from >= len(out) || len(out)+n > whole {
+	if !ok {
 		return out, in, false
 	}
-	for ; n > 0; n-- { // byte by byte: a copy may reach into itself
-		out = append(out, out[from])
-		from++
+	out, ok = repeat(out, distance, n+packMatch, whole)
+	return out, in, ok
+}
+
+// repeat appends n bytes from so far back, which may reach into themselves.
+func repeat(out []byte, distance, n, whole int) ([]byte, bool) {
+	from := len(out) - distance
+	if distance == 0 || from < 0 || len(out)+n > whole {
+		return out, false
 	}
-	return out, in, true
+	for ; n > 0; n -= distance {
+		out = append(out, out[from:from+min(n, distance)]...)
+	}
+	return out, true
 }
 
 func cutLength(in []byte, n int) (length int, rest []byte, ok bool) {
