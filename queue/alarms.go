@@ -174,6 +174,7 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm, f frozenRaise)
 			return err
 		}
 	}
+	b.raised = true
 	b.remember(*a)
 	if a.Diagnose && !b.acceptsJob(*a) {
 		return nil // its hint is its answer; evidence is for a diagnosis

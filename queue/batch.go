@@ -29,6 +29,7 @@ type batch struct {
 
 	alarms map[edgeagent.ID]struct{} // those at hand that changed
 
+	raised    bool // an alarm was: somebody waits for more of them
 	wantsRoom bool // something was refused for want of space
 }
 

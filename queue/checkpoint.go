@@ -48,11 +48,11 @@ func (db *DB) store(b *batch) error {
 	if !db.journal.live() || b.space().pressure() >= pressureTrim {
 		return db.checkpoint(b, true)
 	}
-	if b.size() > directFrom { // known without making a frame of it
+	if b.size() > b.direct() { // known without making a frame of it
 		return db.checkpoint(b, true)
 	}
 	frame := db.journal.frame(b)
-	if len(frame) > directFrom {
+	if len(frame) > b.direct() {
 		return db.checkpoint(b, true)
 	}
 	if !db.journal.holds(frame) {
@@ -224,11 +224,22 @@ func (db *DB) settle(ops int) {
 	}
 }
 
+// direct is from how many bytes on a batch is written once only, straight into the
+// data file. A storm of raises is not: it takes one sync instead of two, and the
+// pages of its jobs are written once for many of its batches.
+func (b *batch) direct() int {
+	if b.raised {
+		return directRaised
+	}
+	return directFrom
+}
+
 const (
-	directFrom  = 192 << 10 // bytes of a batch that is written once only: it shares its syncs with nobody but itself
-	settleAt    = 1 << 20
-	settleLeast = directFrom // what a frame of a storm needs
-	settleStorm = 8          // operations that shared a commit
+	directFrom   = 192 << 10
+	directRaised = 1 << 20
+	settleAt     = 1 << 20
+	settleLeast  = 320 << 10 // what a frame of a storm needs
+	settleStorm  = 8         // operations that shared a commit
 )
 
 // settleNow makes a checkpoint between two commits. A sealed data file is whole
