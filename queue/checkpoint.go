@@ -68,9 +68,24 @@ func (db *DB) store(b *batch) error {
 	if err != nil {
 		return db.classify(err)
 	}
-	db.turn.Lock()
+	db.turn.Lock() // who is answered reads what was written, see putAway
+	b.owed = true
+	db.unsettled.Add(int64(b.size()))
+	return nil
+}
+
+// putAway puts what the journal holds of a batch into the transaction, after
+// everybody has their answer: they go on while this is done, and readers wait.
+// A batch that was taken back meanwhile puts nothing.
+func (db *DB) putAway(b *batch) {
+	if !b.owed {
+		return
+	}
 	defer db.turn.Unlock()
-	return db.apply(b)
+	b.owed = false
+	if err := guard(func() error { return writeAll(db.tx, b.puts) }); err != nil {
+		db.fail(fmt.Errorf("put into %s what its journal holds: %w", db.path, err))
+	}
 }
 
 // classify tells a disk without space, after which all is as before, from all
@@ -80,12 +95,6 @@ func (db *DB) classify(err error) error {
 		return fmt.Errorf("%w: %w", edgeagent.ErrFull, err)
 	}
 	return fmt.Errorf("commit to %s: %w", db.path, err)
-}
-
-// apply puts the records of a batch into the transaction that is held.
-func (db *DB) apply(b *batch) error {
-	db.unsettled.Add(int64(b.size()))
-	return writeAll(db.tx, b.puts)
 }
 
 // writeAll puts records where they belong, in the order of their keys.
@@ -149,7 +158,7 @@ func (db *DB) commitTx(b *batch, mark journalMark) (err error) {
 func (db *DB) write(b *batch, mark journalMark) error {
 	w, err := db.published()
 	if b != nil {
-		w, err = b.w, db.apply(b)
+		w, err = b.w, writeAll(db.tx, b.puts)
 	}
 	if err := errors.Join(err, w.count(db.tx), writeMark(db.tx, mark)); err != nil {
 		return err

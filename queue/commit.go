@@ -106,6 +106,7 @@ func (db *DB) runBatch(ops []op) {
 	for _, o := range accepted {
 		o.done <- err
 	}
+	db.putAway(b)
 	if err == nil && len(b.puts) > 0 {
 		db.settle(len(accepted))
 	}
@@ -150,6 +151,7 @@ func (db *DB) finish(b *batch, ops int) error {
 	}
 	if err != nil {
 		b.rollback(0)
+		db.putAway(b)
 		return err
 	}
 	db.ledger.stored(saved)

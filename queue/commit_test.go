@@ -199,7 +199,7 @@ func TestQuotaRefusesAlarmsAndStillTakesAnswers(t *testing.T) {
 
 func TestDeadDiskEndsAllWriting(t *testing.T) {
 	db := open(t, options(dataFile(t)))
-	if err := db.Break(t.Context(), 'm'); err != nil {
+	if err := db.Unplug(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}); err == nil {
@@ -221,6 +221,29 @@ func TestDeadDiskEndsAllWriting(t *testing.T) {
 	}
 }
 
+// What is in the journal is answered before it is put where it is read: when that
+// fails, the file has failed and nothing is lost.
+func TestAnsweredIsKeptWhenItCannotBePutAway(t *testing.T) {
+	o := options(dataFile(t))
+	db := open(t, o)
+	if err := db.Break(t.Context(), 'm'); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}); err != nil {
+		t.Fatal(err)
+	}
+	<-db.Failed()
+	if _, err := db.Lease(t.Context()); err == nil || !strings.Contains(err.Error(), "failed before") {
+		t.Errorf("lease = %v, want that the file failed before", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, known := open(t, o).LoadDevice("filler"); !known {
+		t.Error("what was answered is gone")
+	}
+}
+
 func TestAReloadSilencesNothing(t *testing.T) {
 	o := options(dataFile(t))
 	var said bytes.Buffer
@@ -238,7 +261,7 @@ func TestAReloadSilencesNothing(t *testing.T) {
 	if got := eventOf(t, pending(t, db, "historian")[0]).Source; got != "/plant-a/gw" {
 		t.Errorf("source %s after a reload: another numbers this epoch", got)
 	}
-	if err := db.Break(t.Context(), 'm'); err != nil {
+	if err := db.Unplug(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	_ = db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}) // refused, see above

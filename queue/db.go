@@ -139,6 +139,7 @@ func (db *DB) takeBack(b *batch) error {
 		b.rollback(0)
 		return err
 	}
+	defer db.putAway(b)
 	return db.finish(b, 0)
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -89,6 +90,19 @@ func (db *DB) LimitFile(ctx context.Context, size int) error {
 	return db.do(ctx, "limit", func(b *batch) error {
 		b.db.bolt.MaxSize = size
 		return nil
+	})
+}
+
+// Unplug lets every write to the journal fail, and not for want of space.
+func (db *DB) Unplug(ctx context.Context) error {
+	return db.do(ctx, "unplug", func(*batch) error {
+		f, err := os.Open(db.journal.path)
+		if err != nil {
+			return err
+		}
+		err = db.journal.file.Close()
+		db.journal.file = f
+		return err
 	})
 }
 

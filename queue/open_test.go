@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -37,7 +38,7 @@ func TestDamagedFileNeverKeepsTheAgentFromStarting(t *testing.T) {
 		"both metas zeroed":    func(b []byte) []byte { clear(b[:8192]); return b },
 		"all zero":             func(b []byte) []byte { clear(b); return b },
 		"text":                 func([]byte) []byte { return []byte(strings.Repeat("not a data file\n", 1000)) },
-		"flipped alarm":        func(b []byte) []byte { return flip(b, "Level sensor") },
+		"flipped alarm":        func(b []byte) []byte { return flipRecords(b, 'a') },
 		"flipped event":        func(b []byte) []byte { return flip(b, "plant-a/gw") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,6 +87,19 @@ func damagedFile(t *testing.T, path string, damage func([]byte) []byte) edgeagen
 // flip damages one byte of every copy of text: pages of before may hold others.
 func flip(b []byte, text string) []byte {
 	return []byte(strings.ReplaceAll(string(b), text, "?"+text[1:]))
+}
+
+// flipRecords damages one byte of the body of every record of a kind.
+func flipRecords(b []byte, kind byte) []byte {
+	magic := []byte{'E', 'A', 1, kind}
+	for at := 0; ; at += len(magic) {
+		next := bytes.Index(b[at:], magic)
+		if next < 0 {
+			return b
+		}
+		at += next
+		b[at+100] ^= 1
+	}
 }
 
 func TestTornCreationIsBegunAgain(t *testing.T) {
