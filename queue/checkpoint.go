@@ -107,7 +107,12 @@ func writeAll(tx *bbolt.Tx, puts map[string][]byte) error {
 	return nil
 }
 
+// writeMark says what journal the file has, and by its schema that it has one: an
+// older version would take the file for all there is.
 func writeMark(tx *bbolt.Tx, m journalMark) error {
+	if err := writeSchema(tx); err != nil {
+		return err
+	}
 	return writeRecord(tx, bucketMeta, keyJournal, encodeRecord(bucketMeta, keyJournal, 0, m.encode()))
 }
 

@@ -109,12 +109,29 @@ func EventKey(epoch, stream string, seq uint64) string {
 
 // MakeNewer marks a whole file as one of a later version.
 func MakeNewer(path string) error {
+	return change(path, func(tx *bbolt.Tx) error { return mark(tx, schemaVersion+1) })
+}
+
+// MakeUnjournaled makes a whole file one of schema 2.
+func MakeUnjournaled(path string) error {
+	drop := func(tx *bbolt.Tx) error { return writeRecord(tx, bucketMeta, keyJournal, nil) }
+	return change(path, func(tx *bbolt.Tx) error { return errors.Join(mark(tx, 2), drop(tx)) })
+}
+
+// Schema returns that of a file.
+func Schema(path string) (v int, err error) {
+	failed := change(path, func(tx *bbolt.Tx) error { v, err = schemaOf(tx); return err })
+	return v, errors.Join(err, failed)
+}
+
+func mark(tx *bbolt.Tx, schema int) error {
+	return writeRecord(tx, bucketMeta, keySchema, encodeRecord(bucketMeta, keySchema, 0, []byte(strconv.Itoa(schema))))
+}
+
+func change(path string, do func(*bbolt.Tx) error) error {
 	b, err := openBolt(path, 1<<20)
 	if err != nil {
 		return err
 	}
-	put := func(tx *bbolt.Tx) error {
-		return writeRecord(tx, bucketMeta, keySchema, encodeRecord(bucketMeta, keySchema, 0, []byte(strconv.Itoa(schemaVersion+1))))
-	}
-	return errors.Join(b.Update(put), b.Close())
+	return errors.Join(b.Update(do), b.Close())
 }

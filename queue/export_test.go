@@ -20,8 +20,7 @@ func FutureSchema(tx *bbolt.Tx) error {
 	if err := initialise(tx); err != nil {
 		return err
 	}
-	rec := encodeRecord(bucketMeta, keySchema, 0, []byte("3"))
-	return tx.Bucket([]byte{bucketMeta}).Put([]byte(keySchema), rec)
+	return mark(tx, schemaVersion+1)
 }
 
 // Names returns how many names of alarms and groups of lines are remembered.

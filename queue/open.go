@@ -18,7 +18,7 @@ import (
 )
 
 // schemaVersion is of the buckets and records; a file of a newer one is set aside.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // errNewer is returned for a file that a later version of the agent has written.
 var errNewer = errors.New("written by a newer version of the agent")
@@ -224,8 +224,13 @@ func initialise(tx *bbolt.Tx) error {
 	meta := tx.Bucket([]byte{bucketMeta})
 	epoch := string(edgeagent.NewID(time.Now()))
 	return errors.Join(
-		meta.Put([]byte(keySchema), encodeRecord(bucketMeta, keySchema, 0, []byte(strconv.Itoa(schemaVersion)))),
+		writeSchema(tx),
 		meta.Put([]byte(keyEpoch), encodeRecord(bucketMeta, keyEpoch, 0, []byte(epoch))))
+}
+
+// writeSchema keeps older versions of the agent away from what they cannot read.
+func writeSchema(tx *bbolt.Tx) error {
+	return writeRecord(tx, bucketMeta, keySchema, encodeRecord(bucketMeta, keySchema, 0, []byte(strconv.Itoa(schemaVersion))))
 }
 
 // durable carries out a step that must be done before the next one begins. Its

@@ -66,6 +66,54 @@ func TestDictionaryIsTheOneOfTheFiles(t *testing.T) {
 	}
 }
 
+// So are the codes; and a table of which not all bits lead to a code, or some to
+// two, is none.
+func TestCodesAreThoseOfTheFiles(t *testing.T) {
+	const want = "0bd578bc74068b95"
+	if sum := sha256.Sum256([]byte(tokenLengths + literalLengths + distanceLengths)); hex.EncodeToString(sum[:8]) != want {
+		t.Errorf("the codes' sum is %x, want %s: other codes are another first byte", sum[:8], want)
+	}
+	for name, lengths := range map[string]string{"tokens": tokenLengths, "literals": literalLengths, "distances": distanceLengths} {
+		room := 1 << codeMost
+		for i := range lengths {
+			room -= 1 << (codeMost - hexDigit(lengths[i]))
+		}
+		if len(lengths) != 256 || room != 0 {
+			t.Errorf("%s: %d lengths leave %d of %d places, want 256 and none", name, len(lengths), room, 1<<codeMost)
+		}
+	}
+}
+
+// What was packed before schema 3 is still read.
+func TestUncodedPackingIsRead(t *testing.T) {
+	const (
+		old = "\x01\xc2\x01\x17{\x1e\x02\xc2the lens of \f\x00\xf3\x05vel sensor is dirty,\x1b\x00\x0f'\x00\x03\x00\x02\x032hec\xdf\a\x00" +
+			"\x90\x01\x15n/\x00\x01\xea\a\fM\a\x7f \"x\":\"z\x01\x00' \"}"
+		head = `{"summary":"the lens of the level sensor is dirty, the lens of the level sensor","checks":["clean the lens"],"unstructured":"", "x":"`
+	)
+	if back, err := unpack([]byte(old)); err != nil || string(back) != head+strings.Repeat("z", 59)+`"}` {
+		t.Errorf("unpack = %q, %v", back, err)
+	}
+	for n := 1; n < len(old); n++ {
+		if _, err := unpack([]byte(old[:n])); !errors.Is(err, errDamaged) {
+			t.Errorf("cut to %d bytes: %v, want damage", n, err)
+		}
+	}
+}
+
+// Letters that are not of ASCII have longer codes; JSON of them still becomes no longer.
+func TestOtherAlphabetsPackToo(t *testing.T) {
+	for name, text := range map[string]string{
+		"German":  `{"summary":"Füllstandssensor über dem Grenzwert, während der Durchfluss gleich bleibt: Linse prüfen","language":"de","causes":[]}`,
+		"Russian": `{"summary":"Датчик уровня выше предела, расход обычный: проверить линзу","language":"ru","causes":[]}`,
+		"Chinese": `{"summary":"液位传感器读数超过上限而流量正常,请检查镜头是否脏污并清洁","language":"zh","causes":[]}`,
+	} {
+		if out := pack([]byte(text)); out[0] != coded || len(out) >= len(text) {
+			t.Errorf("%s: %d bytes became %d", name, len(text), len(out))
+		}
+	}
+}
+
 func TestCutOrChangedPackingIsDamageOrAnotherText(t *testing.T) {
 	body := []byte(`{"summary":"the lens of the level sensor is dirty","checks":["clean the lens","compare with the sight glass"]}`)
 	out := pack(body)

@@ -13,7 +13,8 @@ import (
 // Schema 1 had a bucket for every kind of record. The records themselves have
 // not changed since: an older file is made anew by putting each where it belongs
 // now. Bodies, alarms and headers that were written then are still read as they
-// are, see frozen.go and header.go.
+// are, see frozen.go and header.go. Schema 2 had no journal and other packing: its
+// files are of schema 3 from their first commit on.
 const schemaApart = 1
 
 // upgradeChunk is how many bytes of an older file are moved at a time.

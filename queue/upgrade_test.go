@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"compress/gzip"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -104,4 +105,41 @@ func TestDamagedOlderFileIsSetAside(t *testing.T) {
 	if s := db.Storage(); s.State != edgeagent.StorageSalvaged {
 		t.Errorf("storage = %+v, want salvaged", s)
 	}
+}
+
+// A file without a journal gets one with its first commit, and from then on says
+// so: what is in the journal does not exist for an older version.
+func TestFileWithoutAJournalIsMarkedWithTheFirstFrame(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	record(t, db, raise("L", "A1", 2))
+	if err := errors.Join(db.Close(), queue.MakeUnjournaled(path), os.Remove(path+".journal")); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, options(path))
+	record(t, db, raise("M", "A2", 2))
+	record(t, db, raise("N", "A3", 2))
+	killed := copyOf(t, path)
+	if v, err := queue.Schema(killed); err != nil || v != 3 {
+		t.Errorf("schema %d, %v, want 3 as soon as there are frames", v, err)
+	}
+	if got := len(open(t, options(killed)).OpenAlarms()); got != 3 {
+		t.Errorf("%d alarms, want 3", got)
+	}
+}
+
+// copyOf is a file with its journal as a kill leaves them.
+func copyOf(t *testing.T, path string) string {
+	t.Helper()
+	to := dataFile(t)
+	for _, suffix := range []string{"", ".journal"} {
+		whole, err := os.ReadFile(path + suffix)
+		if err == nil {
+			err = os.WriteFile(to+suffix, whole, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
 }
