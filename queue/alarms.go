@@ -66,8 +66,9 @@ func (db *DB) freezeAll(ts []edgeagent.Transition) []frozenRaise {
 // freezeEvidence encodes what was known at the raise. A number that JSON cannot
 // write must not cost the alarm: it goes on without evidence, and says so.
 func (db *DB) freezeEvidence(id edgeagent.ID, f *frozenRaise) error {
-	if text, ok := packWritten(func(s *scribe) { s.evidence(f.told) }); ok {
-		f.evidence = text
+	body, ok := writeEvidence(f.told)
+	if ok {
+		f.evidence = body
 		return nil
 	}
 	text, err := json.Marshal(f.told)

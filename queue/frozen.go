@@ -87,7 +87,7 @@ type alarmHead struct {
 }
 
 const (
-	frozen        = 2 // first byte of a frozen body; JSON and packed JSON begin otherwise
+	frozen        = 2 // first byte of a frozen body; JSON packed JSON and evidence begin otherwise
 	alarmHeadSize = 34
 )
 
@@ -131,7 +131,10 @@ func readHead(key, body []byte) (h alarmHead, err error) {
 
 // plain returns the JSON of a body, whatever it was put as.
 func plain(kind byte, body []byte) ([]byte, error) {
-	if kind != bucketAlarms || len(body) == 0 || body[0] != frozen {
+	switch {
+	case len(body) > 0 && body[0] == tabled:
+		return readEvidence(body)
+	case kind != bucketAlarms || len(body) == 0 || body[0] != frozen:
 		return unpack(body)
 	}
 	if len(body) < alarmHeadSize {

@@ -1,0 +1,96 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"edgeagent"
+)
+
+// Whatever a field holds, and whatever field comes to be: what is read is the JSON
+// that encoding/json would have written, or it is refused where that refuses.
+func TestEvidenceReadsAsItsJSON(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for i := range 3000 {
+		e := filled[edgeagent.Evidence](r)
+		if i%3 == 0 {
+			e.At = time.Now().Add(-time.Duration(r.Int64N(1e15))) // with the reading of another clock
+			e.HistorySince = e.At.Add(-time.Duration(r.Int64N(1e12)))
+		}
+		want, refused := json.Marshal(e)
+		body, ok := writeEvidence(&e)
+		if ok != (refused == nil) {
+			t.Fatalf("%d: written %t, encoding/json says %v", i, ok, refused)
+		}
+		if !ok {
+			continue
+		}
+		if got, err := plain(bucketBodies, body); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%d: %v\n got %s\nwant %s", i, err, got, want)
+		}
+	}
+}
+
+func TestEvidenceIsRefusedWhereEncodingJSONDoes(t *testing.T) {
+	late := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	nan, inf := math.NaN(), math.Inf(-1)
+	for name, e := range map[string]edgeagent.Evidence{
+		"NaN":          {WindowS: nan},
+		"an infinity":  {Moved: []edgeagent.Feature{{Max: &inf}}},
+		"year 10000":   {At: late},
+		"a late scan":  {Tags: []edgeagent.Feature{{LastChange: &late}}},
+		"an odd clock": {At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 25*60*60))},
+	} {
+		_, err := json.Marshal(e)
+		if _, ok := writeEvidence(&e); ok || err == nil {
+			t.Errorf("%s: written %t, encoding/json says %v: want both to refuse", name, ok, err)
+		}
+	}
+}
+
+func TestCutEvidenceIsDamage(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	e := edgeagent.Evidence{Tags: []edgeagent.Feature{{}}, Moved: []edgeagent.Feature{}, Gaps: []string{"a gap"}, Mode: "auto"}
+	for len(e.Tags) < 9 {
+		e.Tags = append(e.Tags, filled[edgeagent.Feature](r))
+	}
+	body, ok := writeEvidence(&e)
+	if !ok || len(body) < 200 {
+		t.Fatalf("%d bytes, %t", len(body), ok)
+	}
+	for n := 1; n < len(body); n++ {
+		if _, err := readEvidence(body[:n]); !errors.Is(err, errDamaged) {
+			t.Errorf("cut to %d bytes: %v, want damage", n, err)
+		}
+	}
+	if _, err := readEvidence(append(body, 0)); !errors.Is(err, errDamaged) {
+		t.Errorf("a byte more: %v, want damage", err)
+	}
+}
+
+func FuzzReadEvidence(f *testing.F) {
+	r := rand.New(rand.NewPCG(15, 16))
+	for range 20 {
+		e := filled[edgeagent.Evidence](r)
+		if body, ok := writeEvidence(&e); ok {
+			f.Add(body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) == 0 || body[0] != tabled {
+			return
+		}
+		text, err := readEvidence(body)
+		if err == nil && !json.Valid(text) {
+			t.Errorf("read as %q", text)
+		}
+		if err != nil && !errors.Is(err, errDamaged) {
+			t.Error(err)
+		}
+	})
+}
