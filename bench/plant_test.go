@@ -193,10 +193,13 @@ func (p *plant) confirm(n uint64) {
 	must(p.tb, p.db.Confirm(p.tb.Context(), "historian", r))
 }
 
-// storm records alarms from many goroutines at once.
-func (p *plant) storm(writers int, ups []edgeagent.Transition) {
-	shares(writers, len(ups), func(i int) {
-		_, err := p.db.Record(p.tb.Context(), ups[i:i+1])
+// storm records n alarms like those given from many goroutines at once.
+func (p *plant) storm(writers, n int, like []edgeagent.Transition) {
+	shares(writers, n, func(i int) {
+		up := like[i%len(like)]
+		up.At = time.Now()
+		up.Alarm.ID, up.Alarm.RaisedAt, up.Alarm.Code = edgeagent.NewID(up.At), up.At, fmt.Sprint("F", rand.IntN(300))
+		_, err := p.db.Record(p.tb.Context(), []edgeagent.Transition{up})
 		must(p.tb, err)
 	})
 }

@@ -23,6 +23,8 @@ type batch struct {
 	puts map[string][]byte // bucket and key → record; nil deletes
 	undo []func()
 
+	names []string // of puts, in the order of the last frame
+
 	scribe scribe // used again and again
 
 	jobsWoken, outboxChanged, devicesChanged bool
@@ -188,10 +190,22 @@ func sortedKeys[V any](m map[string]V) []string {
 // decodeFound decodes a record that may be absent.
 func decodeFound(bucket byte, key string, rec []byte) ([]byte, uint32, error) {
 	if rec == nil {
-		return nil, 0, fmt.Errorf("%c/%q: %w", bucket, key, edgeagent.ErrNotFound)
+		return nil, 0, &absent{bucket, key}
 	}
 	return decodeRecord(bucket, key, rec)
 }
+
+// absent is ErrNotFound with the place that was asked for. Most who ask only want
+// to know that it is not there: nothing is written out for them.
+type absent struct {
+	bucket byte
+	key    string
+}
+
+func (a *absent) Error() string {
+	return fmt.Sprintf("%c/%q: %v", a.bucket, a.key, edgeagent.ErrNotFound)
+}
+func (a *absent) Unwrap() error { return edgeagent.ErrNotFound }
 
 func unmarshal(bucket byte, key string, body []byte, v any) error {
 	text, err := plain(bucket, body)

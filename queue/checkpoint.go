@@ -83,7 +83,7 @@ func (db *DB) putAway(b *batch) {
 	}
 	defer db.turn.Unlock()
 	b.owed = false
-	if err := guard(func() error { return writeAll(db.tx, b.puts) }); err != nil {
+	if err := guard(func() error { return writeThese(db.tx, b.names, b.puts) }); err != nil {
 		db.fail(fmt.Errorf("put into %s what its journal holds: %w", db.path, err))
 	}
 }
@@ -99,8 +99,17 @@ func (db *DB) classify(err error) error {
 
 // writeAll puts records where they belong, in the order of their keys.
 func writeAll(tx *bbolt.Tx, puts map[string][]byte) error {
-	for _, name := range sortedKeys(puts) {
-		if err := writeRecord(tx, name[0], name[1:], puts[name]); err != nil {
+	return writeThese(tx, sortedKeys(puts), puts)
+}
+
+// writeThese puts those of the names that are still there.
+func writeThese(tx *bbolt.Tx, names []string, puts map[string][]byte) error {
+	for _, name := range names {
+		rec, there := puts[name]
+		if !there {
+			continue
+		}
+		if err := writeRecord(tx, name[0], name[1:], rec); err != nil {
 			return fmt.Errorf("write %c/%q: %w", name[0], name[1:], err)
 		}
 	}

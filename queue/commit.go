@@ -86,7 +86,7 @@ func (db *DB) runBatch(ops []op) {
 		}
 		return
 	}
-	b := db.newBatch()
+	b := db.newBatch(len(ops))
 	accepted := make([]op, 0, len(ops))
 	for _, o := range ops {
 		if err := db.applyOne(b, o); err != nil {
@@ -112,8 +112,12 @@ func (db *DB) runBatch(ops []op) {
 	}
 }
 
-func (db *DB) newBatch() *batch {
-	return &batch{db: db, o: *db.options.Load(), w: db.work, now: time.Now(), puts: make(map[string][]byte), alarms: make(map[edgeagent.ID]struct{})}
+// newBatch begins one for so many operations, a raise putting the most of them.
+func (db *DB) newBatch(ops int) *batch {
+	return &batch{
+		db: db, o: *db.options.Load(), w: db.work, now: time.Now(),
+		puts: make(map[string][]byte, 6*ops), undo: make([]func(), 0, 24*ops), alarms: make(map[edgeagent.ID]struct{}, ops),
+	}
 }
 
 // applyOne checks and applies one operation; one that fails leaves no trace in

@@ -110,7 +110,7 @@ func (db *DB) begin() error {
 // recover takes back what the last process left behind: one commit at open, or,
 // on a full file, with the first one that fits.
 func (db *DB) recover() error {
-	b := db.newBatch()
+	b := db.newBatch(1)
 	if err := b.loadClock(); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (db *DB) takeBackLate() error {
 	if !db.leftover {
 		return nil
 	}
-	if err := db.takeBack(db.newBatch()); err != nil {
+	if err := db.takeBack(db.newBatch(1)); err != nil {
 		return fmt.Errorf("take back what the last run left: %w", err)
 	}
 	db.leftover = false

@@ -99,7 +99,8 @@ func (j *journal) live() bool { return j.file != nil && j.mark.open }
 // frame encodes what a batch puts, with the tally of it for a salvage.
 func (j *journal) frame(b *batch) []byte {
 	buf := beginFrame(j.buf)
-	for _, name := range sortedKeys(b.puts) {
+	b.names = sortedKeys(b.puts)
+	for _, name := range b.names {
 		buf = appendEntry(buf, name, b.puts[name])
 	}
 	if b.outboxChanged {
