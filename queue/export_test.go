@@ -92,6 +92,12 @@ func (db *DB) LimitFile(ctx context.Context, size int) error {
 	})
 }
 
+// Rest waits until the committer has put away what it answered, and made the
+// checkpoint that was due.
+func (db *DB) Rest(ctx context.Context) error {
+	return db.do(ctx, "rest", func(*batch) error { return nil })
+}
+
 // Unplug lets every write to the journal fail, and not for want of space.
 func (db *DB) Unplug(ctx context.Context) error {
 	return db.do(ctx, "unplug", func(*batch) error {

@@ -55,6 +55,9 @@ func waitingJobs(t *testing.T) (db *DB, jobs []edgeagent.ID) {
 func indexed(t *testing.T, db *DB) (bytes int, w *working) {
 	t.Helper()
 	var before, after runtime.MemStats
+	if err := db.Rest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for range 3 { // a sync.Pool gives up what it has with the second one
 		runtime.GC()
 	}
