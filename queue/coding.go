@@ -59,7 +59,7 @@ func codesOf(lengths string) (t codeTable) {
 	next := 0
 	for length := 1; length <= codeMost; length++ {
 		next <<= 1
-		for value := range len(t) {
+		for value := range t {
 			if int(hexDigit(lengths[value])) == length {
 				t[value] = codeWord{bits.Reverse16(uint16(next)) >> (16 - length), uint8(length)}
 				next++

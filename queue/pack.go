@@ -182,12 +182,11 @@ func unpack(body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("packed body of %d bytes says it holds %d: %w", len(body), size, errDamaged)
 	}
 	whole := len(packDictionary) + int(size)
-	out, ok := append(make([]byte, 0, whole), packDictionary...), false
+	read := unpackSequences
 	if body[0] == coded {
-		out, ok = decode(out, body[1+n:], whole)
-	} else {
-		out, ok = unpackSequences(out, body[1+n:], whole)
+		read = decode
 	}
+	out, ok := read(append(make([]byte, 0, whole), packDictionary...), body[1+n:], whole)
 	if !ok || len(out) != whole {
 		return nil, fmt.Errorf("packed body cannot be unpacked, after %d of %d bytes: %w", len(out)-len(packDictionary), size, errDamaged)
 	}
