@@ -54,7 +54,7 @@ func newAgent(t *testing.T, config string) *agent {
 	a := &agent{t: t, dir: t.TempDir()}
 	a.writeConfig(config)
 	socket := filepath.Join(a.dir, "data", "edgeagent.sock")
-	a.http = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	a.http = &http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer

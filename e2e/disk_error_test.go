@@ -27,7 +27,7 @@ func TestDiskErrorRestartsInPlace(t *testing.T) {
 	restarts := func() int { return strings.Count(a.log.String(), "restarting in place") }
 	taken := map[string]string{}
 	n := 0
-	a.eventually(time.Minute, "it has restarted in place twice", func() bool { // an alarm a look, as in a plant
+	a.eventually(3*patience, "it has restarted in place twice", func() bool { // an alarm a look, as in a plant
 		var d alarmDoc
 		err := a.do(http.MethodPost, "/api/v1/alarms", map[string]string{"Idempotency-Key": fmt.Sprint("key-", n)},
 			map[string]any{"line": fmt.Sprint("line-", n), "code": "X1", "text": "outside alarm", "priority": 2}, &d)
@@ -73,7 +73,7 @@ func TestDiskThatStaysBrokenDoesNotSpin(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * patience)
 	for {
 		select {
 		case err := <-ended:

@@ -34,6 +34,10 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		a.launch("run", "-c", a.config())
 		stop := posts.run(i)
 		plc.set("holding", 500, i%2)
+		if i%2 == 0 { // in the midst of work; the other half is left to chance, and may lie in the start
+			known := posts.answered()
+			a.eventually(patience, "an alarm is acknowledged", func() bool { return posts.answered() > known })
+		}
 		time.Sleep(time.Duration(50+random.IntN(1500)) * time.Millisecond) // the random moment itself
 		a.kill()
 		stop()
@@ -90,6 +94,13 @@ func (p *poster) next() int {
 	defer p.mu.Unlock()
 	p.n++
 	return p.n
+}
+
+// answered counts the alarms that were acknowledged so far.
+func (p *poster) answered() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.acked)
 }
 
 func (p *poster) post(key string) {

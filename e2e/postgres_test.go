@@ -102,7 +102,7 @@ func awaitPostgres(dir string) error {
 		return err
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	for ctx.Err() == nil {
 		if err = db.PingContext(ctx); err == nil {

@@ -14,10 +14,10 @@ import (
 // the full numbers.
 func TestTenThousandTagsFitASmallBox(t *testing.T) {
 	mostlyWaits(t)
-	const devices, budget = 20, 64 << 10
-	watch := time.Minute
-	if full() {
-		watch = 10 * time.Minute
+	const devices = 20
+	watch, budget := time.Minute, 80<<10
+	if full() { // on a quiet machine, where the collector is never late
+		watch, budget = 10*time.Minute, 64<<10
 	}
 	needsProgram(t, "out/libmodbus-server")
 	var config strings.Builder
