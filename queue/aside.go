@@ -116,20 +116,6 @@ func (r *Reader) Evidence(alarm edgeagent.ID) (*edgeagent.Evidence, error) {
 	return r.db.Evidence(alarm)
 }
 
-// LastTime returns nothing: that is looked up in memory, which a reader has not.
-// What people said of an alarm is in [Reader.Around].
-func (r *Reader) LastTime(string, string, string, edgeagent.ID) *edgeagent.Occurrence { return nil }
-
-// OpenAlarms returns the open ones of the newest thousand alarms of the file; on
-// damage fewer.
-func (r *Reader) OpenAlarms() []edgeagent.Alarm {
-	all, _, err := r.db.Alarms(AlarmFilter{State: "history", Limit: maxLimit})
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(all, func(a edgeagent.Alarm) bool { return !a.State.Open() })
-}
-
 // SpentUSD returns what the local day has cost so far by the file, in US dollars.
 func (r *Reader) SpentUSD(at time.Time) (usd float64, err error) {
 	err = r.db.viewing("read the spend", func(tx *bbolt.Tx) error {

@@ -97,6 +97,9 @@ func waited(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// ErrInUse is wrapped where a data file belongs to somebody else, who is named.
+var ErrInUse = errors.New("is in use by another process")
+
 // share takes the lock of a data file together with other readers, for at most
 // two seconds.
 func share(ctx context.Context, path string) (release func() error, err error) {
@@ -118,7 +121,7 @@ func share(ctx context.Context, path string) (release func() error, err error) {
 			break
 		}
 		if !waited(ctx, 50*time.Millisecond) {
-			err = fmt.Errorf("the data file %s is in use by another process%s: when that is the agent, wait until it answers, or stop it first", path, holder(f))
+			err = fmt.Errorf("the data file %s %w%s: when that is the agent, wait until it answers, or stop it first", path, ErrInUse, holder(f))
 			break
 		}
 	}

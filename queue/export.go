@@ -18,16 +18,28 @@ type Reader struct {
 }
 
 // OpenReader opens a data file for reading. It shares the lock with other
-// readers, and returns an error while an agent has the file. A damaged file may
-// end the process: have it checked before, see [CheckFile].
+// readers, and returns an error that wraps [ErrInUse] while an agent has the
+// file. A damaged file may end the process: have it checked before, see
+// [CheckFile] and [OpenChecked].
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
+	return OpenChecked(ctx, path, func(context.Context, string) error { return nil })
+}
+
+// OpenChecked opens a data file as [OpenReader] does, once check has found it
+// whole. Nobody writes the file while it is checked: what is written meanwhile
+// looks like damage.
+func OpenChecked(ctx context.Context, path string, check func(ctx context.Context, path string) error) (*Reader, error) {
 	release, err := share(ctx, path)
 	if err != nil {
 		return nil, err
 	}
+	if err := check(ctx, path); err != nil {
+		return nil, errors.Join(err, release())
+	}
 	o := Options{Path: path}.withDefaults()
-	db := &DB{path: path}
+	db := &DB{path: path, work: newWorking()}
 	db.options.Store(&o)
+	db.ledger.configure(o)
 	var s shut
 	err = guard(func() (err error) {
 		s, err = openShut(path, readWait)
@@ -35,7 +47,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	})
 	if err == nil {
 		db.bolt, db.tx = s.bolt, s.tx
-		err = db.viewing("read the data file", current)
+		err = db.viewing("read the data file", db.recall)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), s.close(), release())
