@@ -66,6 +66,14 @@ func (d *device) status() edgeagent.DeviceStatus {
 	return s
 }
 
+// Left returns the status of a device that nobody reads, as far as its memory
+// tells it; the rest is as before the first scan.
+func Left(spec DeviceSpec, m edgeagent.DeviceMemory, now time.Time) edgeagent.DeviceStatus {
+	d := newDevice(spec)
+	d.restore(m, now)
+	return d.status()
+}
+
 func count(c *edgeagent.TagCount, q edgeagent.Quality) {
 	switch q {
 	case edgeagent.QualityGood:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -85,6 +86,14 @@ func (s *Server) ServeSocket(ctx context.Context, l net.Listener) error {
 	return s.serve(ctx, newCappedListener(l, maxConnections), &http.Server{
 		Handler:     s.handler,
 		ConnContext: withPeer,
+	})
+}
+
+// Local answers whoever runs this process, as over the Unix socket.
+func (s *Server) Local() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		by := userName(uint32(os.Getuid()))
+		s.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, by)))
 	})
 }
 
