@@ -53,10 +53,11 @@ func newShelve(o *options) *cobra.Command {
 }
 
 func alarmsList(c *cobra.Command, o *options, state string) error {
-	cl, err := newClient(o)
+	cl, end, err := readingClient(c, o)
 	if err != nil {
 		return err
 	}
+	defer end()
 	var a alarmsAnswer
 	if err := cl.get(c.Context(), "/api/v1/alarms?state="+url.QueryEscape(state), &a); err != nil {
 		return err

@@ -127,10 +127,7 @@ func readFile(c *cobra.Command, cfg *config.Config) (*queue.Reader, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	if err := checkInChild(c.Context(), path); err != nil {
-		return nil, err
-	}
-	return queue.OpenReader(c.Context(), path)
+	return queue.OpenChecked(c.Context(), path, checkInChild)
 }
 
 // purse is a ledger that ends with the process.

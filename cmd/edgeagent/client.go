@@ -22,6 +22,7 @@ import (
 type client struct {
 	socket string
 	http   *http.Client
+	left   *left // where no agent runs: whose answers these are
 }
 
 // newClient finds the socket through the configuration; when that is broken

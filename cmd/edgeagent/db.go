@@ -62,10 +62,7 @@ func free(c *cobra.Command, o *options) bool {
 
 // inspect checks a file in a process of its own, and then says what it holds.
 func inspect(c *cobra.Command, o *options, path, name string) error {
-	if err := checkInChild(c.Context(), path); err != nil {
-		return err
-	}
-	r, err := queue.OpenReader(c.Context(), path)
+	r, err := queue.OpenChecked(c.Context(), path, checkInChild)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func verdict(err error, said string) error {
 		return nil
 	}
 	exit, ended := errors.AsType[*exec.ExitError](err)
-	line, _, _ := strings.Cut(strings.TrimSpace(said), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(said, "edgeagent: ")), "\n")
 	if !ended || !exit.Exited() || strings.Contains(said, "out of memory") || strings.Contains(line, queue.ErrUnchecked.Error()) {
 		return fmt.Errorf("%w: %w: %.200s", queue.ErrUnchecked, err, line)
 	}

@@ -90,14 +90,24 @@ func fetchDevices(c *cobra.Command, o *options) (*client, []edgeagent.DeviceStat
 }
 
 func devicesList(c *cobra.Command, o *options) error {
-	_, devices, err := fetchDevices(c, o)
+	cl, end, err := readingClient(c, o)
 	if err != nil {
 		return err
 	}
-	if o.json {
-		return printJSON(c.OutOrStdout(), devicesAnswer{devices})
+	defer end()
+	var a devicesAnswer
+	if err := cl.get(c.Context(), "/api/v1/devices", &a); err != nil {
+		return err
 	}
-	return table(c.OutOrStdout(), deviceRows(devices))
+	switch {
+	case o.json && cl.left != nil:
+		return printJSON(c.OutOrStdout(), map[string]any{"devices": leftDevices(a.Devices)})
+	case o.json:
+		return printJSON(c.OutOrStdout(), a)
+	case cl.left != nil:
+		return table(c.OutOrStdout(), leftDeviceRows(a.Devices))
+	}
+	return table(c.OutOrStdout(), deviceRows(a.Devices))
 }
 
 func devicesResume(c *cobra.Command, o *options, names []string, choice resumeChoice) error {

@@ -49,4 +49,12 @@ func TestAnAnswerOfNoUseIsShownBesideItsCall(t *testing.T) {
 	if out, _, _ := r.run("jobs", "show", string(j.ID)); strings.Contains(out, "industrial fault analysis") {
 		t.Errorf("without being asked:\n%s", out)
 	}
+	online, _, _ := r.run("jobs", "show", string(j.ID), "--json", "--exchanges")
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	offline, errOut, code := r.run("jobs", "show", string(j.ID), "--json", "--exchanges")
+	if code != exitOK || offline != online || strings.Contains(strings.SplitN(offline, `"exchanges"`, 2)[0], "ridge the door") {
+		t.Errorf("without the agent: exit %d\n%s%swith it\n%s", code, offline, errOut, online)
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -8,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgeagent"
-	"edgeagent/queue"
 )
 
 // exportPage is how many jobs are read at a time.
@@ -28,11 +28,12 @@ func newExport(o *options) *cobra.Command {
 type jobPager func(after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error)
 
 func export(c *cobra.Command, o *options, state edgeagent.JobState) error {
-	pages, end, err := jobPages(c, o, state)
+	cl, end, err := readingClient(c, o)
 	if err != nil {
 		return err
 	}
 	defer end()
+	pages := jobPages(c.Context(), cl, state)
 	one := []edgeagent.Job{}
 	enc := json.NewEncoder(c.OutOrStdout())
 	enc.SetEscapeHTML(false)
@@ -58,35 +59,12 @@ func export(c *cobra.Command, o *options, state edgeagent.JobState) error {
 	return nil
 }
 
-// jobPages reads from the running agent, or from the file when there is none.
-func jobPages(c *cobra.Command, o *options, state edgeagent.JobState) (jobPager, func(), error) {
-	cl, err := newClient(o)
-	if err != nil {
-		return nil, nil, err
-	}
-	online := func(after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error) {
+// jobPages reads jobs a page at a time.
+func jobPages(ctx context.Context, cl *client, state edgeagent.JobState) jobPager {
+	return func(after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error) {
 		var a jobsAnswer
 		q := url.Values{"state": {string(state)}, "limit": {fmt.Sprint(exportPage)}, "after": {string(after)}}
-		err := cl.get(c.Context(), "/api/v1/jobs?"+q.Encode(), &a)
+		err := cl.get(ctx, "/api/v1/jobs?"+q.Encode(), &a)
 		return a.Jobs, a.Next, err
 	}
-	if err := cl.get(c.Context(), "/healthz", nil); exitCode(err) != exitUnreachable {
-		return online, func() {}, nil
-	}
-	cfg, err := anyConfig(o)
-	if err != nil {
-		return nil, nil, err
-	}
-	c.PrintErrln("edgeagent: no agent runs; reading the data file itself")
-	if err := checkInChild(c.Context(), dataFile(cfg)); err != nil {
-		return nil, nil, err
-	}
-	r, err := queue.OpenReader(c.Context(), dataFile(cfg))
-	if err != nil {
-		return nil, nil, err
-	}
-	offline := func(after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error) {
-		return r.Jobs(queue.JobFilter{State: state, Limit: exportPage, After: after})
-	}
-	return offline, func() { _ = r.Close() }, nil
 }

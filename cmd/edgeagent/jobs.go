@@ -52,10 +52,11 @@ func newDiscard(o *options) *cobra.Command {
 }
 
 func jobsList(c *cobra.Command, o *options, state string) error {
-	cl, err := newClient(o)
+	cl, end, err := readingClient(c, o)
 	if err != nil {
 		return err
 	}
+	defer end()
 	var a jobsAnswer
 	if err := cl.get(c.Context(), "/api/v1/jobs?state="+url.QueryEscape(state), &a); err != nil {
 		return err
@@ -93,10 +94,11 @@ type shownJob struct {
 }
 
 func jobShow(c *cobra.Command, o *options, id string, exchanges bool) error {
-	cl, err := newClient(o)
+	cl, end, err := readingClient(c, o)
 	if err != nil {
 		return err
 	}
+	defer end()
 	path := "/api/v1/jobs/" + url.PathEscape(id)
 	if exchanges {
 		path += "?exchanges=true"

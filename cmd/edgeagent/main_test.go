@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,11 +21,14 @@ import (
 	"edgeagent/plc/sim"
 )
 
-// The data file is checked by a child, which is this binary: then it is no
-// test but the command.
+// The data file is checked by a child, which is this binary, and so is an agent
+// that is to be killed: then it is no test but the command.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == checkCommand {
-		os.Exit(mainRun(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	if len(os.Args) > 1 && (os.Args[1] == checkCommand || os.Args[1] == "run") {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		code := mainRun(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		stop()
+		os.Exit(code)
 	}
 	goleak.VerifyTestMain(m)
 }

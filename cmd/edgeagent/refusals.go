@@ -47,12 +47,19 @@ func (x refusals) Resend(ctx context.Context, upstream, by, reason string) (int,
 }
 
 func (x refusals) of(upstream string) (*queue.DB, error) {
-	if !slices.ContainsFunc(x.cfg.Load().Sync, func(s config.Sync) bool { return s.Name == upstream }) {
-		return nil, fmt.Errorf("no [[sync]] of that name: %w", edgeagent.ErrNotFound)
+	if err := knowsUpstream(x.cfg.Load(), upstream); err != nil {
+		return nil, err
 	}
 	db := x.db.Load()
 	if db == nil {
 		return nil, errChecking
 	}
 	return db, nil
+}
+
+func knowsUpstream(cfg *config.Config, name string) error {
+	if !slices.ContainsFunc(cfg.Sync, func(s config.Sync) bool { return s.Name == name }) {
+		return fmt.Errorf("no [[sync]] of that name: %w", edgeagent.ErrNotFound)
+	}
+	return nil
 }

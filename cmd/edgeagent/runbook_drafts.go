@@ -12,9 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgeagent"
-	"edgeagent/config"
 	"edgeagent/llm/runbook"
-	"edgeagent/queue"
 )
 
 func newDrafts(o *options) *cobra.Command {
@@ -42,12 +40,12 @@ func runbookDrafts(c *cobra.Command, o *options, dir string) error {
 		return err
 	}
 	book.Language, book.Templates = cfg.LLM.Language, templatesOf(cfg)
-	src, err := openSaid(c, o, cfg)
+	cl, end, err := readingClient(c, o)
 	if err != nil {
 		return err
 	}
-	defer src.end()
-	said, err := whatPeopleSaid(c, src)
+	defer end()
+	said, err := whatPeopleSaid(c, saidTo(c.Context(), cl))
 	if err != nil {
 		return err
 	}
@@ -70,43 +68,11 @@ type saidSource struct {
 	alarm func(edgeagent.ID) (edgeagent.Alarm, error)
 	// remembered is what outlives both, of the alarms that were judged most.
 	remembered func() ([]edgeagent.Memory, error)
-	end        func()
 }
 
-// openSaid asks the running agent, or reads the file when there is none.
-func openSaid(c *cobra.Command, o *options, cfg *config.Config) (*saidSource, error) {
-	cl, err := newClient(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := cl.get(c.Context(), "/healthz", nil); exitCode(err) != exitUnreachable {
-		return online(c.Context(), cl), nil
-	}
-	c.PrintErrln("edgeagent: no agent runs; reading the data file itself")
-	if err := checkInChild(c.Context(), dataFile(cfg)); err != nil {
-		return nil, err
-	}
-	r, err := queue.OpenReader(c.Context(), dataFile(cfg))
-	if err != nil {
-		return nil, err
-	}
+func saidTo(ctx context.Context, cl *client) *saidSource {
 	return &saidSource{
-		jobs: func(after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error) {
-			return r.Jobs(queue.JobFilter{Limit: exportPage, After: after})
-		},
-		alarm: r.Alarm, remembered: func() ([]edgeagent.Memory, error) { return r.Memories(mostRemembered) },
-		end: func() { _ = r.Close() },
-	}, nil
-}
-
-func online(ctx context.Context, cl *client) *saidSource {
-	return &saidSource{
-		jobs: func(after edgeagent.ID) ([]edgeagent.Job, edgeagent.ID, error) {
-			var a jobsAnswer
-			q := url.Values{"limit": {fmt.Sprint(exportPage)}, "after": {string(after)}}
-			err := cl.get(ctx, "/api/v1/jobs?"+q.Encode(), &a)
-			return a.Jobs, a.Next, err
-		},
+		jobs: jobPages(ctx, cl, ""),
 		alarm: func(id edgeagent.ID) (a edgeagent.Alarm, err error) {
 			return a, cl.get(ctx, "/api/v1/alarms/"+url.PathEscape(string(id)), &a)
 		},
@@ -115,12 +81,8 @@ func online(ctx context.Context, cl *client) *saidSource {
 			err := cl.get(ctx, "/api/v1/accuracy", &a)
 			return a.Alarms, err
 		},
-		end: func() {},
 	}
 }
-
-// mostRemembered is how many alarms a data file is asked for, as its agent is.
-const mostRemembered = 1000
 
 // whatPeopleSaid reads what they said of jobs that are kept, and what is
 // remembered of those that are not.

@@ -178,7 +178,7 @@ func TestRunbookDrafts(t *testing.T) {
 	}
 	r.stop()
 	offline, errOut, code := r.run("runbook", "drafts")
-	if code != exitOK || offline != online || !strings.Contains(errOut, "reading the data file itself") {
+	if code != exitOK || offline != online || !strings.Contains(errOut, "as it was left") {
 		t.Errorf("exit %d\n%s%s", code, offline, errOut)
 	}
 	folder := filepath.Join(r.dir, "runbook")

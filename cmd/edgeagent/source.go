@@ -8,6 +8,7 @@ import (
 
 	"edgeagent"
 	"edgeagent/config"
+	"edgeagent/llm"
 	"edgeagent/queue"
 	"edgeagent/status"
 )
@@ -135,10 +136,21 @@ func (s source) Exchanges(id edgeagent.ID) ([]edgeagent.Exchange, error) {
 	return reading(s, func(db *queue.DB) ([]edgeagent.Exchange, error) { return db.Exchanges(id) })
 }
 
-// Faulty returns the answers to a job that were of no use. What may be shown of
-// them depends on their case: without it, nothing.
+// Faulty returns the answers to a job that were of no use.
 func (s source) Faulty(id edgeagent.ID) ([]edgeagent.FaultyAnswer, error) {
-	exchanges, err := s.Exchanges(id)
+	return reading(s, func(db *queue.DB) ([]edgeagent.FaultyAnswer, error) { return faultyAnswers(db, s.router.Load(), id) })
+}
+
+// asked is what is kept of what was asked for a job.
+type asked interface {
+	Exchanges(id edgeagent.ID) ([]edgeagent.Exchange, error)
+	Case(id edgeagent.ID) (edgeagent.Case, error)
+}
+
+// faultyAnswers returns the answers to a job that were of no use. What may be
+// shown of them depends on their case: without it, nothing.
+func faultyAnswers(kept asked, r *llm.Router, id edgeagent.ID) ([]edgeagent.FaultyAnswer, error) {
+	exchanges, err := kept.Exchanges(id)
 	var all []edgeagent.FaultyAnswer
 	for _, e := range exchanges {
 		all = append(all, e.Faulty...)
@@ -146,8 +158,7 @@ func (s source) Faulty(id edgeagent.ID) ([]edgeagent.FaultyAnswer, error) {
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	c, err := reading(s, func(db *queue.DB) (edgeagent.Case, error) { return db.Case(id) })
-	r := s.router.Load()
+	c, err := kept.Case(id)
 	for i := range all {
 		if err != nil || r == nil {
 			all[i].Raw = ""

@@ -12,15 +12,19 @@ import (
 
 func newStatus(o *options) *cobra.Command {
 	return jsonFlag(&cobra.Command{
-		Use: "status", Short: "one screen of how everything is; exit 0 ok or degraded, 3 attention, 4 fault",
+		Use: "status", Short: "one screen of how everything is; exit 0 ok or degraded, 3 attention, 4 fault, 5 no agent",
 		Args: exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cl, err := newClient(o)
+			cfg, err := anyConfig(o)
 			if err != nil {
 				return err
 			}
 			var s edgeagent.Status
-			if err := cl.get(c.Context(), "/api/v1/status", &s); err != nil {
+			err = clientOn(clientSocket(cfg)).get(c.Context(), "/api/v1/status", &s)
+			if exitCode(err) == exitUnreachable {
+				return statusLeft(c, o, cfg, err)
+			}
+			if err != nil {
 				return err
 			}
 			if o.json {
@@ -54,18 +58,26 @@ func printStatus(w io.Writer, s edgeagent.Status) error {
 	if err := table(w, deviceRows(s.Devices)); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nalarms     %d active, %d to acknowledge, %d shelved\n", s.Alarms.Active, s.Alarms.Unacked, s.Alarms.Shelved)
-	fmt.Fprintf(w, "jobs       %d pending, %d running, %d completed, %d failed\n", s.Jobs.Pending, s.Jobs.Running, s.Jobs.Completed, s.Jobs.Failed)
+	printCounts(w, s)
 	for _, p := range s.Providers {
 		fmt.Fprintf(w, "provider   %s: %s\n", p.Name, providerWord(p))
 	}
 	for _, u := range s.Upstreams {
 		fmt.Fprintf(w, "upstream   %s: %s, %d waiting%s%s\n", u.Name, u.State, u.Backlog, refusedBy(u), because(u.Error))
 	}
-	fmt.Fprintf(w, "spend      $%.2f of $%.2f today\n", s.Spend.TodayUSD, s.Spend.DailyCapUSD)
+	printSpend(w, s.Spend)
 	_, err := fmt.Fprintf(w, "data file  %s, %d of %d KiB%s\n", s.Storage.State, (s.Storage.FileBytes-s.Storage.FreeBytes)>>10, s.Storage.MaxBytes>>10,
 		because(s.Storage.Refusing))
 	return err
+}
+
+func printCounts(w io.Writer, s edgeagent.Status) {
+	fmt.Fprintf(w, "\nalarms     %d active, %d to acknowledge, %d shelved\n", s.Alarms.Active, s.Alarms.Unacked, s.Alarms.Shelved)
+	fmt.Fprintf(w, "jobs       %d pending, %d running, %d completed, %d failed\n", s.Jobs.Pending, s.Jobs.Running, s.Jobs.Completed, s.Jobs.Failed)
+}
+
+func printSpend(w io.Writer, s edgeagent.SpendStatus) {
+	fmt.Fprintf(w, "spend      $%.2f of $%.2f today\n", s.TodayUSD, s.DailyCapUSD)
 }
 
 func providerWord(p edgeagent.ProviderStatus) string {

@@ -30,10 +30,11 @@ func newResend(o *options) *cobra.Command {
 }
 
 func upstreamParked(c *cobra.Command, o *options, name string) error {
-	cl, err := newClient(o)
+	cl, end, err := readingClient(c, o)
 	if err != nil {
 		return err
 	}
+	defer end()
 	var a status.ParkedEvents
 	if err := cl.get(c.Context(), upstreamPath(name, "parked"), &a); err != nil {
 		return err
