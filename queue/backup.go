@@ -97,9 +97,6 @@ func waited(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// ErrInUse is wrapped where a data file belongs to somebody else, who is named.
-var ErrInUse = errors.New("is in use by another process")
-
 // share takes the lock of a data file together with other readers, for at most
 // two seconds.
 func share(ctx context.Context, path string) (release func() error, err error) {

@@ -61,10 +61,11 @@ type DB struct {
 // Open opens the data file, or makes it. Damage never keeps it from opening:
 // the damaged file is set aside as PATH.corrupt-TIME, a new one is begun, and
 // [DB.Storage] says so. It returns an error when another process has the file,
-// or when the folder cannot be written. The lock is the file PATH.lock.
+// or when the folder cannot be written; for a process that only reads the file it
+// waits half a minute. The lock is the file PATH.lock.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	o = o.withDefaults()
-	lock, err := acquire(o.Path + ".lock")
+	lock, err := acquireAfterReaders(ctx, o.Path+".lock", o.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -226,3 +226,42 @@ func TestAReaderOfADamagedFileLetsGo(t *testing.T) {
 	}
 	open(t, options(path))
 }
+
+// Somebody looks at what the last agent has left while the next one starts: that
+// one waits, and starts.
+func TestAStartWaitsForAReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := dataFile(t)
+		db, err := queue.Open(t.Context(), options(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			reads, took time.Duration
+			opens       bool
+		}{{10 * time.Second, 10 * time.Second, true}, {time.Hour, 30 * time.Second, false}} {
+			r, err := queue.OpenReader(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := make(chan error)
+			go func() { time.Sleep(tt.reads); read <- r.Close() }()
+			began := time.Now()
+			db, err := queue.Open(t.Context(), options(path))
+			if took := time.Since(began); (err == nil) != tt.opens || took < tt.took || took > tt.took+time.Second {
+				t.Errorf("a reader of %v: opened after %v: %v", tt.reads, took, err)
+			}
+			if err == nil {
+				err = db.Close()
+			} else if errors.Is(err, queue.ErrInUse) {
+				err = nil
+			}
+			if err := errors.Join(err, <-read); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

@@ -1,13 +1,53 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
+	"time"
 )
+
+// ErrInUse is wrapped where a data file belongs to somebody else, who is named.
+var ErrInUse = errors.New("is in use by another process")
+
+// readersWait is how long a start waits for commands that read the file: they
+// have to have it checked first.
+const readersWait = 30 * time.Second
+
+// acquireAfterReaders takes the lock as [acquire] does, but waits for those who
+// only read the file: an agent must not fail to start because somebody looked at
+// what the last one has left.
+func acquireAfterReaders(ctx context.Context, path string, log *slog.Logger) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, readersWait)
+	defer cancel()
+	for said := false; ; said = true {
+		f, err := acquire(path)
+		if !errors.Is(err, ErrInUse) || !onlyRead(path) {
+			return f, err
+		}
+		if !said {
+			log.Info("a command reads the data file: waiting until it has ended", "lock", path)
+		}
+		if !waited(ctx, 50*time.Millisecond) {
+			return nil, err
+		}
+	}
+}
+
+// onlyRead reports whether those who have a lock share it, or have let go of it.
+func onlyRead(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	return errors.Join(err, f.Close()) == nil
+}
 
 // acquire takes the lock of the data file. It is a file of its own, because
 // bbolt leaks the lock on the data file when it panics.
@@ -18,7 +58,7 @@ func acquire(path string) (*os.File, error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("the data file is in use by another process%s (%s): stop that one first", holder(f), path)
+		err = fmt.Errorf("the data file %w%s (%s): stop that one first", ErrInUse, holder(f), path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
