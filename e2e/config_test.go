@@ -17,7 +17,6 @@ type plan struct {
 	cloudKeys string // further keys of the cloud provider
 	window    string // group_window
 	listen    string
-	price     string
 	runbook   string
 }
 

@@ -18,7 +18,7 @@ func TestModelFailures(t *testing.T) {
 		held     string // part of the provider's hold
 	}
 	say := func(status int, header, body string) func(http.ResponseWriter, *http.Request, []byte) bool {
-		return func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		return func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
 			if name, value, ok := strings.Cut(header, ": "); ok {
 				w.Header().Set(name, value)
 			}
@@ -115,7 +115,7 @@ func outcomes(j jobDoc) string {
 // success.
 func TestEmptyAnswerOfOllama(t *testing.T) {
 	local := newOllama(t, listenLoopback(t))
-	local.set(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+	local.set(func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
 		w.WriteHeader(http.StatusOK)
 		return true
 	})

@@ -48,8 +48,8 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		s := a.status()
 		return s.Jobs.Pending+s.Jobs.Running == 0 && s.Upstream[0].Backlog == 0 && len(posts.lost(up)) == 0
 	})
-	posts.judge(t, a, up)
-	judgeMoney(t, a, cloud, up)
+	posts.judge(t, up)
+	judgeMoney(t, cloud, up)
 	if kept, _ := filepath.Glob(filepath.Join(a.dir, "data", "*.corrupt-*")); len(kept) > 0 {
 		t.Errorf("a data file was held for damaged: %v", kept)
 	}
@@ -147,7 +147,7 @@ func (p *poster) lost(up *receiver) []string {
 	return lost
 }
 
-func (p *poster) judge(t *testing.T, a *agent, up *receiver) {
+func (p *poster) judge(t *testing.T, up *receiver) {
 	t.Helper()
 	if len(p.acked) == 0 {
 		t.Fatal("no alarm was ever acknowledged: the test proved nothing")
@@ -186,7 +186,7 @@ func (p *poster) judge(t *testing.T, a *agent, up *receiver) {
 // judgeMoney holds every request that the endpoint saw against the moment at
 // which the receiver stored the diagnosis of that job: after it, asking again
 // would be paying twice for an answer that was kept.
-func judgeMoney(t *testing.T, a *agent, cloud *model, up *receiver) {
+func judgeMoney(t *testing.T, cloud *model, up *receiver) {
 	t.Helper()
 	finished := map[string]time.Time{}
 	for _, e := range up.events("edgeagent.diagnosis.completed.v1") {

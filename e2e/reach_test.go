@@ -23,7 +23,7 @@ func TestTheWayToTheCloudIsBad(t *testing.T) {
 	v.nft("add table inet hole", "add chain inet hole in { type filter hook input priority 0 ; }", "add rule inet hole in tcp dport 9 drop")
 	local := newOllama(t, v.listen(v.plant, "127.0.0.1:11434"))
 	var mute, shut atomic.Int64
-	v.greet(cloudAddr+":8443", func(c net.Conn) { mute.Add(1) }) // never says a word
+	v.greet(cloudAddr+":8443", func(net.Conn) { mute.Add(1) }) // never says a word
 	v.greet(cloudAddr+":8444", func(c net.Conn) {
 		shut.Add(1)
 		_ = c.(*net.TCPConn).SetLinger(0)
