@@ -84,11 +84,16 @@ func (db *DB) takeJournal(o Options, found *journalFile) error {
 	if refused == nil {
 		refused = j.take()
 	}
-	if j.next > 0 || j.mark.open && j.file == nil {
+	schema, err := schemaOf(db.tx)
+	if err != nil {
+		return err
+	}
+	older := schema < schemaVersion && j.mark.open // its next frames would be taken for damage by who wrote it
+	if j.next > 0 || older || j.mark.open && j.file == nil {
 		err := db.checkpoint(nil, true)
 		if errors.Is(err, edgeagent.ErrFull) {
 			o.Log.Error("the data file is full: what is in the journal stays there until there is space", "error", err)
-			return j.sync()
+			return errors.Join(j.sync(), j.closeIf(older))
 		}
 		if err != nil {
 			return err

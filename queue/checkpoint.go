@@ -83,6 +83,8 @@ func (db *DB) putAway(b *batch) {
 	}
 	defer db.turn.Unlock()
 	b.owed = false
+	db.busy.Store(db.boot.mono()) // pages are read for it, of a disk that may hang
+	defer db.busy.Store(0)
 	if err := guard(func() error { return writeThese(db.tx, b.names, b.puts) }); err != nil {
 		db.fail(fmt.Errorf("put into %s what its journal holds: %w", db.path, err))
 	}

@@ -185,6 +185,9 @@ func (db *DB) prepare(b *batch) (saved uint64, plain int, err error) {
 
 // commit is one transaction.
 func (db *DB) commit(b *batch, ops int) error {
+	if err := db.failure(); err != nil {
+		return err // an operation of this batch made a checkpoint, which failed: no frame counts any more
+	}
 	start := time.Now()
 	db.busy.Store(db.boot.mono())
 	defer db.busy.Store(0)

@@ -135,7 +135,10 @@ func (db *DB) exchange(b *batch, err error) error {
 		err = db.replaceBy(b, db.path+freshSuffix, changed)
 	}
 	for _, done := range c.asked {
-		done <- err
+		select {
+		case done <- err:
+		default: // it asked twice: its batch was tried again
+		}
 	}
 	c.asked = nil
 	return err

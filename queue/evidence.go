@@ -27,7 +27,12 @@ type quill struct {
 	out []byte
 	at  time.Time // of the evidence: others are told from there
 	odd bool
+
+	last *edgeagent.Note
 }
+
+// noteAgain stands for a note that is the one before.
+const noteAgain = 2
 
 // writeEvidence returns evidence as a body; false when encoding/json would refuse it.
 func writeEvidence(e *edgeagent.Evidence) ([]byte, bool) {
@@ -113,6 +118,7 @@ func (q *quill) value(v edgeagent.Value) {
 // and any other whole.
 func (q *quill) time(t time.Time) {
 	t = t.Round(0) // of the wall clock, as JSON has it
+	q.odd = q.odd || t.Year() < 0 || t.Year() > 9999
 	_, zone := t.Zone()
 	_, ours := q.at.Zone()
 	away := t.Sub(q.at)
@@ -127,9 +133,16 @@ func (q *quill) time(t time.Time) {
 }
 
 func (q *quill) note(n *edgeagent.Note) {
-	if !q.there(n != nil) {
+	switch {
+	case n == nil:
+		q.out = append(q.out, 0)
+		return
+	case q.last != nil && n.Code == q.last.Code && n.Text == q.last.Text && maps.Equal(n.Params, q.last.Params):
+		q.out = append(q.out, noteAgain) // all tags of a device that is lost say the same
 		return
 	}
+	q.last = n
+	q.out = append(q.out, 1)
 	q.text(n.Code)
 	q.out = binary.AppendUvarint(q.out, uint64(len(n.Params)))
 	for _, name := range slices.Sorted(maps.Keys(n.Params)) {
@@ -157,7 +170,8 @@ func readEvidence(body []byte) ([]byte, error) {
 	r := lens{in: body[1:]}
 	var e edgeagent.Evidence
 	e.At = r.time()
-	r.at = e.At
+	_, zone := e.At.Zone()
+	r.at = e.At.In(time.FixedZone("", zone)) // whatever this machine's zone does at another moment
 	e.WindowS = r.float()
 	e.HistorySince = r.time()
 	e.Tags, e.Moved = all(&r, r.feature), all(&r, r.feature)
@@ -180,6 +194,8 @@ type lens struct {
 	in  []byte
 	at  time.Time
 	err error
+
+	last *edgeagent.Note
 }
 
 func (r *lens) feature() (f edgeagent.Feature) {
@@ -284,8 +300,11 @@ func (r *lens) time() (t time.Time) {
 }
 
 func (r *lens) note() *edgeagent.Note {
-	if !r.there() {
+	switch r.byte() {
+	case 0:
 		return nil
+	case noteAgain:
+		return r.last
 	}
 	n := &edgeagent.Note{Code: r.text()}
 	for left := r.count(); left > 0 && r.err == nil; left-- {
@@ -296,6 +315,7 @@ func (r *lens) note() *edgeagent.Note {
 		n.Params[name] = r.text()
 	}
 	n.Text = r.text()
+	r.last = n
 	return n
 }
 

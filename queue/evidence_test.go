@@ -6,8 +6,10 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
+	_ "time/tzdata" // of the test alone
 
 	"edgeagent"
 )
@@ -36,15 +38,62 @@ func TestEvidenceReadsAsItsJSON(t *testing.T) {
 	}
 }
 
+// The zone of this machine is another at another moment, and may be another when
+// the file is read.
+func TestEvidenceKeepsItsZones(t *testing.T) {
+	was := time.Local
+	t.Cleanup(func() { time.Local = was })
+	london, err := time.LoadLocation("Europe/London")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 10, 25, 1, 5, 0, 0, time.UTC) // five minutes after the end of summer time
+	for name, e := range map[string]edgeagent.Evidence{
+		"local, and UTC before the change": {At: at.In(london), HistorySince: at.Add(-10 * time.Minute)},
+		"local, both":                      {At: at.In(london), HistorySince: at.Add(-10 * time.Minute).In(london)},
+		"of another machine":               {At: at.In(time.FixedZone("", 3600)), HistorySince: at.Add(-10 * time.Minute).In(time.FixedZone("", 3600))},
+	} {
+		time.Local = london
+		body, ok := writeEvidence(&e)
+		want, err := json.Marshal(e)
+		for _, local := range []*time.Location{london, time.UTC, time.FixedZone("", 3600)} {
+			time.Local = local
+			if got, readErr := plain(bucketBodies, body); !ok || err != nil || readErr != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s, read in %v: %v\n got %s\nwant %s", name, local, readErr, got, want)
+			}
+		}
+	}
+}
+
+// A device that is lost gives all its tags one reason, which is written once.
+func TestEvidenceOfALostDeviceIsSmall(t *testing.T) {
+	e := edgeagent.Evidence{At: time.Now()}
+	for range 40 {
+		e.Tags = append(e.Tags, edgeagent.Feature{
+			Tag: "filler.level", Reason: edgeagent.NewNote("timeout", strings.Repeat("192.168.10.21:502 did not answer within 1s", 4), "address", "192.168.10.21:502"),
+		})
+	}
+	e.Tags[20].Reason, e.Tags[21].Reason = nil, edgeagent.NewNote("timeout", "another")
+	body, _ := writeEvidence(&e)
+	if len(body) > 45*40 {
+		t.Errorf("%d bytes for 40 tags that nearly all say the same", len(body))
+	}
+	want, _ := json.Marshal(e)
+	if got, err := plain(bucketBodies, body); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%v\n got %s\nwant %s", err, got, want)
+	}
+}
+
 func TestEvidenceIsRefusedWhereEncodingJSONDoes(t *testing.T) {
 	late := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 	nan, inf := math.NaN(), math.Inf(-1)
 	for name, e := range map[string]edgeagent.Evidence{
-		"NaN":          {WindowS: nan},
-		"an infinity":  {Moved: []edgeagent.Feature{{Max: &inf}}},
-		"year 10000":   {At: late},
-		"a late scan":  {Tags: []edgeagent.Feature{{LastChange: &late}}},
-		"an odd clock": {At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 25*60*60))},
+		"NaN":           {WindowS: nan},
+		"an infinity":   {Moved: []edgeagent.Feature{{Max: &inf}}},
+		"year 10000":    {At: late},
+		"just too late": {At: late.Add(-time.Second), Tags: []edgeagent.Feature{{LastChange: &late}}},
+		"a late scan":   {Tags: []edgeagent.Feature{{LastChange: &late}}},
+		"an odd clock":  {At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 25*60*60))},
 	} {
 		_, err := json.Marshal(e)
 		if _, ok := writeEvidence(&e); ok || err == nil {

@@ -58,7 +58,7 @@ func OpenChecked(ctx context.Context, path string, check func(ctx context.Contex
 // current refuses a file that another version has to read.
 func current(tx *bbolt.Tx) error {
 	v, err := checkSchema(tx)
-	if err == nil && v < schemaVersion {
+	if err == nil && v == schemaApart {
 		err = fmt.Errorf("schema %d is an older version's: start the agent once, it upgrades the file", v)
 	}
 	return err

@@ -112,6 +112,11 @@ func MakeNewer(path string) error {
 	return change(path, func(tx *bbolt.Tx) error { return mark(tx, schemaVersion+1) })
 }
 
+// MakeOlder marks a whole file as one of schema 2, whose journal stays.
+func MakeOlder(path string) error {
+	return change(path, func(tx *bbolt.Tx) error { return mark(tx, 2) })
+}
+
 // MakeUnjournaled makes a whole file one of schema 2.
 func MakeUnjournaled(path string) error {
 	drop := func(tx *bbolt.Tx) error { return writeRecord(tx, bucketMeta, keyJournal, nil) }

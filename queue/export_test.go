@@ -98,6 +98,11 @@ func (db *DB) Rest(ctx context.Context) error {
 	return db.do(ctx, "rest", func(*batch) error { return nil })
 }
 
+// Checkpoint makes one, after which the journal is open and holds nothing.
+func (db *DB) Checkpoint(ctx context.Context) error {
+	return db.do(ctx, "checkpoint", func(*batch) error { return db.settleNow(true) })
+}
+
 // Unplug lets every write to the journal fail, and not for want of space.
 func (db *DB) Unplug(ctx context.Context) error {
 	return db.do(ctx, "unplug", func(*batch) error {

@@ -87,7 +87,7 @@ type alarmHead struct {
 }
 
 const (
-	frozen        = 2 // first byte of a frozen body; JSON packed JSON and evidence begin otherwise
+	frozen        = 2 // first byte of a frozen body; JSON, packed JSON and evidence begin otherwise
 	alarmHeadSize = 34
 )
 

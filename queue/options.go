@@ -56,7 +56,7 @@ type Options struct {
 
 	BootID   string // of the kernel; empty reads it from /proc
 	Log      *slog.Logger
-	OnCommit func(took time.Duration, ops int) // called by the committer: must be quick
+	OnCommit func(took time.Duration, ops int) // called by the committer: must be quick, and must not ask the DB anything
 }
 
 // withDefaults returns o with every zero that has a meaning of its own filled in.

@@ -13,8 +13,8 @@ import (
 // Schema 1 had a bucket for every kind of record. The records themselves have
 // not changed since: an older file is made anew by putting each where it belongs
 // now. Bodies, alarms and headers that were written then are still read as they
-// are, see frozen.go and header.go. Schema 2 had no journal and other packing: its
-// files are of schema 3 from their first commit on.
+// are, see frozen.go and header.go. Schema 2 had other packing and at first no
+// journal: before its files get a frame they are of schema 3.
 const schemaApart = 1
 
 // upgradeChunk is how many bytes of an older file are moved at a time.

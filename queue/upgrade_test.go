@@ -128,6 +128,37 @@ func TestFileWithoutAJournalIsMarkedWithTheFirstFrame(t *testing.T) {
 	}
 }
 
+// One that has a journal already, with nothing in it, gets no frame before it says
+// so either; and commands that only read need no agent to have been started.
+func TestFileOfAnOlderPackingIsMarkedBeforeItsNextFrame(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	record(t, db, raise("L", "A1", 2))
+	if err := db.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	older := copyOf(t, path)
+	if err := queue.MakeOlder(older); err != nil {
+		t.Fatal(err)
+	}
+	r, err := queue.OpenReader(t.Context(), older)
+	if err == nil {
+		err = r.Close()
+	}
+	if err != nil {
+		t.Errorf("read without an agent: %v", err)
+	}
+	db = open(t, options(older))
+	record(t, db, raise("M", "A2", 2))
+	killed := copyOf(t, older)
+	if v, err := queue.Schema(killed); err != nil || v != 3 {
+		t.Errorf("schema %d, %v, want 3 before there are frames", v, err)
+	}
+	if got := len(open(t, options(killed)).OpenAlarms()); got != 2 {
+		t.Errorf("%d alarms, want 2", got)
+	}
+}
+
 // copyOf is a file with its journal as a kill leaves them.
 func copyOf(t *testing.T, path string) string {
 	t.Helper()

@@ -1,0 +1,92 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"edgeagent"
+)
+
+// beside carries out operations in one batch, in their order, and returns what
+// each was answered.
+func beside(t *testing.T, db *DB, ctx []context.Context, all ...func(context.Context) error) []error {
+	t.Helper()
+	held, release := make(chan struct{}), make(chan struct{})
+	go func() { _ = db.Hold(t.Context(), held, release) }()
+	<-held
+	answers := make([]chan error, len(all))
+	for i, do := range all {
+		answers[i] = make(chan error, 1)
+		go func() { answers[i] <- do(ctx[i]) }()
+		db.Await(i + 1)
+	}
+	close(release)
+	got := make([]error, len(all))
+	for i := range got {
+		got[i] = <-answers[i]
+	}
+	return got
+}
+
+// An operation may make a checkpoint of its own, as a backup does. When the file
+// fails with it, those beside it must not be answered: their frame would be of a
+// generation that is over.
+func TestNobodyIsAnsweredBesideAFileThatFailed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.db")
+	db := openPlain(t, path)
+	write := func(ctx context.Context) error {
+		return db.do(ctx, "write", func(b *batch) error {
+			return b.put(bucketBodies, string(edgeagent.NewID(time.Now()))+"e", 0, []byte("x"))
+		})
+	}
+	seal := func(ctx context.Context) error {
+		return db.do(ctx, "seal", func(*batch) error {
+			err := fmt.Errorf("checkpoint: %w", syscall.EIO)
+			db.fail(err)
+			return err
+		})
+	}
+	got := beside(t, db, []context.Context{t.Context(), t.Context()}, write, seal)
+	if !errors.Is(got[1], syscall.EIO) || got[0] == nil {
+		t.Errorf("answers %v, want that neither is done", got)
+	}
+	closesInTime(t, db)
+}
+
+// Who asked for a compaction in a batch that had to be tried again has asked
+// twice, and may be gone: nobody else waits for that.
+func TestACompactionAskedForTwiceHoldsUpNobody(t *testing.T) {
+	db := openPlain(t, filepath.Join(t.TempDir(), "agent.db"))
+	ctx, gone := context.WithCancel(t.Context())
+	if err := db.Limit(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	compact := func(ctx context.Context) error { _, _, err := db.Compact(ctx); return err }
+	tooMuch := func(ctx context.Context) error {
+		return db.do(ctx, "write", func(b *batch) error {
+			return b.put(bucketBodies, string(edgeagent.NewID(time.Now()))+"e", 0, make([]byte, 1<<20))
+		})
+	}
+	asked := 0
+	leave := func(context.Context) error {
+		return db.do(t.Context(), "look", func(*batch) error {
+			if asked = len(db.compacting.asked); asked > 1 {
+				gone()
+			}
+			return nil
+		})
+	}
+	beside(t, db, []context.Context{ctx, t.Context(), t.Context()}, compact, tooMuch, leave)
+	if asked < 2 {
+		t.Fatalf("%d asked: the batch was not tried again, which proves nothing", asked)
+	}
+	if err := db.Rest(t.Context()); err != nil {
+		t.Error(err)
+	}
+	closesInTime(t, db)
+}
