@@ -218,9 +218,13 @@ func (r *gateway) ackAndDie() (broken string) {
 }
 
 // dieAtFlush lets the power fail at the flush of an alarm's commit: nobody may
-// be told of an alarm that waits for it.
+// be told of an alarm that waits for it. One is answered to before, for what a
+// start writes is flushed too, and who asks meanwhile waits behind that.
 func (r *gateway) dieAtFlush() {
 	r.t.Helper()
+	if _, err := r.raise(r.key(0)); err != nil {
+		r.fail("the agent does not answer: " + err.Error())
+	}
 	failed, answered := r.disk.FailAfter(0, qemu.AnyFlush), make(chan struct{})
 	go func() {
 		defer close(answered)
@@ -232,7 +236,7 @@ func (r *gateway) dieAtFlush() {
 	}
 	select {
 	case <-answered:
-	case <-time.After(300 * time.Millisecond): // for an answer that rests on nothing
+	case <-time.After(2 * time.Second): // for an answer that rests on nothing
 	}
 	r.cut(acknowledged)
 	<-answered
