@@ -238,3 +238,33 @@ func TestMemoryOfAClockThatWasSetBackIsNotWaitedFor(t *testing.T) {
 		t.Errorf("probe after %v, want a whole period", got)
 	}
 }
+
+// Whoever asks without a connection is told what the memory tells, of the device
+// that it was made with; and that only a person resumes one whose credentials
+// were refused.
+func TestLeftTellsWhatIsRemembered(t *testing.T) {
+	now := time.Now()
+	spec := filler()
+	spec.Key, spec.ResumeEvery = "k", 5*time.Minute
+	stopped := edgeagent.DeviceMemory{Device: "filler", Key: "k", State: edgeagent.DeviceStopped, Attempt: 6, Since: now.Add(-time.Hour), Reason: stopReason(6, ErrSilent)}
+	barred, moved := stopped, stopped
+	barred.Reason, moved.Key = stopReason(1, ErrRefused), "another"
+	for name, tt := range map[string]struct {
+		m      edgeagent.DeviceMemory
+		state  edgeagent.DeviceState
+		resume string
+	}{
+		"stopped": {stopped, edgeagent.DeviceStopped, "5m"},
+		"refused": {barred, edgeagent.DeviceStopped, "operator"},
+		"moved":   {moved, edgeagent.DeviceConnecting, "5m"},
+		"nothing": {edgeagent.DeviceMemory{}, edgeagent.DeviceConnecting, "5m"},
+	} {
+		s := Left(spec, tt.m, now)
+		if s.State != tt.state || s.Resume != tt.resume || s.Name != "filler" {
+			t.Errorf("%s: %+v", name, s)
+		}
+		if known := tt.state == edgeagent.DeviceStopped; known != (s.Since != nil && s.Attempt > 0 && s.Error != "") {
+			t.Errorf("%s: since %v after %d attempts: %q", name, s.Since, s.Attempt, s.Error)
+		}
+	}
+}
