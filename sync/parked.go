@@ -4,25 +4,41 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"edgeagent"
 )
+
+// retrial is how what was refused once is tried anew.
+type retrial struct {
+	size  int       // events at a time, 0 for no limit
+	at    time.Time // nothing before
+	balks int       // tries in a row that failed, and nobody refused anything
+}
 
 // refusedOnce returns what this upstream has refused and a person wants it to
 // get after all. It comes when nothing else waits: it is old, and what is new
 // must not wait for it.
 func (u *Uploader) refusedOnce(size int) (batch, error) {
-	if u.o.Refusals == nil {
+	if u.o.Refusals == nil || time.Now().Before(u.again.at) {
 		return batch{}, nil
 	}
-	if u.again > 0 {
-		size = min(size, u.again)
+	if u.again.size > 0 {
+		size = min(size, u.again.size)
 	}
 	events, err := u.o.Refusals.Asked(u.o.Name, size, u.o.MaxBytes)
-	if len(events) == 0 {
-		u.again = 0
+	if len(events) == 0 && err == nil {
+		u.again = retrial{}
 	}
 	return batch{events: events, again: true, parked: true}, err
+}
+
+// idleUntil returns when there is something to do again that nobody tells of.
+func (u *Uploader) idleUntil(now time.Time) time.Time {
+	if u.again.at.After(now) {
+		return earlier(u.again.at, u.beatAt)
+	}
+	return u.beatAt
 }
 
 // storedAfterAll books what the upstream has now. What it accepts and does not
@@ -33,7 +49,7 @@ func (u *Uploader) storedAfterAll(ctx context.Context, b batch, proof edgeagent.
 		u.storeFailed("book a refused event as stored", err)
 		return result{event: accepted}
 	}
-	u.again *= 2
+	u.again = retrial{size: u.again.size * 2}
 	if len(stored) > 0 {
 		u.o.Log.Info("upstream has stored what it had refused", "upstream", u.o.Name, "events", len(stored))
 	}
@@ -64,15 +80,41 @@ func (u *Uploader) split(events []edgeagent.Outgoing, proof edgeagent.Receipt) (
 // A number that upstream has booked otherwise is one more reason: it must not
 // pause what is new.
 func (e *Error) concernsEvents() bool {
-	return e != nil && (e.Class == Unfit || e.Class == TooLarge || e.Class == Conflict)
+	return e.Class == Unfit || e.Class == TooLarge || e.Class == Conflict
+}
+
+// failedAgain keeps what is old from stopping what is new. A 403, a 500 or a cut
+// connection may be the event's own fault, as when a firewall on the way dislikes
+// a word in it; so it rests, a heartbeat shows how the upstream itself is, and
+// after a few tries it counts as refused.
+func (u *Uploader) failedAgain(ctx context.Context, b batch, fault *Error) result {
+	switch {
+	case fault.concernsEvents():
+		return u.refusedAgain(ctx, b, fault)
+	case ctx.Err() != nil:
+		return result{} // we stop: nobody's fault
+	}
+	u.again.at = time.Now().Add(pauseFor)
+	if u.again.balks++; u.again.balks >= giveUp {
+		u.again.at = time.Time{}
+		u.refusedAgain(ctx, b, fault)
+	} else {
+		u.o.Log.Warn("a refused event was not taken; it is tried again later", "upstream", u.o.Name, "events", len(b.events), "next", u.again.at, "why", fault)
+	}
+	if fault.Class == Busy { // it says when it wants the next request
+		return result{event: u.classify(fault), err: fault, batch: b}
+	}
+	u.beatAt = time.Now()
+	return result{event: accepted}
 }
 
 // refusedAgain halves the batch down to the events that are still refused.
 func (u *Uploader) refusedAgain(ctx context.Context, b batch, why *Error) result {
 	if n := len(b.events); n > 1 {
-		u.again = n / 2
+		u.again.size = n / 2
 		return result{event: accepted}
 	}
+	u.again.balks = 0
 	u.parkAgain(ctx, b.events[0], refusal(u.o.Name, why))
 	return result{event: accepted}
 }

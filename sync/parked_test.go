@@ -2,6 +2,7 @@ package upsync
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,5 +127,70 @@ func TestWhatIsNewGoesBeforeWhatWasRefused(t *testing.T) {
 		s.add(edgeagent.StreamAlarm, 2)
 		pass(time.Second)
 		equal(t, since(r, n), "1s alarm-10..alarm-11", "1s alarm-3..alarm-7")
+	})
+}
+
+// A firewall that dislikes a word, a receiver that falls over it, a portal in
+// between: what is new goes on, the upstream stays up, and three tries are enough.
+func TestWhatIsOldStopsNothingThatIsNew(t *testing.T) {
+	for name, fault := range map[string]*Error{
+		"403":             {Class: Denied, Status: 403, Text: "403"},
+		"500":             {Class: Busy, Status: 500, Text: "500"},
+		"a cut line":      {Class: NoAnswer, Text: "connection reset"},
+		"a portal's page": {Class: NotReceipt, Status: 200, Text: "not a receipt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, r, u := refusedTwo(t)
+				poison := refuses(fault.Class, "alarm-7")
+				r.fails(func(call int, b []edgeagent.Outgoing) error {
+					if poison(call, b) != nil {
+						return fault
+					}
+					return nil
+				})
+				s.resend()
+				for n := uint64(10); n < 40; n++ { // a new alarm a minute
+					pass(time.Minute)
+					s.add(edgeagent.StreamAlarm, 1)
+					pass(time.Second)
+					if st := u.Status(); !r.holds(edgeagent.StreamAlarm, n) || st.State != edgeagent.UpstreamUp {
+						t.Fatalf("alarm %d is not there after a second: %+v", n, st)
+					}
+				}
+				equal(t, s.parkedNames(), "alarm-7")
+				if !r.holds(edgeagent.StreamAlarm, 3) {
+					t.Error("alarm 3 went down with alarm 7")
+				}
+				tries := 0
+				for _, line := range r.history() {
+					if strings.HasSuffix(line, "alarm-7") {
+						tries++
+					}
+				}
+				if tries > 10 {
+					t.Errorf("%d tries: %q", tries, r.history())
+				}
+				if len(s.asked) != 0 {
+					t.Errorf("%v are sent for ever", s.asked)
+				}
+			})
+		})
+	}
+}
+
+// A retrial that failed rests for as long as a paused upstream does.
+func TestWhatWasNotTakenIsTriedAgainLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r, _ := refusedTwo(t)
+		r.fails(refuses(Denied, "alarm-7"))
+		n := len(r.history())
+		s.resend()
+		pass(4*time.Minute + 30*time.Second)
+		r.fails(nil)
+		pass(time.Minute)
+		equal(t, since(r, n), "1s alarm-3..alarm-7", "1s heartbeat", "1m1s heartbeat", "2m1s heartbeat", "3m1s heartbeat", "4m1s heartbeat",
+			"5m1s heartbeat", "5m1s alarm-3..alarm-7")
+		equal(t, s.parkedNames())
 	})
 }

@@ -53,8 +53,8 @@ func oneEpoch(events []edgeagent.Outgoing) []edgeagent.Outgoing {
 func (u *Uploader) deliver(ctx context.Context, b batch) result {
 	start := time.Now()
 	proof, fault := u.send(ctx, b.events, b.again)
-	if b.parked && fault.concernsEvents() {
-		return u.refusedAgain(ctx, b, fault)
+	if b.parked && fault != nil {
+		return u.failedAgain(ctx, b, fault)
 	}
 	if fault != nil {
 		return result{event: u.classify(fault), err: fault, batch: b}

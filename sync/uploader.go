@@ -69,7 +69,7 @@ type Uploader struct {
 	pace                    pace
 	portion                 portion
 	resend                  resend
-	again                   int  // refused events that are tried at a time, 0 for no limit
+	again                   retrial
 	unserved                int  // failures of the data file since it last took a receipt
 	takesBeats, takesEvents bool // it has accepted one in this life
 }
@@ -168,7 +168,7 @@ func (u *Uploader) act(ctx context.Context) result {
 	if len(b.events) == 0 {
 		u.unserved = 0
 		u.pace.end()
-		u.sleep(ctx, u.beatAt, u.o.Ready)
+		u.sleep(ctx, u.idleUntil(now), u.o.Ready)
 		return result{}
 	}
 	return u.deliver(ctx, b)
@@ -183,7 +183,7 @@ func (u *Uploader) sleep(ctx context.Context, at time.Time, ready <-chan struct{
 	case <-t.C:
 	case <-ready:
 	case <-u.asked:
-		u.quiet, u.beatAt = time.Time{}, time.Now()
+		u.quiet, u.beatAt, u.again.at = time.Time{}, time.Now(), time.Time{}
 	case <-u.o.Poke:
 		u.poked()
 	}
