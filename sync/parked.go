@@ -78,9 +78,9 @@ func (u *Uploader) split(events []edgeagent.Outgoing, proof edgeagent.Receipt) (
 
 // concernsEvents reports whether a batch of refused events is refused for itself.
 // A number that upstream has booked otherwise is one more reason: it must not
-// pause what is new.
+// pause what is new. A conflict that we found in its receipt is the upstream's.
 func (e *Error) concernsEvents() bool {
-	return e.Class == Unfit || e.Class == TooLarge || e.Class == Conflict
+	return e.Class == Unfit || e.Class == TooLarge || e.Class == Conflict && e.Status != 0
 }
 
 // failedAgain keeps what is old from stopping what is new. A 403, a 500 or a cut

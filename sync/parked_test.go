@@ -194,3 +194,23 @@ func TestWhatWasNotTakenIsTriedAgainLater(t *testing.T) {
 		equal(t, s.parkedNames())
 	})
 }
+
+// A receipt that speaks of numbers which were never written says something of the
+// upstream, or of our file, and nothing of the event: as before a person must look.
+func TestAReceiptThatCannotBeTrueBlamesNoEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r, u := refusedTwo(t)
+		r.fails(nil)
+		r.after = func(_ int, receipt edgeagent.Receipt) (edgeagent.Receipt, error) {
+			receipt.Contig[edgeagent.StreamAlarm] = 99
+			return receipt, nil
+		}
+		n := len(r.history())
+		s.resend()
+		pass(10 * time.Second)
+		equal(t, since(r, n), "1s alarm-3..alarm-7", "1s heartbeat")
+		if st := u.Status(); st.State != edgeagent.UpstreamPaused || !strings.Contains(st.Error, "old data file") || len(s.asked) != 2 {
+			t.Errorf("status = %+v, %d wait for their turn, want 2", st, len(s.asked))
+		}
+	})
+}
