@@ -45,6 +45,8 @@ func (u *Uploader) idleUntil(now time.Time) time.Time {
 // count waits for the next word: sending it again and again helps nobody.
 func (u *Uploader) storedAfterAll(ctx context.Context, b batch, proof edgeagent.Receipt) result {
 	stored, rest := u.split(b.events, proof)
+	ctx, cancel := u.booking(ctx)
+	defer cancel()
 	if err := u.o.Refusals.Unpark(ctx, u.o.Name, stored); err != nil {
 		u.storeFailed("book a refused event as stored", err)
 		return result{event: accepted}
@@ -120,6 +122,8 @@ func (u *Uploader) refusedAgain(ctx context.Context, b batch, why *Error) result
 }
 
 func (u *Uploader) parkAgain(ctx context.Context, ev edgeagent.Outgoing, note *edgeagent.Note) {
+	ctx, cancel := u.booking(ctx)
+	defer cancel()
 	if err := u.o.Outbox.Park(ctx, u.o.Name, ev, note); err != nil {
 		u.storeFailed("park a refused event", err)
 		return

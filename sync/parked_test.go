@@ -1,6 +1,7 @@
 package upsync
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -213,4 +214,48 @@ func TestAReceiptThatCannotBeTrueBlamesNoEvent(t *testing.T) {
 			t.Errorf("status = %+v, %d wait for their turn, want 2", st, len(s.asked))
 		}
 	})
+}
+
+// What an answer in hand says is booked while the agent stops; that the stop cut
+// the line says nothing of the event.
+func TestWhatIsKnownOfAResentEventOutlivesAStop(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer func(stop func()) error // to the resent event
+		parked []string
+		asked  int
+	}{
+		{"stored", func(stop func()) error { stop(); return nil }, nil, 0},
+		{"refused", func(stop func()) error { stop(); return &Error{Class: Unfit, Status: 422, Text: "422: no"} }, []string{"alarm-1"}, 0},
+		{"cut", func(stop func()) error { stop(); return context.Canceled }, []string{"alarm-1"}, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, r := newStore(t), newReceiver()
+				s.has = r.has
+				s.add(edgeagent.StreamAlarm, 1)
+				s.cursor[edgeagent.StreamAlarm] = 1
+				s.parked[slotOf(s.events[edgeagent.StreamAlarm][0])] = edgeagent.NewNote("refused_upstream", "422")
+				s.resend()
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				r.before = func(_ int, b []edgeagent.Outgoing) error {
+					if b[0].ID == "alarm-1" {
+						return tt.answer(stop)
+					}
+					return nil
+				}
+				u := New(Options{Name: "historian", Destination: r, Outbox: s, Book: s, Refusals: s, Source: "/plant-a/gw", Receipt: "body"})
+				u.again.balks = giveUp - 1 // the next one would be too many
+				if err := u.Run(ctx); err != nil {
+					t.Errorf("Run = %v", err)
+				}
+				equal(t, s.parkedNames(), tt.parked...)
+				if len(s.asked) != tt.asked {
+					t.Errorf("%d wait for their turn, want %d", len(s.asked), tt.asked)
+				}
+			})
+		})
+	}
 }

@@ -169,11 +169,15 @@ func (u *Uploader) classify(e *Error) event {
 	}
 }
 
-// confirm moves the cursors; a receipt in hand is booked even while the agent
-// stops. If the data file does not take it, the same events go out again
+// booking is for what an answer in hand is booked with: even while the agent stops.
+func (u *Uploader) booking(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), u.o.Timeout)
+}
+
+// confirm moves the cursors. If the data file does not take it, the same events go out again
 // later: upstream applies each id once.
 func (u *Uploader) confirm(ctx context.Context, proof edgeagent.Receipt) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.o.Timeout)
+	ctx, cancel := u.booking(ctx)
 	defer cancel()
 	if err := u.o.Outbox.Confirm(ctx, u.o.Name, proof); err != nil {
 		u.portion.forget()

@@ -139,10 +139,10 @@ func (s *store) Confirm(ctx context.Context, _ string, r edgeagent.Receipt) erro
 	return nil
 }
 
-func (s *store) Park(_ context.Context, _ string, ev edgeagent.Outgoing, reason *edgeagent.Note) error {
+func (s *store) Park(ctx context.Context, _ string, ev edgeagent.Outgoing, reason *edgeagent.Note) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.pop(); err != nil {
+	if err := errors.Join(s.pop(), ctx.Err()); err != nil {
 		return err
 	}
 	_, known := s.parked[slotOf(ev)]
