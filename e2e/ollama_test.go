@@ -160,6 +160,7 @@ func TestOllamaRunnerIsKilled(t *testing.T) {
 // by the runbook, the page says that Ollama wants a restart, and the model is
 // used again when it is back.
 func TestOllamaRunnerHangs(t *testing.T) {
+	mostlyWaits(t)
 	b := newBox(t, ollama.Script("fluent", spoken).Slow(4), hurried).settled()
 	d := b.asking()
 	if n := b.server.Signal(syscall.SIGSTOP); n != 1 {
