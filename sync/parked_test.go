@@ -196,6 +196,29 @@ func TestWhatWasNotTakenIsTriedAgainLater(t *testing.T) {
 	})
 }
 
+// A person's word ends the rest of a retrial, whether it or something new wakes
+// the uploader.
+func TestAPersonsWordEndsTheRest(t *testing.T) {
+	for _, wordFirst := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s, r, u := refusedTwo(t)
+			r.fails(refuses(Denied, "alarm-7"))
+			s.resend()
+			pass(time.Minute)
+			r.fails(nil)
+			if wordFirst {
+				u.ProbeNow()
+			}
+			s.add(edgeagent.StreamAlarm, 1)
+			if !wordFirst {
+				u.ProbeNow()
+			}
+			pass(time.Second)
+			equal(t, s.parkedNames())
+		})
+	}
+}
+
 // A receipt that speaks of numbers which were never written says something of the
 // upstream, or of our file, and nothing of the event: as before a person must look.
 func TestAReceiptThatCannotBeTrueBlamesNoEvent(t *testing.T) {

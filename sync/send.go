@@ -87,6 +87,7 @@ func proven(events []edgeagent.Outgoing, proof edgeagent.Receipt) int {
 // send makes one request and returns what its receipt proves.
 func (u *Uploader) send(ctx context.Context, events []edgeagent.Outgoing, again bool) (edgeagent.Receipt, *Error) {
 	u.ordered, u.triedAt = false, time.Now()
+	u.heed()
 	u.wait(time.Time{})
 	ctx, cancel := context.WithTimeout(ctx, u.o.Timeout)
 	defer cancel()

@@ -107,6 +107,16 @@ func (u *Uploader) ProbeNow() {
 	}
 }
 
+// heed takes a person's word for what goes out now: left behind, it would lift
+// what the answer orders.
+func (u *Uploader) heed() {
+	select {
+	case <-u.asked:
+		u.again.at = time.Time{}
+	default:
+	}
+}
+
 // Status returns how the upstream is doing.
 func (u *Uploader) Status() edgeagent.UpstreamStatus {
 	u.mu.Lock()

@@ -303,6 +303,19 @@ func TestPersonOverridesRetryAfter(t *testing.T) {
 	})
 }
 
+// A word that was given before a request is no answer to what its answer orders.
+func TestAnEarlierWordLiftsNoRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStore(t), newReceiver()
+		r.before = func(int, []edgeagent.Outgoing) error {
+			return &Error{Class: Busy, Status: 429, RetryAfter: time.Hour, Text: "429"}
+		}
+		start(t, s, r, (*Uploader).ProbeNow)
+		pass(time.Minute)
+		equal(t, r.history(), "0s heartbeat")
+	})
+}
+
 func TestReceiptInHandIsBookedWhileStopping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := newStore(t), newReceiver()
