@@ -11,10 +11,17 @@ import (
 
 // retrial is how what was refused once is tried anew.
 type retrial struct {
-	size  int       // events at a time, 0 for no limit
-	at    time.Time // nothing before
-	balks int       // tries in a row that failed, and nobody refused anything
+	size     int       // events at a time, 0 for no limit
+	at       time.Time // nothing before
+	balks    int       // tries in a row that failed, and nobody refused anything
+	refusals int       // in a row
 }
+
+// An upstream that still refuses everything is not asked as fast as it can answer.
+const (
+	freeRefusals = 10 // in a row, before each takes its time
+	refusalPace  = time.Second
+)
 
 // refusedOnce returns what this upstream has refused and a person wants it to
 // get after all. It comes when nothing else waits: it is old, and what is new
@@ -112,6 +119,9 @@ func (u *Uploader) failedAgain(ctx context.Context, b batch, fault *Error) resul
 
 // refusedAgain halves the batch down to the events that are still refused.
 func (u *Uploader) refusedAgain(ctx context.Context, b batch, why *Error) result {
+	if u.again.refusals++; u.again.refusals >= freeRefusals {
+		u.again.at = time.Now().Add(refusalPace)
+	}
 	if n := len(b.events); n > 1 {
 		u.again.size = n / 2
 		return result{event: accepted}

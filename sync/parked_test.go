@@ -3,6 +3,7 @@ package upsync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -281,4 +282,36 @@ func TestWhatIsKnownOfAResentEventOutlivesAStop(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Hundreds that are still refused do not storm the upstream; what is new goes
+// between them, and what it takes goes as fast as it takes it.
+func TestRefusalsInARowAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStore(t), newReceiver()
+		var all []string
+		for n := range 100 {
+			all = append(all, fmt.Sprintf("alarm-%d", n+1))
+		}
+		r.before = refuses(Unfit, all...)
+		s.add(edgeagent.StreamAlarm, 101)
+		start(t, s, r, nil)
+		pass(time.Minute)
+		n := len(r.history())
+		s.resend()
+		pass(30 * time.Second)
+		s.add(edgeagent.StreamAlarm, 1)
+		pass(100 * time.Millisecond)
+		if got := len(since(r, n)); !r.holds(edgeagent.StreamAlarm, 102) || got < 35 || got > 45 {
+			t.Errorf("%d requests in half a minute, want some 40 and alarm 102 among them: %q", got, since(r, n))
+		}
+		pass(90 * time.Second)
+		if len(s.asked) != 0 || len(s.parkedNames()) != 100 {
+			t.Errorf("%d still go out, %d are parked; want all of them parked again", len(s.asked), len(s.parkedNames()))
+		}
+		s.resend()
+		r.fails(nil)
+		pass(5 * time.Second)
+		equal(t, s.parkedNames())
+	})
 }
