@@ -266,18 +266,24 @@ func target(w http.ResponseWriter, r *http.Request, body any) (edgeagent.ID, err
 	return id, decode(w, r, body)
 }
 
-func (s *Server) resume(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
+// reasonOf reads a body that says why, and nothing else.
+func reasonOf(w http.ResponseWriter, r *http.Request) (string, error) {
 	var body struct {
 		Reason string `json:"reason"`
 	}
 	if err := decode(w, r, &body); err != nil {
-		return 0, nil, err
+		return "", err
 	}
-	if err := checkLength(body.Reason); err != nil {
-		return 0, nil, err
-	}
+	return body.Reason, checkLength(body.Reason)
+}
+
+func (s *Server) resume(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
 	name := r.PathValue("name")
-	if err := s.opt.Actions.ResumeDevice(r.Context(), name, by, body.Reason); err != nil {
+	reason, err := reasonOf(w, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := s.opt.Actions.ResumeDevice(r.Context(), name, by, reason); err != nil {
 		return 0, nil, fmt.Errorf("device %s: %w", name, err)
 	}
 	d, _ := s.device(name)

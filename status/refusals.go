@@ -43,17 +43,12 @@ func (s *Server) apiParked(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) resend(w http.ResponseWriter, r *http.Request, by string) (int, any, error) {
-	var body struct {
-		Reason string `json:"reason"`
-	}
-	if err := decode(w, r, &body); err != nil {
-		return 0, nil, err
-	}
-	if err := checkLength(body.Reason); err != nil {
-		return 0, nil, err
-	}
 	name := r.PathValue("name")
-	n, err := s.opt.Refusals.Resend(r.Context(), name, by, body.Reason)
+	reason, err := reasonOf(w, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	n, err := s.opt.Refusals.Resend(r.Context(), name, by, reason)
 	if err != nil {
 		return 0, nil, fmt.Errorf("upstream %s: %w", name, err)
 	}
