@@ -104,10 +104,11 @@ func TestAReaderTellsWhatTheAgentTold(t *testing.T) {
 	db, path, job := lived(t)
 	want := tell(t, db, job)
 	killed := asKilled(t, path)
-	long := time.Now().Add(-48 * time.Hour)
+	long := time.Now().Add(-48 * time.Hour).Truncate(time.Second)
 	before := map[string][]byte{}
-	for _, name := range []string{killed, killed + ".journal"} {
-		if err := os.Chtimes(name, long, long); err != nil {
+	times := map[string]time.Time{killed: long, killed + ".journal": long.Add(time.Hour)}
+	for name, at := range times {
+		if err := os.Chtimes(name, at, at); err != nil {
 			t.Fatal(err)
 		}
 		before[name] = readFile(t, name)
@@ -124,12 +125,12 @@ func TestAReaderTellsWhatTheAgentTold(t *testing.T) {
 	if got != want {
 		t.Errorf("the reader tells\n%s\nthe agent told\n%s", got, want)
 	}
-	if at.Sub(long).Abs() > time.Second {
-		t.Errorf("written last at %v, want %v", at, long)
+	if want := times[killed+".journal"]; !at.Equal(want) {
+		t.Errorf("written last at %v, want %v, when the journal was", at, want)
 	}
 	for name, was := range before {
 		info, err := os.Stat(name)
-		if err != nil || !info.ModTime().Equal(at) || !bytes.Equal(was, readFile(t, name)) {
+		if err != nil || !info.ModTime().Equal(times[name]) || !bytes.Equal(was, readFile(t, name)) {
 			t.Errorf("%s was touched by a reader: %v, %v", name, info.ModTime(), err)
 		}
 	}
@@ -212,19 +213,25 @@ func TestAFileIsNotCheckedWhileAnAgentHasIt(t *testing.T) {
 
 // A check that finds damage leaves no lock behind.
 func TestAReaderOfADamagedFileLetsGo(t *testing.T) {
-	path := dataFile(t)
-	db, err := queue.Open(t.Context(), options(path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	damage := errors.New("torn")
-	if _, err := queue.OpenChecked(t.Context(), path, func(context.Context, string) error { return damage }); !errors.Is(err, damage) {
-		t.Errorf("opened: %v", err)
-	}
-	open(t, options(path))
+	synctest.Test(t, func(t *testing.T) {
+		path := dataFile(t)
+		db, err := queue.Open(t.Context(), options(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		damage := errors.New("torn")
+		if _, err := queue.OpenChecked(t.Context(), path, func(context.Context, string) error { return damage }); !errors.Is(err, damage) {
+			t.Errorf("opened: %v", err)
+		}
+		began := time.Now()
+		open(t, options(path))
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("the next start waited %v for it", waited)
+		}
+	})
 }
 
 // Somebody looks at what the last agent has left while the next one starts: that

@@ -126,7 +126,6 @@ func (l *left) devices(now time.Time) []edgeagent.DeviceStatus {
 		spec := deviceSpec(d)
 		m, _ := l.LoadDevice(d.Name)
 		was := plc.Left(spec, m, now)
-		was.Link = ""
 		switch {
 		case was.State == edgeagent.DeviceDisabled, was.State == edgeagent.DeviceStopped:
 		case was.State == edgeagent.DeviceMaintenance && was.Until != nil && now.Before(*was.Until):
