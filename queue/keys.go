@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"edgeagent"
 )
@@ -125,6 +126,13 @@ type parkedKey struct {
 }
 
 func (p parkedKey) key() string { return prefixPark + p.dest + "/" + p.streamKey.key(p.seq) }
+
+// parseParkedKey reads what parkedKey.key writes.
+func parseParkedKey(key string) (parkedKey, error) {
+	dest, rest := cutLast(strings.TrimPrefix(key, prefixPark), 35)
+	s, seq, err := parseOutboxKey(rest)
+	return parkedKey{cursorKey{dest, s}, seq}, err
+}
 
 // idempotencyKey returns the key of bucket k: the plant's own may be long and hostile.
 func idempotencyKey(key string) string {

@@ -81,12 +81,10 @@ func (w *working) loadCursor(key string, body []byte, _ uint32) error {
 }
 
 func (w *working) loadParked(key string, body []byte, _ uint32) error {
-	dest, rest := cutLast(strings.TrimPrefix(key, prefixPark), 35)
-	s, seq, err := parseOutboxKey(rest)
+	p, err := parseParkedKey(key)
 	if err != nil {
 		return fmt.Errorf("parked event %q: %w", key, errDamaged)
 	}
-	p := parkedKey{cursorKey{dest, s}, seq}
 	w.parked[p] = true
 	var is parked
 	if err := unmarshal(bucketMeta, key, body, &is); err != nil {

@@ -44,6 +44,7 @@ type salvager struct {
 	chunk    []stray
 	size     int
 	journal  journalFile
+	sent     *working        // the tree's cursors
 	guests   map[string]bool // events that were taken from pages not in use
 	twofold  map[string]bool // and those of which there are two
 	found    int
@@ -56,7 +57,7 @@ func salvageFile(o Options, fresh string, lean bool) (salvaged, error) {
 		return salvaged{}, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	v := &salvager{pages: pages, lean: lean, attempts: o.MaxAttempts, retain: o.Retain, guests: make(map[string]bool), twofold: make(map[string]bool)}
+	v := &salvager{pages: pages, lean: lean, attempts: o.MaxAttempts, retain: o.Retain, sent: newWorking(), guests: make(map[string]bool), twofold: make(map[string]bool)}
 	v.journal, _ = readJournal(o.Path + journalSuffix) // what cannot be read of it is not there
 	defer func() { _ = v.journal.close() }()           // only read
 	if err := v.chooseTree(); err != nil {
@@ -82,7 +83,7 @@ func (v *salvager) run() (salvaged, error) {
 	}
 	err := v.pages.strays(func(r stray) error { return v.keep(r, v.lives(r)) })
 	if err == nil && (v.behind || len(v.tree.holes) > 0 || len(v.newer) > 0) {
-		err = errors.Join(v.flush(), v.pages.strays(func(r stray) error { return v.keep(r, !v.lives(r) && v.guest(r)) }))
+		err = errors.Join(v.flush(), v.readCursors(), v.pages.strays(func(r stray) error { return v.keep(r, !v.lives(r) && v.guest(r)) }))
 	}
 	if err := errors.Join(err, v.flush(), v.overlay()); err != nil {
 		return salvaged{}, fmt.Errorf("salvage records: %w", err)
@@ -201,7 +202,7 @@ func (v *salvager) guest(r stray) bool {
 	}
 	switch r.kind {
 	case bucketMeta:
-		return strings.HasPrefix(r.key, prefixSent) || strings.HasPrefix(r.key, prefixPark)
+		return strings.HasPrefix(r.key, prefixSent) || strings.HasPrefix(r.key, prefixPark) && (open || v.unsent(r.key))
 	case bucketOutbox:
 		s, seq, err := parseOutboxKey(r.key)
 		return err == nil && seq > v.spans[s].floor
@@ -210,6 +211,19 @@ func (v *salvager) guest(r stray) bool {
 	default:
 		return !v.expired(r) && (ahead || v.behind && !open || !h.leaf || !changes(r.kind, r.key))
 	}
+}
+
+// readCursors finds how far each destination is, by the tree.
+func (v *salvager) readCursors() error {
+	return v.to.View(func(tx *bbolt.Tx) error { return scanRecords(tx, bucketMeta, prefixSent, v.sent.loadCursor) })
+}
+
+// unsent reports whether an event can have been refused after the tree's commit.
+// Of what its cursor has passed, the tree knows itself whether it is refused: a
+// ghost would say so of an event that was stored since.
+func (v *salvager) unsent(key string) bool {
+	p, err := parseParkedKey(key)
+	return err == nil && p.seq > max(v.sent.cursors[p.cursorKey].at, v.spans[p.streamKey].floor)
 }
 
 // expired reports whether a record is of an object so old that it was deleted,
