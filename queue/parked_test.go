@@ -3,6 +3,8 @@ package queue_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"edgeagent"
 	"edgeagent/queue"
@@ -201,4 +203,54 @@ func TestManyRefusedEventsAreSentAgain(t *testing.T) {
 	if b := db.Backlog("historian"); n != len(refused) || b.Parked != 0 || b.Events != 0 {
 		t.Errorf("%d of %d came, backlog %+v", n, len(refused), b)
 	}
+}
+
+// A refused event is kept from when it was refused, however late that was, and one
+// that is sent again from when a person said so: nobody else will say it twice.
+func TestRefusedEventsAreKeptFromTheLastWord(t *testing.T) {
+	daily := func(t *testing.T) queue.Options {
+		o := options(dataFile(t))
+		o.Retain = 24 * time.Hour
+		return o
+	}
+	tick := func(t *testing.T, db *queue.DB, d time.Duration, times int) {
+		for range times {
+			time.Sleep(d)
+			record(t, db, raise("Z", "TICK", 4))
+		}
+	}
+	t.Run("refused after a long outage", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			db := open(t, daily(t))
+			record(t, db, raise("L", "A1", 2))
+			time.Sleep(25 * time.Hour)
+			ev := pending(t, db, "historian")[0]
+			if err := db.Park(t.Context(), "historian", ev, edgeagent.NewNote("refused_upstream", "422")); err != nil {
+				t.Fatal(err)
+			}
+			tick(t, db, time.Hour, 23)
+			if all := parkedOf(t, db); len(all) != 1 || all[0].ID != ev.ID {
+				t.Errorf("parked after 23 hours = %+v", all)
+			}
+			tick(t, db, time.Hour, 2)
+			if n := len(parkedOf(t, db)); n != 0 {
+				t.Errorf("%d refused events are kept for ever", n)
+			}
+		})
+	})
+	t.Run("sent again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			db, _ := refusing(t, daily(t), 4)
+			time.Sleep(23 * time.Hour)
+			resend(t, db, "historian", 2)
+			tick(t, db, time.Hour, 23)
+			if got := asked(t, db, "historian"); len(got) != 2 {
+				t.Errorf("%v are left of 2 that a person wants sent again", got)
+			}
+			tick(t, db, time.Hour, 2)
+			if b := db.Backlog("historian"); b.Parked != 0 || b.Again != 0 {
+				t.Errorf("backlog = %+v, want nothing that is kept for ever", b)
+			}
+		})
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -98,13 +99,29 @@ func (b *batch) expired(s streamKey, seq uint64) bool {
 		return false
 	}
 	e, err := decodeOutgoing(s.key(seq), body)
-	keep := b.o.keep()
+	keep, age := b.o.keep(), b.age(e.At)
 	for _, d := range b.o.Destinations {
-		if b.w.parked[parkedKey{cursorKey{d.Name, s}, seq}] {
+		if p := (parkedKey{cursorKey{d.Name, s}, seq}); b.w.parked[p] {
 			keep = max(keep, b.o.Retain) // a person may want to look at it
+			age = min(age, b.refusedFor(p))
 		}
 	}
-	return err != nil || b.age(e.At) >= keep
+	return err != nil || age >= keep
+}
+
+// refusedFor returns how long nothing was done about a refused event: since it
+// was refused, or since a person wanted it sent again. A refusal that cannot be
+// read keeps nothing.
+func (b *batch) refusedFor(p parkedKey) time.Duration {
+	var is parked
+	if err := b.getJSON(bucketMeta, p.key(), &is); err != nil {
+		return math.MaxInt64
+	}
+	age := b.age(is.At)
+	if is.Asked != nil {
+		age = min(age, b.age(is.Asked.At))
+	}
+	return age
 }
 
 func (b *batch) dropEvent(s streamKey, seq uint64) {
