@@ -140,3 +140,14 @@ func change(path string, do func(*bbolt.Tx) error) error {
 	}
 	return errors.Join(b.Update(do), b.Close())
 }
+
+// LoseEvents takes the events of a stream out of a whole file, as a salvage may
+// save what is said of them alone.
+func LoseEvents(path string, epoch edgeagent.ID, s edgeagent.Stream, numbers ...uint64) error {
+	return change(path, func(tx *bbolt.Tx) (err error) {
+		for _, n := range numbers {
+			err = errors.Join(err, writeRecord(tx, bucketOutbox, streamKey{epoch, s}.key(n), nil))
+		}
+		return err
+	})
+}

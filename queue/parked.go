@@ -38,7 +38,7 @@ func (db *DB) Park(ctx context.Context, dest string, ev edgeagent.Outgoing, reas
 		if known && !again || !known && ev.Sequence <= b.w.position(p.cursorKey) {
 			return nil
 		}
-		if ev.Sequence > b.w.last[p.streamKey] {
+		if !known && ev.Sequence > b.w.last[p.streamKey] {
 			return fmt.Errorf("%s %d: %w", ev.Stream, ev.Sequence, edgeagent.ErrNotFound)
 		}
 		set(b, b.w.parked, p, true)
@@ -199,7 +199,7 @@ func (db *DB) Asked(dest string, maxEvents, maxBytes int) ([]edgeagent.Outgoing,
 				continue
 			}
 			e, err := readEvent(tx, p)
-			if errors.Is(err, errDamaged) {
+			if errors.Is(err, errDamaged) || errors.Is(err, edgeagent.ErrNotFound) {
 				found.lost = append(found.lost, edgeagent.Outgoing{Epoch: p.epoch, Stream: p.stream, Sequence: p.seq})
 			}
 			if err != nil {

@@ -18,8 +18,12 @@ func refusing(t *testing.T, o queue.Options, n int) (*queue.DB, []edgeagent.Outg
 	for range n {
 		record(t, db, raise("L", "A1", 2))
 	}
+	all, err := db.Pending("historian", n, n<<12)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var refused []edgeagent.Outgoing
-	for _, ev := range pending(t, db, "historian") {
+	for _, ev := range all {
 		if ev.Stream == edgeagent.StreamAlarm && ev.Sequence%2 == 0 {
 			refused = append(refused, ev)
 			if err := db.Park(t.Context(), "historian", ev, edgeagent.NewNote("refused_upstream", "422: unknown line")); err != nil {
@@ -177,13 +181,43 @@ func TestOnlyWhatCanBeSentIsSentAgain(t *testing.T) {
 	}
 }
 
+// Of a refused event that a person wants sent again, a salvage may save no more
+// than that: it counts as damaged, and stops neither those behind it nor the rest.
+func TestARefusedEventThatIsGoneIsNotSentForEver(t *testing.T) {
+	for name, lost := range map[string][]uint64{"one of them": {2}, "the whole stream": {1, 2, 3, 4, 5, 6}} {
+		t.Run(name, func(t *testing.T) {
+			o := options(dataFile(t))
+			db, _ := refusing(t, o, 6)
+			resend(t, db, "historian", 3)
+			epoch := db.Epoch()
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := queue.LoseEvents(o.Path, epoch, edgeagent.StreamAlarm, lost...); err != nil {
+				t.Fatal(err)
+			}
+			db = open(t, o)
+			if got := asked(t, db, "historian"); len(got) != max(0, 3-len(lost)) {
+				t.Errorf("%v are sent again without %v", got, lost)
+			}
+			all := parkedOf(t, db)
+			if len(all) != 3 || all[0].AskedAt != nil || all[0].Reason.Text != "it was damaged on disk" {
+				t.Errorf("refused = %+v, want the first one as damaged", all)
+			}
+			if b := db.Backlog("historian"); b.Again != max(0, 3-len(lost)) {
+				t.Errorf("%d are being sent again for ever", b.Again)
+			}
+		})
+	}
+}
+
 // Thousands are marked in a few commits, and come in batches of their order.
 func TestManyRefusedEventsAreSentAgain(t *testing.T) {
 	db, refused := refusing(t, options(dataFile(t)), 120)
 	resend(t, db, "historian", len(refused))
 	n := 0
 	for last := uint64(0); ; {
-		got, err := db.Asked("historian", 25, 1<<20)
+		got, err := db.Asked("historian", 100, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
