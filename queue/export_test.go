@@ -15,6 +15,9 @@ import (
 	"edgeagent"
 )
 
+// ResendAtOnce bounds one commit of [DB.Resend].
+const ResendAtOnce = resendAtOnce
+
 // FutureSchema makes a file look like one of a later version.
 func FutureSchema(tx *bbolt.Tx) error {
 	if err := initialise(tx); err != nil {

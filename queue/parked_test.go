@@ -211,9 +211,9 @@ func TestARefusedEventThatIsGoneIsNotSentForEver(t *testing.T) {
 	}
 }
 
-// Thousands are marked in a few commits, and come in batches of their order.
+// Thousands are marked in a few commits, here two, and come in batches of their order.
 func TestManyRefusedEventsAreSentAgain(t *testing.T) {
-	db, refused := refusing(t, options(dataFile(t)), 120)
+	db, refused := refusing(t, options(dataFile(t)), 2*queue.ResendAtOnce+20)
 	resend(t, db, "historian", len(refused))
 	n := 0
 	for last := uint64(0); ; {
