@@ -34,6 +34,9 @@ func (x refusals) Resend(ctx context.Context, upstream, by, reason string) (int,
 	if err != nil {
 		return n, err
 	}
+	if n == 0 {
+		return 0, nil // nothing changed: the upstream is left alone as it asked
+	}
 	x.log.Info("refused events are sent again", "upstream", upstream, "events", n, "by", by, "reason", reason)
 	if ups := x.ups.Load(); ups != nil {
 		for _, u := range *ups {
