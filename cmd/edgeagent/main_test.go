@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(code)
 	}
+	if os.Getenv("GORACE") == "" {
+		_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // every child would sleep for a second before it ends
+	}
 	goleak.VerifyTestMain(m)
 }
 
