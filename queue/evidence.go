@@ -36,7 +36,7 @@ const noteAgain = 2
 
 // writeEvidence returns evidence as a body; false when encoding/json would refuse it.
 func writeEvidence(e *edgeagent.Evidence) ([]byte, bool) {
-	q := quill{out: append(make([]byte, 0, 96*(len(e.Tags)+len(e.Moved))+96), tabled)}
+	q := quill{out: append(make([]byte, 0, 128*(len(e.Tags)+len(e.Moved))+96), tabled)}
 	q.time(e.At)
 	q.at = e.At.Round(0)
 	q.float(e.WindowS)
