@@ -54,6 +54,9 @@ func (db *DB) Await(n int) {
 // FillAndDrain writes n bodies of a kilobyte and deletes them again.
 func (db *DB) FillAndDrain(ctx context.Context, n int) error {
 	const each = 500
+	if err := db.do(ctx, "put off", func(*batch) error { db.compacting.tried = time.Now(); return nil }); err != nil {
+		return err
+	}
 	body := make([]byte, 1<<10)
 	id := edgeagent.NewID(time.Now())
 	for _, change := range []func(b *batch, key string) error{
