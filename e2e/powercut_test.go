@@ -243,7 +243,7 @@ func (r *cutRig) live(cmd *exec.Cmd, clean bool, enough func() bool) {
 		_ = cmd.Wait()
 		r.t.Fatalf("the worker did not open its file: %q, %v\n%s", line, err, said.String())
 	}
-	time.Sleep(time.Duration(sized(150, 300)) * time.Millisecond) // its life
+	time.Sleep(time.Duration(sized(150, 300)) * time.Millisecond) // its life: the more it writes in it, the more there is to cut
 	eventually(r.t, patience, "the worker has made promises", enough)
 	if !clean {
 		_ = cmd.Process.Kill()

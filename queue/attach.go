@@ -93,7 +93,11 @@ func (db *DB) takeJournal(o Options, found *journalFile) error {
 		err := db.checkpoint(nil, true)
 		if errors.Is(err, edgeagent.ErrFull) {
 			o.Log.Error("the data file is full: what is in the journal stays there until there is space", "error", err)
-			return errors.Join(j.sync(), j.closeIf(older))
+			err = j.sync()
+			if older {
+				err = errors.Join(err, j.close()) // it goes on without one, until the next start
+			}
+			return err
 		}
 		if err != nil {
 			return err

@@ -242,21 +242,16 @@ func (r *lens) there() bool { return r.byte() == 1 }
 func (r *lens) count() uint64 {
 	n, size := binary.Uvarint(r.in)
 	if size <= 0 {
-		r.take(uint64(len(r.in)) + 1)
+		r.take(uint64(len(r.in)) + 1) // more than there is
 		return 0
 	}
 	r.take(uint64(size))
 	return n
 }
 
-func (r *lens) whole() int64 {
-	n, size := binary.Varint(r.in)
-	if size <= 0 {
-		r.take(uint64(len(r.in)) + 1)
-		return 0
-	}
-	r.take(uint64(size))
-	return n
+func (r *lens) whole() int64 { // as binary.Varint has it
+	n := r.count()
+	return int64(n>>1) ^ -int64(n&1)
 }
 
 func (r *lens) text() string { return string(r.take(r.count())) }

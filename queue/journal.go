@@ -167,14 +167,6 @@ func (j *journal) close() error {
 	return err
 }
 
-// closeIf goes on without a journal where that is so.
-func (j *journal) closeIf(without bool) error {
-	if !without {
-		return nil
-	}
-	return j.close()
-}
-
 // take opens the journal beside the data file for writing. One that is kept under
 // a second name, with a data file that was set aside, is left alone.
 func (j *journal) take() error {

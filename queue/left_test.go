@@ -211,17 +211,24 @@ func TestAFileIsNotCheckedWhileAnAgentHasIt(t *testing.T) {
 	}
 }
 
+// endedFile is an empty data file whose agent has ended well.
+func endedFile(t *testing.T) (path string) {
+	t.Helper()
+	path = dataFile(t)
+	db, err := queue.Open(t.Context(), options(path))
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // A check that finds damage leaves no lock behind.
 func TestAReaderOfADamagedFileLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		path := dataFile(t)
-		db, err := queue.Open(t.Context(), options(path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		path := endedFile(t)
 		damage := errors.New("torn")
 		if _, err := queue.OpenChecked(t.Context(), path, func(context.Context, string) error { return damage }); !errors.Is(err, damage) {
 			t.Errorf("opened: %v", err)
@@ -238,14 +245,7 @@ func TestAReaderOfADamagedFileLetsGo(t *testing.T) {
 // one waits, and starts.
 func TestAStartWaitsForAReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		path := dataFile(t)
-		db, err := queue.Open(t.Context(), options(path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		path := endedFile(t)
 		for _, tt := range []struct {
 			reads, took time.Duration
 			opens       bool

@@ -5,15 +5,7 @@
 # gain a foreign architecture. What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# again tries five times what asks somebody else's server.
-again() {
-	for wait in 2 5 15 30; do
-		"$@" && return
-		echo "setup: $1 did not succeed; again in $wait s" >&2
-		sleep "$wait"
-	done
-	"$@"
-}
+. ./get.sh
 packages=(qemu-system-arm e2fsprogs)
 missing=()
 for p in "${packages[@]}"; do
@@ -25,8 +17,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 		exit 1
 	fi
 	export DEBIAN_FRONTEND=noninteractive
-	again apt-get update -qq
-	again apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	again get "${missing[@]}"
 fi
 
 kernel=$PWD/out/qemu
