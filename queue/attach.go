@@ -64,9 +64,14 @@ func (db *DB) replayJournal() (found journalFile, err error) {
 		return found, err
 	}
 	if mark == nil {
-		mark = &journalMark{id: newJournalID()}
+		mark = &journalMark{id: newJournalID(), parts: journalParts}
 	}
-	db.journal = journal{path: found.path, mark: *mark, next: uint32(len(c.frames)), at: c.end}
+	j := &db.journal
+	j.path, j.mark, j.next, j.at = found.path, *mark, uint32(len(c.frames)-c.earlier), c.end
+	j.settled.Store(mark.generation)
+	if c.earlier > 0 {
+		j.mark.generation, j.mark.before = mark.generation+1, uint32(c.earlier)
+	}
 	if err := db.beginTx(); err != nil {
 		return found, err
 	}

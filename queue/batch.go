@@ -31,9 +31,10 @@ type batch struct {
 
 	alarms map[edgeagent.ID]struct{} // those at hand that changed
 
-	owed      bool // it is in the journal, and not yet in the transaction, whose turn is taken
-	raised    bool // an alarm was: somebody waits for more of them
-	wantsRoom bool // something was refused for want of space
+	owed      bool          // it is in the journal, and not yet in the transaction, whose turn is taken
+	answered  chan struct{} // closed when it is the keeper's; nil: it never was
+	raised    bool          // an alarm was: somebody waits for more of them
+	wantsRoom bool          // something was refused for want of space
 }
 
 // set puts v into m, and back what was there when the batch is taken back.
@@ -170,8 +171,10 @@ func (b *batch) overlay(bucket byte, prefix string, found map[string][]byte) err
 }
 
 // reader returns the file as it was before the batch. What it reads lives until
-// the next commit.
+// the next commit. It waits for the keeper: an operation that many wait behind
+// should know what it needs.
 func (b *batch) reader() (*bbolt.Tx, error) {
+	b.db.keeper.join()
 	if b.db.tx == nil {
 		return nil, errors.New("read the data file: it has failed")
 	}

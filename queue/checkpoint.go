@@ -30,7 +30,6 @@ func (db *DB) beginTx() error {
 		tx.Bucket([]byte{name})
 	}
 	db.tx = tx
-	db.unsettled.Store(0)
 	return nil
 }
 
@@ -56,7 +55,7 @@ func (db *DB) store(b *batch) error {
 		return db.checkpoint(b, true)
 	}
 	if !db.journal.holds(frame) {
-		if err := db.checkpoint(nil, true); err != nil {
+		if err := db.nextPart(); err != nil {
 			return err
 		}
 		frame = db.journal.frame(b) // of the next generation
@@ -68,26 +67,40 @@ func (db *DB) store(b *batch) error {
 	if err != nil {
 		return db.classify(err)
 	}
-	db.turn.Lock() // who is answered reads what was written, see putAway
+	if !db.keeper.await(b) {
+		db.turn.Lock() // who is answered reads what was written, see putAway
+	}
 	b.owed = true
 	db.unsettled.Add(int64(b.size()))
 	return nil
 }
 
+// nextPart makes room in the journal.
+func (db *DB) nextPart() error {
+	db.keeper.join()
+	if db.journal.behind() {
+		return db.checkpoint(nil, true)
+	}
+	return db.beginSettling()
+}
+
 // putAway puts what the journal holds of a batch into the transaction, after
 // everybody has their answer: they go on while this is done, and readers wait.
-// A batch that was taken back meanwhile puts nothing.
 func (db *DB) putAway(b *batch) {
-	if !b.owed {
+	switch {
+	case !b.owed:
 		return
+	case b.answered != nil:
+		close(b.answered)
+	case len(b.names) >= keepLeast:
+		db.keep(task{batch: b})
+	default:
+		db.busy.Store(db.boot.mono()) // pages are read for it, of a disk that may hang
+		db.putRecords(b)
+		db.busy.Store(0)
+		db.turn.Unlock()
 	}
-	defer db.turn.Unlock()
 	b.owed = false
-	db.busy.Store(db.boot.mono()) // pages are read for it, of a disk that may hang
-	defer db.busy.Store(0)
-	if err := guard(func() error { return writeThese(db.tx, b.names, b.puts) }); err != nil {
-		db.fail(fmt.Errorf("put into %s what its journal holds: %w", db.path, err))
-	}
 }
 
 // classify tells a disk without space, after which all is as before, from all
@@ -131,12 +144,17 @@ func writeMark(tx *bbolt.Tx, m journalMark) error {
 // batch that does not fit there. Without space all is as before, but for the
 // batch; after any other error the file has failed.
 func (db *DB) checkpoint(b *batch, open bool) error {
-	mark := db.journal.upcoming(open)
+	db.keeper.join()
+	s, err := db.settlement(b, open)
+	if err != nil {
+		return err
+	}
 	for {
-		err := db.commitTx(b, mark)
+		db.turn.Lock()
+		err := db.commitTx(s)
+		db.turn.Unlock()
 		if err == nil {
-			db.journal.turn(mark)
-			db.checkpoints.Add(1)
+			db.journal.turn(s.mark)
 			return nil
 		}
 		if !diskFull(err) || !errors.Is(err, edgeagent.ErrFull) || !db.reserve.yield(2*(db.unsettled.Load()+b.bytes())) {
@@ -146,17 +164,40 @@ func (db *DB) checkpoint(b *batch, open bool) error {
 	}
 }
 
-// commitTx is one try. Readers wait for it: there is no state between.
-func (db *DB) commitTx(b *batch, mark journalMark) (err error) {
-	db.turn.Lock()
-	defer db.turn.Unlock()
+// A settlement is what a checkpoint commits.
+type settlement struct {
+	was   journalMark
+	mark  journalMark
+	tally *working          // of the streams, as they will be in the file
+	puts  map[string][]byte // of a batch that goes with it
+	lots  []lot             // what the journal holds, for when it fails
+	bytes int64             // of db.unsettled
+}
+
+func (db *DB) settlement(b *batch, open bool) (s settlement, err error) {
+	j := &db.journal
+	s = settlement{was: j.mark, lots: j.lots(), mark: j.upcoming(open), bytes: db.unsettled.Load()}
+	if b != nil {
+		s.tally, s.puts = b.w, b.puts
+		return s, nil
+	}
+	s.tally, err = db.published()
+	return s, err
+}
+
+// commitTx is one try, by who has the turn. Readers wait for it: there is no state
+// between.
+func (db *DB) commitTx(s settlement) (err error) {
 	if db.tx == nil {
 		return fmt.Errorf("the data file has no transaction: %w", errUntrusted)
 	}
 	before := db.txid()
-	err = guard(func() error { return db.write(b, mark) })
+	err = guard(func() error { return db.write(s) })
 	if err == nil {
 		db.tx = nil
+		db.unsettled.Add(-s.bytes)
+		db.journal.settled.Store(s.mark.generation)
+		db.checkpoints.Add(1)
 		return errors.Join(db.measure(), failpoint("checkpoint.turn"), db.beginTx())
 	}
 	if db.txid() != before {
@@ -164,19 +205,15 @@ func (db *DB) commitTx(b *batch, mark journalMark) (err error) {
 	}
 	err = db.classify(err)
 	db.dropTx()
-	if resumed := db.resume(); resumed != nil {
+	if resumed := db.resume(s); resumed != nil {
 		return fmt.Errorf("%w: %w, after: %s", errUntrusted, resumed, err.Error()) // which is no lack of space any more
 	}
 	return err
 }
 
 // write fills the transaction up and commits it.
-func (db *DB) write(b *batch, mark journalMark) error {
-	w, err := db.published()
-	if b != nil {
-		w, err = b.w, writeAll(db.tx, b.puts)
-	}
-	if err := errors.Join(err, w.count(db.tx), writeMark(db.tx, mark)); err != nil {
+func (db *DB) write(s settlement) error {
+	if err := errors.Join(writeAll(db.tx, s.puts), s.tally.count(db.tx), writeMark(db.tx, s.mark)); err != nil {
 		return err
 	}
 	return durable("checkpoint.write", db.tx.Commit)
@@ -193,25 +230,25 @@ func (db *DB) published() (*working, error) {
 }
 
 // resume begins the transaction again and puts into it what is in the journal.
-func (db *DB) resume() error {
+func (db *DB) resume(s settlement) error {
 	if err := db.beginTx(); err != nil {
 		return err
-	}
-	if db.journal.next == 0 {
-		return nil
 	}
 	found, err := readJournal(db.journal.path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = found.close() }() // only read
-	c := found.chain(db.journal.mark.id, db.journal.mark.generation)
-	if len(c.frames) != int(db.journal.next) {
-		return fmt.Errorf("%d of %d frames of the journal can be read: %w", len(c.frames), db.journal.next, errDamaged)
+	for _, l := range s.lots {
+		c := found.chain(s.was, l.generation)
+		if len(c.frames) != int(l.frames) {
+			return fmt.Errorf("%d of %d frames of the journal can be read: %w", len(c.frames), l.frames, errDamaged)
+		}
+		if _, err := replay(db.tx, c.frames); err != nil {
+			return err
+		}
 	}
-	n, err := replay(db.tx, c.frames)
-	db.unsettled.Store(n)
-	return err
+	return nil
 }
 
 // replay puts frames into a transaction and returns how many bytes that were.
@@ -231,21 +268,28 @@ func replay(tx *bbolt.Tx, frames []journalFrame) (n int64, err error) {
 	return n, nil
 }
 
-// settle makes a checkpoint when a MiB is in the journal, which is as much as
+// settle begins a checkpoint when a MiB is in the journal, which is as much as
 // should be kept in memory, or amid a storm when the next frame hardly fits.
-// Everybody has their answer by now.
+// Everybody has their answer by now, and what comes meanwhile goes into the next
+// part.
 func (db *DB) settle(ops int) {
 	j := &db.journal
 	limit := settleAt
 	if max(ops, j.shared) >= settleStorm {
-		limit = journalHalf - settleLeast
+		limit = journalPart - settleLeast
 	}
 	j.shared = ops
-	if db.failure() != nil || j.at < limit {
-		return
-	}
-	if err := db.settleNow(true); err == nil {
+	if db.keeper.ended.Swap(false) {
 		db.settled()
+	}
+	switch {
+	case db.failure() != nil || db.keeper.working() && j.behind(): // the next one has to wait for it
+	case j.behind():
+		if err := db.settleNow(true); err == nil { // it found no space
+			db.settled()
+		}
+	case j.at >= limit:
+		_ = db.beginSettling() // published never fails once the file is open
 	}
 }
 
@@ -270,7 +314,8 @@ const (
 // settleNow makes a checkpoint between two commits. A sealed data file is whole
 // without its journal.
 func (db *DB) settleNow(open bool) error {
-	if db.journal.next == 0 && db.journal.mark.open == open {
+	db.keeper.join()
+	if db.journal.next == 0 && db.journal.mark.open == open && !db.journal.behind() {
 		return nil
 	}
 	db.busy.Store(db.boot.mono())

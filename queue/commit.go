@@ -41,6 +41,7 @@ func (db *DB) do(ctx context.Context, doing string, apply func(*batch) error) er
 // commitLoop is the committer.
 func (db *DB) commitLoop() {
 	defer close(db.done)
+	defer db.keeper.join()
 	for {
 		select {
 		case first := <-db.ops:

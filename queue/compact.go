@@ -122,6 +122,7 @@ func (db *DB) copyOut(bolt *bbolt.DB, o Options) error {
 // exchange ends a compaction: what was committed since it began goes into the
 // copy, and the copy gets the file's name. It runs in the committer.
 func (db *DB) exchange(b *batch, err error) error {
+	db.keeper.join()
 	c := &db.compacting
 	changed := c.changed
 	c.changed = nil
@@ -188,6 +189,8 @@ func (db *DB) swap(bolt *bbolt.DB, mark journalMark) (old *bbolt.DB, err error) 
 	old, db.bolt = db.bolt, bolt
 	db.swapping.Unlock()
 	db.journal.turn(mark)
+	db.journal.settled.Store(mark.generation)
+	db.unsettled.Store(0)
 	db.checkpoints.Add(1) // what was measured is not of this file
 	return old, db.beginTx()
 }

@@ -35,6 +35,7 @@ type DB struct {
 	reserve    reserve
 	measured   measured
 	compacting compacting
+	keeper     keeper
 
 	ops      chan op
 	stop     chan struct{}

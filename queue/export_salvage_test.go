@@ -58,7 +58,7 @@ func overlayPlaces(path string, mark *journalMark, found map[string]Place) error
 	for _, f := range c.frames {
 		err = errors.Join(err, f.each(func(kind byte, key string, rec []byte) error {
 			name := string(rune(kind)) + key
-			at := half(mark.generation) + int64(f.at)
+			at := int64(mark.at(f.generation))*journalPart + int64(f.at)
 			if found[name] = (Place{kind, key, at, at + int64(f.size), true}); rec == nil || kind == bucketTally {
 				delete(found, name)
 			}

@@ -82,6 +82,7 @@ func (db *DB) FillAndDrain(ctx context.Context, n int) error {
 // is one there is no journal, so that every commit meets it.
 func (db *DB) Limit(ctx context.Context, size int) error {
 	return db.do(ctx, "limit", func(b *batch) error {
+		db.keeper.join()
 		b.db.bolt.MaxSize = size
 		if size == 0 {
 			return errors.Join(db.journal.close(), db.journal.take())
@@ -93,20 +94,35 @@ func (db *DB) Limit(ctx context.Context, size int) error {
 // LimitFile sets the largest size of the file alone: the journal goes on.
 func (db *DB) LimitFile(ctx context.Context, size int) error {
 	return db.do(ctx, "limit", func(b *batch) error {
+		db.keeper.join()
 		b.db.bolt.MaxSize = size
 		return nil
 	})
 }
 
-// Rest waits until the committer has put away what it answered, and made the
+// Rest waits until the committer and the keeper have put away what it answered, and made the
 // checkpoint that was due.
 func (db *DB) Rest(ctx context.Context) error {
-	return db.do(ctx, "rest", func(*batch) error { return nil })
+	return db.do(ctx, "rest", func(*batch) error { db.keeper.join(); return nil })
 }
 
 // Checkpoint makes one, after which the journal is open and holds nothing.
 func (db *DB) Checkpoint(ctx context.Context) error {
 	return db.do(ctx, "checkpoint", func(*batch) error { return db.settleNow(true) })
+}
+
+// Occupy gives the keeper a task that takes until release is closed, and then a
+// checkpoint of all that was committed so far.
+func (db *DB) Occupy(ctx context.Context, release <-chan struct{}) error {
+	return db.do(ctx, "occupy", func(b *batch) error {
+		db.keeper.join()
+		answered := make(chan struct{})
+		go func() { <-release; close(answered) }()
+		db.turn.Lock()
+		db.keeper.since.Store(db.boot.mono())
+		db.keep(task{batch: db.newBatch(0), answered: answered})
+		return db.beginSettling()
+	})
 }
 
 // Unplug lets every write to the journal fail, and not for want of space.

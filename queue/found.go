@@ -9,10 +9,10 @@ import (
 
 // A journalFile is a journal as it is found.
 type journalFile struct {
-	path   string
-	file   *os.File // nil: there is none
-	halves [2]area
-	short  bool // part of it is missing
+	path  string
+	file  *os.File // nil: there is none
+	parts [journalParts]area
+	size  int64
 }
 
 // readJournal opens what lies beside a data file; nothing is an empty one. Of one
@@ -33,10 +33,10 @@ func readJournal(path string) (j journalFile, err error) {
 	if err != nil {
 		return j, errors.Join(err, f.Close())
 	}
-	j.file, j.short = f, info.Size() < journalSize
-	for i := range j.halves {
-		begins := int64(i) * journalHalf
-		j.halves[i] = area{r: io.NewSectionReader(f, begins, journalHalf), size: int(max(0, min(journalHalf, info.Size()-begins)))}
+	j.file, j.size = f, info.Size()
+	for i := range j.parts {
+		begins := int64(i) * journalPart
+		j.parts[i] = area{r: io.NewSectionReader(f, begins, journalPart), size: int(max(0, min(journalPart, info.Size()-begins)))}
 	}
 	return j, nil
 }
@@ -48,9 +48,9 @@ func (j *journalFile) close() error {
 	return j.file.Close()
 }
 
-// chain returns the frames of a generation.
-func (j *journalFile) chain(id journalID, generation uint64) chain {
-	return readChain(&j.halves[generation%2], id, generation)
+// chain returns the frames of a generation of the journal of a mark.
+func (j *journalFile) chain(m journalMark, generation uint64) chain {
+	return readChain(&j.parts[m.at(generation)], m.id, generation)
 }
 
 // after returns the frames that a data file with such a mark does not have yet.
@@ -59,13 +59,16 @@ func (j *journalFile) after(m *journalMark) (chain, error) {
 	if m == nil || !m.open {
 		return chain{whole: true}, nil
 	}
-	c := j.chain(m.id, m.generation)
+	c, newest := j.chain(*m, m.generation), j.newest(m.id)
+	if newest == m.generation+1 {
+		c = c.before(j.chain(*m, newest))
+	}
 	switch {
-	case j.newest(m.id) > m.generation:
+	case newest > m.generation+1:
 		return c, fmt.Errorf("the data file is older than its journal %s: %w", j.path, errDamaged)
 	case len(c.frames) == 0 && !j.known(*m):
 		return c, fmt.Errorf("the journal %s is missing, or is another's: %w", j.path, errDamaged)
-	case j.short:
+	case j.cutOff(*m):
 		return c, fmt.Errorf("the journal %s is cut off: %w", j.path, errDamaged)
 	case j.unread() != nil:
 		return c, fmt.Errorf("read the journal %s: %w: %w", j.path, errDamaged, j.unread())
@@ -75,10 +78,14 @@ func (j *journalFile) after(m *journalMark) (chain, error) {
 	return c, nil
 }
 
+func (j *journalFile) cutOff(m journalMark) bool {
+	return j.file != nil && j.size < int64(m.parts)*journalPart
+}
+
 // known reports whether a journal can be the one that the mark speaks of: it
 // still holds frames of the generation before, if there were any.
 func (j *journalFile) known(m journalMark) bool {
-	if j.halves[0].r == nil {
+	if j.parts[0].r == nil {
 		return false
 	}
 	id, any := j.owner()
@@ -86,12 +93,17 @@ func (j *journalFile) known(m journalMark) bool {
 }
 
 // unread returns why part of it could not be read.
-func (j *journalFile) unread() error { return errors.Join(j.halves[0].err, j.halves[1].err) }
+func (j *journalFile) unread() (err error) {
+	for i := range j.parts {
+		err = errors.Join(err, j.parts[i].err)
+	}
+	return err
+}
 
 // newest returns the newest generation of a journal of which there is a frame.
 func (j *journalFile) newest(id journalID) (generation uint64) {
-	for i := range j.halves {
-		for f := range j.halves[i].all {
+	for i := range j.parts {
+		for f := range j.parts[i].all {
 			if f.id == id {
 				generation = max(generation, f.generation)
 			}
@@ -102,8 +114,8 @@ func (j *journalFile) newest(id journalID) (generation uint64) {
 
 // owner returns whose frames the journal holds.
 func (j *journalFile) owner() (id journalID, any bool) {
-	for i := range j.halves {
-		for f := range j.halves[i].all {
+	for i := range j.parts {
+		for f := range j.parts[i].all {
 			return f.id, true
 		}
 	}

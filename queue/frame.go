@@ -64,12 +64,12 @@ func blocks(n int) int { return (n + blockSize - 1) / blockSize * blockSize }
 // A journalFrame was read back, and is whole.
 type journalFrame struct {
 	frameMark
-	at      int // in its half
+	at      int // in its part
 	size    int // in whole blocks
 	entries []byte
 }
 
-// An area is one half of a journal as it is read: frame by frame, for it is large
+// An area is one part of a journal as it is read: frame by frame, for it is large
 // and holds little that counts.
 type area struct {
 	r    io.ReaderAt
@@ -174,11 +174,23 @@ func placeOf(rec []byte) (kind byte, key string, err error) {
 	return kind, key, err
 }
 
-// A chain is what one half of a journal holds of one generation.
+// A chain is what a journal holds of one generation, or of two that follow each
+// other: of the second there are frames when the checkpoint after the first was
+// under way.
 type chain struct {
-	frames []journalFrame
-	end    int  // where the next frame goes
-	whole  bool // no frame lies behind one that is not
+	frames  []journalFrame
+	earlier int  // how many are of the first of two
+	end     int  // where the next frame goes
+	whole   bool // no frame lies behind one that is not
+}
+
+// before joins the chain of the next generation, whose frames say how many of this
+// one there are.
+func (c chain) before(next chain) chain {
+	return chain{
+		frames: append(c.frames, next.frames...), earlier: len(c.frames), end: next.end,
+		whole: c.whole && next.whole && len(c.frames) > 0 && len(next.frames) > 0 && next.frames[0].before == uint32(len(c.frames)),
+	}
 }
 
 // readChain follows the frames of a generation from the first one. The first that

@@ -9,6 +9,11 @@ import (
 
 // lines writes frames of some entries one behind the other.
 func linesOf(id journalID, generation uint64, bodies ...string) []byte {
+	return linesAfter(7, id, generation, bodies...)
+}
+
+// linesAfter says how many frames of the generation before there are.
+func linesAfter(before uint32, id journalID, generation uint64, bodies ...string) []byte {
 	half := make([]byte, 16*blockSize)
 	at := 0
 	for n, body := range bodies {
@@ -16,7 +21,7 @@ func linesOf(id journalID, generation uint64, bodies ...string) []byte {
 		key := fmt.Sprintf("key-%d", n)
 		buf = appendEntry(buf, "m"+key, encodeRecord(bucketMeta, key, 0, []byte(body)))
 		buf = appendEntry(buf, "mgone", nil)
-		at += copy(half[at:], endFrame(buf, frameMark{id, generation, uint32(n), 7}))
+		at += copy(half[at:], endFrame(buf, frameMark{id, generation, uint32(n), before}))
 	}
 	return half
 }
@@ -27,7 +32,7 @@ func found(halves ...[]byte) (j journalFile) {
 	j.path = "j"
 	for i, half := range halves {
 		if half != nil {
-			j.halves[i] = *areaOf(half)
+			j.parts[i] = *areaOf(half)
 		}
 	}
 	return j
@@ -117,6 +122,10 @@ func TestOtherFramesDoNotCount(t *testing.T) {
 func TestWhatIsFoundBesideTheDataFile(t *testing.T) {
 	id, other := newJournalID(), newJournalID()
 	with := func(four, five []byte) journalFile { return found(four, five) }
+	three := func(five, six, four []byte) journalFile { return found(six, four, five) }
+	one := linesOf(id, 4, "a", "b")
+	holed := linesOf(id, 4, "a", "b", "c")
+	clear(holed[blockSize : 2*blockSize])
 	empty := make([]byte, 16*blockSize)
 	for name, c := range map[string]struct {
 		found  journalFile
@@ -125,17 +134,22 @@ func TestWhatIsFoundBesideTheDataFile(t *testing.T) {
 		damage bool
 	}{
 		"never had one":                     {with(nil, nil), nil, 0, false},
-		"sealed":                            {with(linesOf(id, 4, "a"), empty), &journalMark{id, 4, 0, false}, 0, false},
-		"sealed, another's":                 {with(linesOf(other, 4, "a"), empty), &journalMark{id, 4, 0, false}, 0, false},
-		"as it should be":                   {with(linesOf(id, 4, "a", "b"), linesOf(id, 3, "x")), &journalMark{id, 4, 1, true}, 2, false},
-		"nothing since":                     {with(empty, linesOf(id, 3, "x")), &journalMark{id, 4, 1, true}, 0, false},
-		"nothing ever":                      {with(empty, empty), &journalMark{id, 1, 0, true}, 0, false},
-		"missing":                           {with(nil, nil), &journalMark{id, 4, 0, true}, 0, true},
-		"zeros":                             {with(empty, empty), &journalMark{id, 4, 1, true}, 0, true},
-		"another's":                         {with(linesOf(other, 4, "a"), empty), &journalMark{id, 4, 0, true}, 0, true},
-		"the data file is older":            {with(linesOf(id, 4, "a"), linesOf(id, 5, "b")), &journalMark{id, 4, 1, true}, 1, true},
-		"the data file is as new":           {with(linesOf(id, 4, "a"), linesOf(id, 5, "b")), &journalMark{id, 5, 1, true}, 1, false},
-		"the data file is a copy of before": {with(linesOf(id, 4, "a"), linesOf(id, 5, "b")), &journalMark{id, 2, 1, true}, 0, true},
+		"sealed":                            {with(linesOf(id, 4, "a"), empty), &journalMark{id, 4, 0, false, 2}, 0, false},
+		"sealed, another's":                 {with(linesOf(other, 4, "a"), empty), &journalMark{id, 4, 0, false, 2}, 0, false},
+		"as it should be":                   {with(linesOf(id, 4, "a", "b"), linesOf(id, 3, "x")), &journalMark{id, 4, 1, true, 2}, 2, false},
+		"nothing since":                     {with(empty, linesOf(id, 3, "x")), &journalMark{id, 4, 1, true, 2}, 0, false},
+		"nothing ever":                      {with(empty, empty), &journalMark{id, 1, 0, true, 2}, 0, false},
+		"missing":                           {with(nil, nil), &journalMark{id, 4, 0, true, 2}, 0, true},
+		"zeros":                             {with(empty, empty), &journalMark{id, 4, 1, true, 2}, 0, true},
+		"another's":                         {with(linesOf(other, 4, "a"), empty), &journalMark{id, 4, 0, true, 2}, 0, true},
+		"the data file is older":            {with(linesOf(id, 4, "a"), linesOf(id, 6, "b")), &journalMark{id, 4, 1, true, 2}, 1, true},
+		"the data file is as new":           {with(linesOf(id, 4, "a"), linesOf(id, 5, "b")), &journalMark{id, 5, 1, true, 2}, 1, false},
+		"a checkpoint was under way":        {three(linesAfter(2, id, 5, "c", "d"), empty, one), &journalMark{id, 4, 1, true, 3}, 4, false},
+		"and one frame before it is gone":   {three(linesAfter(3, id, 5, "c", "d"), empty, one), &journalMark{id, 4, 1, true, 3}, 4, true},
+		"and one amid them":                 {three(linesAfter(3, id, 5, "c", "d"), empty, holed), &journalMark{id, 4, 1, true, 3}, 4, true},
+		"and all before it":                 {three(linesAfter(3, id, 5, "c", "d"), empty, empty), &journalMark{id, 4, 1, true, 3}, 2, true},
+		"two checkpoints are missing":       {three(linesAfter(2, id, 5, "c"), linesAfter(1, id, 6, "d"), one), &journalMark{id, 4, 1, true, 3}, 2, true},
+		"the data file is a copy of before": {with(linesOf(id, 4, "a"), linesOf(id, 5, "b")), &journalMark{id, 2, 1, true, 2}, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := c.found.after(c.mark)
@@ -150,12 +164,16 @@ func TestWhatIsFoundBesideTheDataFile(t *testing.T) {
 }
 
 func TestTheMarkOfAJournal(t *testing.T) {
-	m := journalMark{newJournalID(), 1 << 40, 12, true}
+	m := journalMark{newJournalID(), 1 << 40, 12, true, 3}
 	got, err := decodeJournalMark(m.encode())
 	if err != nil || got != m {
 		t.Errorf("reads %v, %v; want %v", got, err, m)
 	}
-	for n := range journalMarkSize {
+	m.parts = 2
+	if got, err := decodeJournalMark(m.encode()[:journalMarkSize-1]); err != nil || got != m {
+		t.Errorf("reads %v, %v; want %v, of before it said how many parts there are", got, err, m)
+	}
+	for n := range journalMarkSize - 1 {
 		if _, err := decodeJournalMark(m.encode()[:n]); err == nil {
 			t.Errorf("%d bytes of it are a mark", n)
 		}

@@ -1,12 +1,14 @@
 package queue
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -16,17 +18,20 @@ import (
 
 // The journal is a file beside the data file into which each commit goes with
 // one write and one sync; bbolt needs two, and writes every page on the way to
-// its root. It has two halves, which take turns. When one is full, everything
+// its root. It has three parts, which take turns. When one is full, everything
 // in it is committed to the data file, see checkpoint.go, and the frames of the
-// next generation go into the other: the data file's previous meta page still
-// finds all that came after it.
+// next generation go into the next while that is done. So one part is being
+// committed, one is written, and one has what came before: the data file's
+// previous meta page still finds all that came after it.
 //
 // All of the file is written and synced before it gets its name, so that a frame
 // changes no length and needs no space.
 const (
 	journalSuffix = ".journal"
-	journalHalf   = 4 << 20
-	journalSize   = 2 * journalHalf
+	journalPart   = 4 << 20
+	journalParts  = 3
+	journalSize   = journalParts * journalPart
+	journalHalves = 2 // the parts of before schema 4
 )
 
 // journalID is of one data file and its journal, so that neither is mistaken for
@@ -44,28 +49,35 @@ func newJournalID() (id journalID) {
 type journalMark struct {
 	id         journalID
 	generation uint64
-	before     uint32 // frames of the generation before, which still lie in the other half
+	before     uint32 // frames of the generation before, which still lie in their part
 	open       bool
+	parts      uint8
 }
+
+// at returns the part of a journal in which the frames of a generation lie.
+func (m journalMark) at(generation uint64) int { return int(generation % uint64(m.parts)) }
 
 // keyJournal is where the mark lies in bucket m.
 const keyJournal = "journal"
 
-const journalMarkSize = 16 + 8 + 4 + 1
+const journalMarkSize = 16 + 8 + 4 + 1 + 1 // of before schema 4: one less
 
 func (m journalMark) encode() []byte {
 	out := append(make([]byte, 0, journalMarkSize), m.id[:]...)
 	out = binary.BigEndian.AppendUint64(out, m.generation)
-	return append(binary.BigEndian.AppendUint32(out, m.before), boolByte(m.open))
+	return append(binary.BigEndian.AppendUint32(out, m.before), boolByte(m.open), m.parts)
 }
 
 func decodeJournalMark(body []byte) (m journalMark, err error) {
-	if len(body) != journalMarkSize {
+	if len(body) == journalMarkSize-1 {
+		body = append(bytes.Clone(body), journalHalves)
+	}
+	if len(body) != journalMarkSize || body[29] < journalHalves || body[29] > journalParts {
 		return m, fmt.Errorf("mark of the journal of %d bytes: %w", len(body), errDamaged)
 	}
 	copy(m.id[:], body)
 	m.generation, m.before = binary.BigEndian.Uint64(body[16:]), binary.BigEndian.Uint32(body[24:])
-	m.open = body[28] != 0
+	m.open, m.parts = body[28] != 0, body[29]
 	return m, nil
 }
 
@@ -88,13 +100,34 @@ type journal struct {
 	file   *os.File // nil: there is none, and every commit is a checkpoint
 	mark   journalMark
 	next   uint32 // sequence of the next frame
-	at     int    // where it goes in the half
+	at     int    // where it goes in its part
 	shared int    // operations that shared the last commit
 	buf    []byte // of the last frame, to be used again
+
+	settled atomic.Uint64 // generation that the data file says: that of mark, or the one before
 }
 
 // live reports whether frames of the generation count.
 func (j *journal) live() bool { return j.file != nil && j.mark.open }
+
+// behind reports whether there are frames of a generation before that of the mark
+// which the data file does not have.
+func (j *journal) behind() bool { return j.settled.Load() != j.mark.generation }
+
+// A lot is frames of one generation.
+type lot struct {
+	generation uint64
+	frames     uint32
+}
+
+// lots returns what the data file does not have.
+func (j *journal) lots() []lot {
+	last := lot{j.mark.generation, j.next}
+	if j.behind() {
+		return []lot{{j.settled.Load(), j.mark.before}, last}
+	}
+	return []lot{last}
+}
 
 // frame encodes what a batch puts, with the tally of it for a salvage.
 func (j *journal) frame(b *batch) []byte {
@@ -111,12 +144,12 @@ func (j *journal) frame(b *batch) []byte {
 }
 
 // holds reports whether a frame fits behind the others.
-func (j *journal) holds(frame []byte) bool { return j.live() && j.at+len(frame) <= journalHalf }
+func (j *journal) holds(frame []byte) bool { return j.live() && j.at+len(frame) <= journalPart }
 
 // append makes a frame durable.
 func (j *journal) append(frame []byte) error {
 	write := func() error {
-		_, err := j.file.WriteAt(frame, half(j.mark.generation)+int64(j.at))
+		_, err := j.file.WriteAt(frame, int64(j.mark.at(j.mark.generation))*journalPart+int64(j.at))
 		return err
 	}
 	if err := durable("journal.write", write); err != nil {
@@ -132,14 +165,12 @@ func (j *journal) append(frame []byte) error {
 
 // upcoming is the mark of the next generation.
 func (j *journal) upcoming(open bool) journalMark {
-	return journalMark{id: j.mark.id, generation: j.mark.generation + 1, before: j.next, open: open && j.file != nil}
+	return journalMark{id: j.mark.id, generation: j.mark.generation + 1, before: j.next, open: open && j.file != nil, parts: journalParts}
 }
 
-// turn goes on in the half of the next generation, when the data file says so.
+// turn goes on in the part of the next generation: when the data file says so, or
+// is about to.
 func (j *journal) turn(m journalMark) { j.mark, j.next, j.at = m, 0, 0 }
-
-// half returns where the frames of a generation lie in the file.
-func half(generation uint64) int64 { return int64(generation%2) * journalHalf }
 
 // dataSync makes the content of a file durable. Its length does not change.
 func dataSync(f *os.File) error {

@@ -18,7 +18,7 @@ import (
 )
 
 // schemaVersion is of the buckets and records; a file of a newer one is set aside.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // errNewer is returned for a file that a later version of the agent has written.
 var errNewer = errors.New("written by a newer version of the agent")

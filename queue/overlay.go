@@ -85,20 +85,20 @@ func (v *salvager) recall(f journalFrame) {
 }
 
 // since returns the frames of the generation of a mark and of those behind it, in
-// their order. Of each half the newest generation counts: what is left of older
+// their order. Of each part the newest generation counts: what is left of older
 // ones is not whole.
 func (j *journalFile) since(m journalMark) []journalFrame {
-	newest := [2]uint64{m.generation, m.generation}
-	for i := range j.halves {
-		for f := range j.halves[i].all {
+	newest := [journalParts]uint64{m.generation, m.generation, m.generation}
+	for i := range j.parts {
+		for f := range j.parts[i].all {
 			if f.id == m.id {
 				newest[i] = max(newest[i], f.generation)
 			}
 		}
 	}
 	var out []journalFrame
-	for i := range j.halves {
-		for f := range j.halves[i].all {
+	for i := range j.parts {
+		for f := range j.parts[i].all {
 			if f.id == m.id && f.generation == newest[i] && (m.open || f.generation > m.generation) {
 				f.entries = bytes.Clone(f.entries)
 				out = append(out, f)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"edgeagent"
@@ -41,15 +42,19 @@ func (l *late) then(f func()) {
 // Stalled reports a commit that takes so long that nobody should wait for it,
 // as an error that wraps [ErrStalled]; nil otherwise.
 func (db *DB) Stalled() error {
-	since := db.busy.Load()
-	if since == 0 {
-		return nil
-	}
-	took := time.Duration(db.boot.mono() - since)
+	took := max(db.lasts(&db.busy), db.lasts(&db.keeper.since))
 	if took < stallLimit {
 		return nil
 	}
 	return fmt.Errorf("%w: a write to %s has taken %s so far; check the card and its log of errors", ErrStalled, db.path, took.Round(time.Second))
+}
+
+// lasts returns for how long something has been under way.
+func (db *DB) lasts(since *atomic.Int64) time.Duration {
+	if began := since.Load(); began != 0 {
+		return time.Duration(db.boot.mono() - began)
+	}
+	return 0
 }
 
 // submit gives an operation to the committer and waits for its answer, unless

@@ -120,8 +120,8 @@ func TestFileWithoutAJournalIsMarkedWithTheFirstFrame(t *testing.T) {
 	record(t, db, raise("M", "A2", 2))
 	record(t, db, raise("N", "A3", 2))
 	killed := copyOf(t, path)
-	if v, err := queue.Schema(killed); err != nil || v != 3 {
-		t.Errorf("schema %d, %v, want 3 as soon as there are frames", v, err)
+	if v, err := queue.Schema(killed); err != nil || v != 4 {
+		t.Errorf("schema %d, %v, want 4 as soon as there are frames", v, err)
 	}
 	if got := len(open(t, options(killed)).OpenAlarms()); got != 3 {
 		t.Errorf("%d alarms, want 3", got)
@@ -151,8 +151,8 @@ func TestFileOfAnOlderPackingIsMarkedBeforeItsNextFrame(t *testing.T) {
 	db = open(t, options(older))
 	record(t, db, raise("M", "A2", 2))
 	killed := copyOf(t, older)
-	if v, err := queue.Schema(killed); err != nil || v != 3 {
-		t.Errorf("schema %d, %v, want 3 before there are frames", v, err)
+	if v, err := queue.Schema(killed); err != nil || v != 4 {
+		t.Errorf("schema %d, %v, want 4 before there are frames", v, err)
 	}
 	if got := len(open(t, options(killed)).OpenAlarms()); got != 2 {
 		t.Errorf("%d alarms, want 2", got)

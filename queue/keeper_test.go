@@ -1,0 +1,173 @@
+package queue_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgeagent"
+	"edgeagent/queue"
+)
+
+// stormOn records so many raises on few lines, some at once.
+func stormOn(t *testing.T, db *queue.DB, n int) (alarms []edgeagent.Alarm) {
+	t.Helper()
+	for i := range n {
+		alarms = append(alarms, record(t, db, raise(fmt.Sprint("L", i%4), fmt.Sprint("A", i), 2))...)
+	}
+	return alarms
+}
+
+// amidACheckpoint is a data file whose keeper is at a checkpoint until release is
+// closed, with commits from before it and from since.
+func amidACheckpoint(t *testing.T, before, since int) (db *queue.DB, path string, alarms []edgeagent.Alarm, release chan struct{}) {
+	t.Helper()
+	path, release = dataFile(t), make(chan struct{})
+	db = open(t, options(path))
+	alarms = stormOn(t, db, before)
+	if err := db.Occupy(t.Context(), release); err != nil {
+		t.Fatal(err)
+	}
+	return db, path, append(alarms, stormOn(t, db, since)...), release
+}
+
+func isThere(t *testing.T, db *queue.DB, alarms []edgeagent.Alarm) {
+	t.Helper()
+	for _, want := range alarms {
+		if a, err := db.Alarm(want.ID); err != nil || a.Job != want.Job {
+			t.Errorf("alarm %s: job %q, %v; want %q", want.ID, a.Job, err, want.Job)
+		}
+	}
+	if got := len(wholeStream(t, db, edgeagent.StreamAlarm)); got != len(alarms) {
+		t.Errorf("%d events of %d alarms", got, len(alarms))
+	}
+}
+
+// A raise is answered while a checkpoint is under way, however long the disk takes
+// for it; who reads waits, and then sees all that was answered.
+func TestRaisesDoNotWaitForACheckpoint(t *testing.T) {
+	db, _, alarms, release := amidACheckpoint(t, 8, 40)
+	read := make(chan error)
+	go func() {
+		_, err := db.Alarm(alarms[len(alarms)-1].ID)
+		read <- err
+	}()
+	close(release)
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+	isThere(t, db, alarms)
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The power goes during a checkpoint: what came before it and what came meanwhile
+// lie in two parts of the journal, and none of it is lost.
+func TestKilledAmidACheckpoint(t *testing.T) {
+	db, path, alarms, release := amidACheckpoint(t, 8, 12)
+	epoch, killed := db.Epoch(), asKilled(t, path)
+	close(release)
+	isThere(t, db, alarms)
+	after := asKilled(t, path)
+	for name, path := range map[string]string{"amid": killed, "amid, again": asKilled(t, killed), "after": after} {
+		again := open(t, options(path))
+		isThere(t, again, alarms)
+		if s := again.Storage(); s.State != edgeagent.StorageOK || again.Epoch() != epoch {
+			t.Errorf("%s: storage %+v, epoch %s; want ok and %s", name, s, again.Epoch(), epoch)
+		}
+		more := append(alarms[:len(alarms):len(alarms)], stormOn(t, again, 3)...)
+		isThere(t, open(t, options(asKilled(t, path))), more)
+	}
+}
+
+// A commit from before the checkpoint is gone, those from since are there: that is
+// damage, which is said, and what is whole is kept.
+func TestAHoleBeforeACheckpointThatWasUnderWay(t *testing.T) {
+	_, path, alarms, release := amidACheckpoint(t, 8, 12)
+	defer close(release)
+	killed := asKilled(t, path)
+	journal := readFile(t, killed+".journal")
+	newest := framesOf(journal)[0]
+	first := newest - 4<<20 // where the part before begins
+	clear(journal[first+3*4096:][:4096])
+	if err := os.WriteFile(killed+".journal", journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, options(killed))
+	if s := db.Storage(); s.State != edgeagent.StorageSalvaged {
+		t.Fatalf("storage = %+v, want salvaged", s)
+	}
+	there := 0
+	for _, a := range alarms {
+		if _, err := db.Alarm(a.ID); err == nil {
+			there++
+		}
+	}
+	if there != len(alarms)-1 {
+		t.Errorf("%d of %d alarms are there, want all but one", there, len(alarms))
+	}
+}
+
+// A checkpoint beside the committer finds no space: nothing that was answered is
+// lost, over a kill neither, and all goes on when there is.
+func TestNoSpaceForACheckpointBesideTheCommitter(t *testing.T) {
+	path, release := dataFile(t), make(chan struct{})
+	db := open(t, options(path))
+	alarms := stormOn(t, db, 8)
+	if err := db.LimitFile(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Occupy(t.Context(), release); err != nil {
+		t.Fatal(err)
+	}
+	alarms = append(alarms, stormOn(t, db, 12)...)
+	close(release)
+	if err := db.Rest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := db.Storage(); s.State != edgeagent.StorageFull {
+		t.Errorf("storage = %+v, want full", s)
+	}
+	isThere(t, db, alarms)
+	killed := asKilled(t, path)
+	if err := db.LimitFile(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	more := stormOn(t, db, 2)
+	if err := db.Rest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := db.Storage(); s.State != edgeagent.StorageOK {
+		t.Errorf("storage = %+v, want ok", s)
+	}
+	isThere(t, db, append(alarms[:len(alarms):len(alarms)], more...))
+	isThere(t, open(t, options(killed)), alarms)
+}
+
+// A disk that hangs in a checkpoint keeps nobody waiting for ever.
+func TestACheckpointThatHangsIsSaid(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		db, release := open(t, options(path)), make(chan struct{})
+		stormOn(t, db, 4)
+		if err := db.Occupy(t.Context(), release); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Stalled(); err != nil {
+			t.Errorf("at once: %v", err)
+		}
+		time.Sleep(31 * time.Second)
+		if _, _, err := db.Jobs(queue.JobFilter{}); !errors.Is(err, queue.ErrStalled) {
+			t.Errorf("a list says %v", err)
+		}
+		close(release)
+		synctest.Wait()
+		if err := db.Rest(t.Context()); err != nil || db.Stalled() != nil {
+			t.Errorf("when it answers: %v, %v", err, db.Stalled())
+		}
+	})
+}
