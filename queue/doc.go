@@ -16,8 +16,9 @@
 // A commit is a frame in the journal beside the file, with one write and one
 // sync. What is in it is put into a transaction of bbolt that is held open, and
 // which everybody reads; to commit that is a checkpoint, after which the journal
-// begins anew in its other half. At open the frames that the file does not have
-// yet are put into it. See frame.go, journal.go, checkpoint.go, docs/adr/0007.
+// begins anew in its next part. The keeper makes it beside the committer. At open
+// the frames that the file does not have yet are put into it. See frame.go,
+// journal.go, checkpoint.go, keeper.go, docs/adr/0007.
 //
 // The recorder of cmd/edgeagent records, diagnose leases and completes, sync
 // sends, the pages read. After a kill -9, or a power cut on a disk that keeps

@@ -14,7 +14,8 @@ import (
 // not changed since: an older file is made anew by putting each where it belongs
 // now. Bodies, alarms and headers that were written then are still read as they
 // are, see frozen.go and header.go. Schema 2 had other packing and at first no
-// journal: before its files get a frame they are of schema 3.
+// journal, schema 3 a journal of two parts: before their files get a frame they are
+// of schema 4.
 const schemaApart = 1
 
 // upgradeChunk is how many bytes of an older file are moved at a time.
