@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"sync"
 )
 
@@ -30,11 +31,12 @@ const (
 		"cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 )
 
-// A codeWord is a code with its first bit lowest.
-type codeWord struct {
-	bits   uint16
-	length uint8
-}
+// A codeWord is a code with its first bit lowest, above four bits of its length.
+type codeWord uint16
+
+func (w codeWord) bits() uint64 { return uint64(w >> 4) }
+
+func (w codeWord) length() uint { return uint(w & 15) }
 
 type (
 	codeTable   [256]codeWord
@@ -61,7 +63,7 @@ func codesOf(lengths string) (t codeTable) {
 		next <<= 1
 		for value := range t {
 			if int(hexDigit(lengths[value])) == length {
-				t[value] = codeWord{bits.Reverse16(uint16(next)) >> (16 - length), uint8(length)}
+				t[value] = codeWord(bits.Reverse16(uint16(next))>>(16-length)<<4 | uint16(length))
 				next++
 			}
 		}
@@ -78,74 +80,90 @@ func hexDigit(c byte) byte {
 
 func (t *codeTable) invert() (d decodeTable) {
 	for value, word := range t {
-		for at := int(word.bits); at < len(d); at += 1 << word.length {
-			d[at].value, d[at].length = uint8(value), word.length
+		for at := word.bits(); at < uint64(len(d)); at += 1 << word.length() {
+			d[at].value, d[at].length = uint8(value), uint8(word.length())
 		}
 	}
 	return d
 }
 
-// A coder writes codes.
+// A coder writes codes. It stores eight bytes at a time, whether they are full yet
+// or not: to ask would cost more, for no processor can guess the answer.
 type coder struct {
-	out   []byte
 	codes *codings
-	held  uint64 // bits that are no whole bytes yet
+	out   []byte // all of its capacity; at is how much of it is written
+	at    int
+	held  uint64 // bits that are no whole byte yet
 	n     uint   // how many
 }
 
-// begin starts behind what is in out.
-func (c *coder) begin(out []byte) { c.out, c.codes, c.held, c.n = out, coding(), 0, 0 }
+// begin starts a text of so many bytes.
+func (c *coder) begin(size uint64) {
+	c.at, c.held, c.n = 0, 0, 0
+	c.room(1 + binary.MaxVarintLen64)
+	c.out[0] = coded
+	c.at = 1 + binary.PutUvarint(c.out[1:], size)
+}
 
 // end returns all that was written.
 func (c *coder) end() []byte {
-	for ; c.n > 0; c.n -= min(c.n, 8) {
-		c.out = append(c.out, byte(c.held))
-		c.held >>= 8
-	}
-	return c.out
+	c.room(1)
+	c.out[c.at] = byte(c.held)
+	return c.out[:c.at+int(c.n+7)/8]
 }
 
-// put writes a code, of at most 32 bits.
+// room makes room for so many bytes, and for the store behind them.
+func (c *coder) room(n int) {
+	if n += 8; len(c.out)-c.at < n {
+		c.out = slices.Grow(c.out[:c.at], n)
+		c.out = c.out[:cap(c.out)]
+	}
+}
+
+// put writes at most 56 bits.
 func (c *coder) put(bits uint64, n uint) {
-	c.held |= bits << c.n
-	if c.n += n; c.n >= 32 {
-		c.out = binary.LittleEndian.AppendUint32(c.out, uint32(c.held))
-		c.held >>= 32
-		c.n -= 32
-	}
+	c.held |= bits << (c.n & 7)
+	c.n += n
+	binary.LittleEndian.PutUint64(c.out[c.at:], c.held)
+	c.at += int(c.n / 8)
+	c.held >>= c.n & 56
+	c.n &= 7
 }
-
-func (c *coder) code(w codeWord) { c.put(uint64(w.bits), uint(w.length)) }
 
 // sequence writes literals and the copy behind them; a distance of 0 ends the text.
 func (c *coder) sequence(literals []byte, distance, n int) {
 	n -= packMatch
-	c.code(c.codes.token[min(len(literals), 15)<<4|min(n, 15)])
-	c.length(len(literals))
-	c.literals(literals)
+	c.room(2*len(literals) + n/255 + 16)
+	token := c.codes.token[min(len(literals), 15)<<4|min(n, 15)]
+	c.literals(token, literals)
 	if distance == 0 {
 		return
 	}
-	c.put(uint64(distance&0xff), 8)
-	c.code(c.codes.distance[distance>>8])
+	high := c.codes.distance[distance>>8]
+	c.put(uint64(distance&0xff)|high.bits()<<8, 8+high.length())
 	c.length(n)
 }
 
-// literals is where packing spends its time: two at once fit into what is held.
-func (c *coder) literals(text []byte) {
-	t, held, n := &c.codes.literal, c.held, c.n
-	for ; len(text) > 1; text = text[2:] {
-		first, second := t[text[0]], t[text[1]]
-		held |= (uint64(first.bits) | uint64(second.bits)<<first.length) << n
-		if n += uint(first.length + second.length); n >= 32 {
-			c.out = binary.LittleEndian.AppendUint32(c.out, uint32(held))
-			held >>= 32
-			n -= 32
-		}
+// literals is where packing spends its time: four at once are stored, and those
+// that are left over go first, together with the token.
+func (c *coder) literals(token codeWord, text []byte) {
+	held, n := token.bits(), token.length()
+	if len(text) >= 15 {
+		c.put(held, n)
+		c.length(len(text))
+		held, n = 0, 0
 	}
-	c.held, c.n = held, n
-	for _, b := range text {
-		c.code(t[b])
+	t := &c.codes.literal
+	for ; len(text)%4 != 0; text = text[1:] {
+		held |= t[text[0]].bits() << (n & 63)
+		n += t[text[0]].length()
+	}
+	c.put(held, n)
+	for ; len(text) >= 4; text = text[4:] {
+		w0, w1, w2, w3 := t[text[0]], t[text[1]], t[text[2]], t[text[3]]
+		left, right := w0.bits()|w1.bits()<<w0.length(), w2.bits()|w3.bits()<<w2.length()
+		half := w0.length() + w1.length()
+		c.put(left|right<<half, half+w2.length()+w3.length())
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"math/bits"
 	"sync"
 )
@@ -29,12 +28,11 @@ const (
 )
 
 const (
-	packLeast   = 48        // shorter bodies stay as they are
-	packMatch   = 4         // the shortest copy
-	packReach   = 1<<16 - 1 // how far back a copy may begin
-	packHash    = 12        // bits
-	maxUnpacked = 64 << 20  // bytes: nothing that is written comes near it
-	maxRatio    = 300       // an LZ4 block cannot hold more than 255 times its size, and a byte of a length has no code
+	packLeast   = 48       // shorter bodies stay as they are
+	packMatch   = 4        // the shortest copy
+	packHash    = 12       // bits
+	maxUnpacked = 64 << 20 // bytes: nothing that is written comes near it
+	maxRatio    = 300      // an LZ4 block cannot hold more than 255 times its size, and a byte of a length has no code
 )
 
 // packDictionary belongs to the format: another one is another first byte.
@@ -71,19 +69,23 @@ type packer struct {
 	text []byte // the dictionary, then what is packed
 	out  coder
 	seen packTable
-	base int32 // what seen counts from: what is less is of a text before
 }
 
-// A packTable says behind which position four bytes with a hash came last; 0 is nowhere.
-type packTable [1 << packHash]int32
+// A packTable says where four bytes with a hash came last, in the low 16 bits of
+// the position: all that a copy can reach. One that never came is taken for one at
+// position 0, or a multiple of 64 KiB; whoever looks there sees that it is not.
+// A table of this size, text and codes stay in the fastest memory of a processor.
+type packTable [1 << packHash]uint16
 
-var packers = sync.Pool{New: func() any { return &packer{text: []byte(packDictionary)} }}
+func newPacker() *packer { return &packer{text: []byte(packDictionary), out: coder{codes: coding()}} }
+
+var packers = sync.Pool{New: func() any { return newPacker() }}
 
 // packBegin is the table after the dictionary.
 var packBegin = sync.OnceValue(func() *packTable {
 	var t packTable
 	for at := range len(packDictionary) - packMatch + 1 {
-		t[packSlot(binary.LittleEndian.Uint32([]byte(packDictionary[at:at+packMatch])))] = int32(at + 1)
+		t[packSlot(binary.LittleEndian.Uint32([]byte(packDictionary[at:at+packMatch])))] = uint16(at)
 	}
 	return &t
 })
@@ -125,37 +127,26 @@ func packWritten(write func(*scribe)) ([]byte, bool) {
 // pack packs what lies behind the dictionary. The result lives until the packer
 // is used again. It looks at every byte of every raise: what it needs is at hand.
 func (p *packer) pack() []byte {
-	p.renew()
-	text, begin, seen, base := p.text, packBegin(), &p.seen, p.base
-	p.out.begin(binary.AppendUvarint(append(p.out.out[:0], coded), uint64(len(text)-len(packDictionary))))
+	text, seen := p.text, &p.seen
+	*seen = *packBegin()
+	p.out.begin(uint64(len(text) - len(packDictionary)))
 	done, at := len(packDictionary), len(packDictionary)
 	for at <= len(text)-packMatch {
 		four := binary.LittleEndian.Uint32(text[at:])
 		slot := packSlot(four)
-		from := int(seen[slot]-base) - 1
-		if from < 0 {
-			from = int(begin[slot]) - 1
-		}
-		seen[slot] = base + int32(at+1)
-		if from < 0 || at-from > packReach || binary.LittleEndian.Uint32(text[from:]) != four {
+		away := int(uint16(at) - seen[slot])
+		seen[slot] = uint16(at)
+		if away == 0 || binary.LittleEndian.Uint32(text[at-away:]) != four {
 			at += 1 + (at-done)>>6 // what has not packed for long is not looked at closely
 			continue
 		}
-		n := alike(text, from, at)
-		p.out.sequence(text[done:at], at-from, n)
+		n := alike(text, at-away, at)
+		p.out.sequence(text[done:at], away, n)
 		at += n
 		done = at
 	}
 	p.out.sequence(text[done:], 0, packMatch)
 	return p.out.end()
-}
-
-// renew forgets the text before by counting on behind it: to empty the table takes
-// as long as to pack an event.
-func (p *packer) renew() {
-	if p.base += int32(cap(p.text)); p.base < 0 || p.base > math.MaxInt32-int32(cap(p.text))-1 {
-		p.base, p.seen = 0, packTable{}
-	}
 }
 
 // alike returns for how long two places say the same, who begin alike.

@@ -3,10 +3,10 @@ package queue
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -170,21 +170,40 @@ func FuzzPack(f *testing.F) {
 	})
 }
 
-// A packer is used again without its table being emptied: what it remembers of
-// the text before must never be copied from, also where its count begins anew.
+// A packer is used again: what it remembers of the text before must never be
+// copied from.
 func TestPackerForgetsTheTextBefore(t *testing.T) {
-	p := &packer{text: []byte(packDictionary)}
+	p := newPacker()
 	r := rand.New(rand.NewPCG(7, 8))
 	for i := range 400 {
 		body := []byte(strings.Repeat(hostileTexts[r.IntN(len(hostileTexts))]+"level of the filler ", r.IntN(9)))
-		if i%50 == 25 {
-			p.base = math.MaxInt32 - r.Int32N(1<<13)
-		}
 		p.text = append(p.text[:len(packDictionary)], body...)
-		fresh := &packer{text: slices.Clone(p.text)}
+		fresh := newPacker()
+		fresh.text = append(fresh.text, body...)
 		out := p.pack()
 		if back, err := unpack(out); err != nil || !bytes.Equal(back, body) || !bytes.Equal(out, fresh.pack()) {
 			t.Fatalf("%d: %q came back as %q, %v; a fresh packer's bytes: %t", i, body, back, err, bytes.Equal(out, fresh.pack()))
 		}
+	}
+}
+
+// Where a word came last is kept in 16 bits: what comes again just within and just
+// beyond their reach comes back, and so does what never came.
+func TestPackerCountsBeyondItsReach(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	run := func(n int) []byte { return bytes.Repeat([]byte{'x'}, n) }
+	for _, away := range []int{1<<16 - 1, 1 << 16, 1<<16 + 1, 1 << 17} {
+		for range 30 {
+			word := binary.LittleEndian.AppendUint64(nil, r.Uint64())
+			comesBack(t, slices.Concat(word, run(away-len(word)), word, word))
+			comesBack(t, slices.Concat(run(away-len(packDictionary)), word, []byte(packDictionary)))
+		}
+	}
+}
+
+func comesBack(t *testing.T, body []byte) {
+	t.Helper()
+	if back, err := unpack(pack(body)); err != nil || !bytes.Equal(back, body) {
+		t.Fatalf("%d bytes came back as %d, %v", len(body), len(back), err)
 	}
 }
