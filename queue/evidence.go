@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"time"
 
 	"edgeagent"
@@ -145,7 +144,8 @@ func (q *quill) note(n *edgeagent.Note) {
 	q.out = append(q.out, 1)
 	q.text(n.Code)
 	q.out = binary.AppendUvarint(q.out, uint64(len(n.Params)))
-	for _, name := range slices.Sorted(maps.Keys(n.Params)) {
+	var few [8]string
+	for _, name := range sorted(few[:0], n.Params) {
 		q.text(name)
 		q.text(n.Params[name])
 	}

@@ -69,6 +69,8 @@ type packer struct {
 	text []byte // the dictionary, then what is packed
 	out  coder
 	seen packTable
+
+	scribe scribe // writes into text
 }
 
 // A packTable says where four bytes with a hash came last, in the low 16 bits of
@@ -111,8 +113,9 @@ func pack(body []byte) []byte {
 func packWritten(write func(*scribe)) ([]byte, bool) {
 	p := packers.Get().(*packer)
 	defer packers.Put(p)
-	s := scribe{out: p.text[:len(packDictionary)]}
-	write(&s)
+	s := &p.scribe
+	*s = scribe{out: p.text[:len(packDictionary)]}
+	write(s)
 	p.text = s.out
 	body := p.text[len(packDictionary):]
 	if s.odd || len(body) > maxUnpacked {

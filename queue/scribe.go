@@ -2,7 +2,6 @@ package queue
 
 import (
 	"encoding/json"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -34,31 +33,59 @@ func (s *scribe) text(lead, v string) {
 	s.out = append(append(append(s.out, '"'), v...), '"')
 }
 
-// asItIs reports whether a text needs nothing but quotes.
+// asItIs reports whether a text needs nothing but quotes. It looks at eight bytes
+// at once, for it looks at every text of every raise.
 func asItIs(v string) bool {
-	ascii := true
-	for i := range len(v) {
-		switch c := v[i]; {
-		case c >= utf8.RuneSelf:
-			ascii = false
-		case c < ' ', c == '"', c == '\\', c == '<', c == '>', c == '&':
-			return false
+	for ; len(v) >= 8; v = v[8:] {
+		if !plainWord(eightOf(v)) {
+			return plainRunes(v)
 		}
 	}
-	return ascii || plainRunes(v)
+	last := spaces
+	for i := range len(v) {
+		last = last<<8 | uint64(v[i])
+	}
+	return plainWord(last) || plainRunes(v)
 }
 
-// plainRunes reports whether a text is UTF-8 without the two ends of lines that
-// JavaScript does not bear in a string.
+// eightOf returns the first eight bytes of a text.
+func eightOf(v string) uint64 {
+	_ = v[7]
+	return uint64(v[0]) | uint64(v[1])<<8 | uint64(v[2])<<16 | uint64(v[3])<<24 |
+		uint64(v[4])<<32 | uint64(v[5])<<40 | uint64(v[6])<<48 | uint64(v[7])<<56
+}
+
+const (
+	ones   uint64 = 0x0101010101010101
+	tops   uint64 = ones << 7
+	spaces uint64 = ones * ' '
+)
+
+// plainWord reports whether eight bytes are ASCII that JSON writes as it is. Of
+// bytes below 128 adding 127 leaves the top bit clear to a zero alone; what differs
+// in one bit is asked for together.
+func plainWord(w uint64) bool {
+	printable := w + (0x80*ones - spaces)
+	quotes := (w&^(ones*('"'^'&')) ^ ones*'"') + ^tops
+	angles := (w&^(ones*('<'^'>')) ^ ones*'<') + ^tops
+	slashes := (w ^ ones*'\\') + ^tops
+	return w&tops == 0 && printable&quotes&angles&slashes&tops == tops
+}
+
+// plainRunes reports whether a text is UTF-8 without what is escaped in JSON, which
+// are also the two ends of lines that JavaScript does not bear in a string.
 func plainRunes(v string) bool {
 	for i, r := range v {
-		if r == '\u2028' || r == '\u2029' {
+		switch r {
+		case '"', '\\', '<', '>', '&', '\u2028', '\u2029':
 			return false
-		}
-		if r == utf8.RuneError {
+		case utf8.RuneError:
 			if _, size := utf8.DecodeRuneInString(v[i:]); size == 1 {
 				return false
 			}
+		}
+		if r < ' ' {
+			return false
 		}
 	}
 	return true
@@ -187,7 +214,8 @@ func named[V any](s *scribe, lead string, all map[string]V, one func(V)) {
 		return
 	}
 	s.put("{")
-	for i, name := range slices.Sorted(maps.Keys(all)) {
+	var few [8]string
+	for i, name := range sorted(few[:0], all) {
 		if i > 0 {
 			s.put(",")
 		}
@@ -196,6 +224,15 @@ func named[V any](s *scribe, lead string, all map[string]V, one func(V)) {
 		one(all[name])
 	}
 	s.put("}")
+}
+
+// sorted appends the keys of a map in their order: a few need no garbage.
+func sorted[V any](names []string, all map[string]V) []string {
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (s *scribe) note(lead string, n *edgeagent.Note) {

@@ -45,6 +45,24 @@ func sameJSON(t *testing.T, i int, v any, write func(*scribe)) {
 	}
 }
 
+// Texts are looked at eight bytes at once: every byte, and every rune that is
+// special, at every place of one or two of them.
+func TestScribeWritesTextsAsEncodingJSONDoes(t *testing.T) {
+	odd := []string{"\u2027", "\u2028", "\u2029", "\ufffd", "\xe2\x80", "\xed\xa0\x80", "\u00a0", "\U0001f527"}
+	for c := range 256 {
+		odd = append(odd, string([]byte{byte(c)}))
+	}
+	const around = "Level of filler 7"
+	for _, one := range odd {
+		for at := range around {
+			for end := at; end < len(around); end++ {
+				text := around[:at] + one + around[at:end]
+				sameJSON(t, at, text, func(s *scribe) { s.text("", text) })
+			}
+		}
+	}
+}
+
 // A number that JSON cannot write, and a time of which it has no year, are left
 // to encoding/json, which says so.
 func TestScribeGivesUpWhereEncodingJSONDoes(t *testing.T) {
