@@ -195,6 +195,7 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm, f frozenRaise)
 // remember notes a raise for LastTime, for the flood and for those it may be
 // related to.
 func (b *batch) remember(a edgeagent.Alarm) {
+	b.w.known.add(rawOf(a.ID))
 	key := occasionOf(a)
 	if hiding, found := b.w.hiding(key); found {
 		b.forgetAlarm(hiding)
@@ -235,6 +236,9 @@ func (b *batch) forgetAlarm(id edgeagent.ID) {
 func (b *batch) alarm(id edgeagent.ID) (edgeagent.Alarm, error) {
 	if a, open := b.w.alarms[id]; open {
 		return *a, nil
+	}
+	if !b.w.known.mayBe(rawOf(id)) {
+		return edgeagent.Alarm{}, &absent{bucketAlarms, string(id)}
 	}
 	return alarmOf(b.getJSON, id)
 }

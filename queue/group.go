@@ -12,7 +12,7 @@ func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
 	g := groupOf(*a)
 	set(b, b.w.flood, g, b.w.flood[g].raise(b.now))
 	if id, open := b.w.groups[g.key()]; open {
-		j, err := b.job(id.id())
+		j, err := b.joinable(id)
 		if err != nil {
 			return err
 		}
@@ -21,6 +21,14 @@ func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
 		}
 	}
 	return b.open(g, t, a)
+}
+
+// joinable returns a job that alarms may join.
+func (b *batch) joinable(id rawID) (job, error) {
+	if j, joined := b.w.joined[id]; joined {
+		return *j, nil
+	}
+	return b.job(id.id())
 }
 
 func groupOf(a edgeagent.Alarm) group {
@@ -96,19 +104,18 @@ func (b *batch) putJob(j *job) error {
 
 // setJob keeps memory in step: running jobs whole, pending ones as an entry.
 func (b *batch) setJob(j job) {
-	if j.was != "" {
-		set(b, b.w.counts, j.was, b.w.counts[j.was]-1)
-	}
-	set(b, b.w.counts, j.State, b.w.counts[j.State]+1)
-	if j.was == edgeagent.JobPending {
+	b.count(j)
+	at, joined := b.w.joined[rawOf(j.id)]
+	stays := joined && at.waitsLike(j.header)
+	if j.was == edgeagent.JobPending && !stays {
 		b.unschedule(j.id)
 	}
 	j.was = j.State
-	if j.Frozen || !unfinished(j.State) {
+	switch {
+	case j.Frozen || !unfinished(j.State):
 		b.leaveGroup(j)
-		if _, known := b.w.opened[j.id]; known {
-			remove(b, b.w.opened, j.id)
-		}
+	case joined || len(b.w.joined) < maxJoined:
+		set(b, b.w.joined, rawOf(j.id), &j)
 	}
 	if j.State == edgeagent.JobRunning {
 		set(b, b.w.running, j.id, j)
@@ -117,9 +124,20 @@ func (b *batch) setJob(j job) {
 	if _, was := b.w.running[j.id]; was {
 		remove(b, b.w.running, j.id)
 	}
-	if j.State == edgeagent.JobPending {
+	if j.State == edgeagent.JobPending && !stays {
 		b.schedule(j)
 	}
+}
+
+// count brings the counts in step with what a job was and is.
+func (b *batch) count(j job) {
+	if j.was == j.State {
+		return
+	}
+	if j.was != "" {
+		set(b, b.w.counts, j.was, b.w.counts[j.was]-1)
+	}
+	set(b, b.w.counts, j.State, b.w.counts[j.State]+1)
 }
 
 // schedule makes a pending job findable.
@@ -137,9 +155,15 @@ func (b *batch) unschedule(id edgeagent.ID) {
 
 // leaveGroup closes a job to further alarms.
 func (b *batch) leaveGroup(j job) {
-	key := j.Group.key()
-	if b.w.groups[key] == rawOf(j.id) {
+	key, id := j.Group.key(), rawOf(j.id)
+	if b.w.groups[key] == id {
 		remove(b, b.w.groups, key)
+	}
+	if _, joined := b.w.joined[id]; joined {
+		remove(b, b.w.joined, id)
+	}
+	if _, known := b.w.opened[j.id]; known {
+		remove(b, b.w.opened, j.id)
 	}
 }
 

@@ -123,6 +123,12 @@ func (h header) remaining(now time.Time) time.Duration {
 	return max(0, min(h.NotBefore.Sub(now), h.Wait))
 }
 
+// waitsLike reports whether two headers of a job that waits give it the same turn.
+func (h header) waitsLike(o header) bool {
+	return h.State == edgeagent.JobPending && o.State == edgeagent.JobPending &&
+		h.Priority == o.Priority && h.NotBefore.Equal(o.NotBefore) && h.Wait == o.Wait
+}
+
 func stateCode(s edgeagent.JobState) byte {
 	for code, known := range stateCodes {
 		if known == s {

@@ -19,8 +19,10 @@ func (db *DB) LastTime(device, line, code string, before edgeagent.ID) (o *edgea
 	ids := db.work.activations(name)
 	db.raisedMu.RUnlock()
 	err := db.viewing("look up the last time", func(tx *bbolt.Tx) error {
-		if o = lastTime(getter(tx), ids, before); o == nil {
-			o = rememberedTime(getter(tx), name, before)
+		get := getter(tx)
+		o = lastTime(ids, before, func(id edgeagent.ID) (edgeagent.Precedent, bool) { return precedentIn(get, id) })
+		if o == nil {
+			o = rememberedTime(get, name, before)
 		}
 		return nil
 	})
@@ -31,21 +33,42 @@ func (db *DB) LastTime(device, line, code string, before edgeagent.ID) (o *edgea
 }
 
 func (b *batch) lastTime(name occasion, before edgeagent.ID) *edgeagent.Occurrence {
-	o := lastTime(b.getJSON, b.w.activations(name), before)
+	o := lastTime(b.w.activations(name), before, b.precedent)
 	if o == nil && b.w.learned[name] { // an alarm that nobody ever judged costs nothing to look up
 		o = rememberedTime(b.getJSON, name, before)
 	}
 	return o
 }
 
-// lastTime is a courtesy: whatever cannot be read is left empty.
-func lastTime(get func(bucket byte, key string, v any) error, ids []rawID, before edgeagent.ID) *edgeagent.Occurrence {
+// precedent returns what came of one activation. Nothing is read for an alarm that
+// is open and was not answered yet: in a storm the last time is a moment ago.
+func (b *batch) precedent(id edgeagent.ID) (edgeagent.Precedent, bool) {
+	a, open := b.w.alarms[id]
+	switch {
+	case !open:
+		return precedentIn(b.getJSON, id)
+	case b.unanswered(a):
+		return precedentOf(*a, edgeagent.Feedback{}, edgeagent.Diagnosis{}), true
+	default:
+		return whatCame(b.getJSON, *a), true
+	}
+}
+
+// unanswered reports whether it is known that nobody has said anything of an alarm:
+// answers end a job, and only what is answered is reviewed and judged.
+func (b *batch) unanswered(a *edgeagent.Alarm) bool {
+	_, running := b.w.running[a.Job]
+	return a.Job == "" || running || b.w.groups[groupOf(*a).key()] == rawOf(a.Job)
+}
+
+// lastTime returns the last activation that is kept.
+func lastTime(ids []rawID, before edgeagent.ID, precedent func(edgeagent.ID) (edgeagent.Precedent, bool)) *edgeagent.Occurrence {
 	for _, raw := range slices.Backward(ids) {
 		id := raw.id()
 		if id >= before {
 			continue
 		}
-		if p, ok := precedentIn(get, id); ok {
+		if p, ok := precedent(id); ok {
 			return occurrence(p)
 		}
 	}

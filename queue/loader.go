@@ -104,6 +104,7 @@ func (l *loader) alarm(key, body []byte) error {
 		return err
 	}
 	raw := rawOf(key)
+	l.w.known.raise(raw)
 	l.w.remember(raw, h)
 	if l.now.Sub(h.raised).Abs() < floodWindow { // under a clock that was set back all are yet to come
 		l.fresh = append(l.fresh, raw)

@@ -208,7 +208,7 @@ func (b *batch) before(a edgeagent.Alarm) []edgeagent.Precedent {
 		if id >= a.ID || slices.ContainsFunc(out, func(p edgeagent.Precedent) bool { return p.Alarm == id }) {
 			continue
 		}
-		if p, ok := precedentIn(b.getJSON, id); ok && p.Cause+p.FixedBy != "" {
+		if p, ok := b.precedent(id); ok && p.Cause+p.FixedBy != "" {
 			out = append(out, p)
 		}
 	}
@@ -226,6 +226,11 @@ func precedentIn(get func(bucket byte, key string, v any) error, id edgeagent.ID
 	if get(bucketAlarms, string(id), &a) != nil {
 		return edgeagent.Precedent{}, false
 	}
+	return whatCame(get, a), true
+}
+
+// whatCame reads it for an alarm that is known.
+func whatCame(get func(bucket byte, key string, v any) error, a edgeagent.Alarm) edgeagent.Precedent {
 	var d edgeagent.Diagnosis
 	var f edgeagent.Feedback
 	if get(bucketBodies, part(a.Job, partReview), &d) != nil {
@@ -234,7 +239,7 @@ func precedentIn(get func(bucket byte, key string, v any) error, id edgeagent.ID
 	if get(bucketBodies, part(a.Job, partFeedback), &f) != nil {
 		f = edgeagent.Feedback{}
 	}
-	return precedentOf(a, f, d), true
+	return precedentOf(a, f, d)
 }
 
 // pastOf returns the precedents of before an activation, in their order.

@@ -43,10 +43,14 @@ func (db *DB) Discard(ctx context.Context, id edgeagent.ID, by, reason string) e
 	})
 }
 
-// job returns any job: those that nobody works on are read from the file.
+// job returns any job: those that nobody works on, and that no alarm has joined
+// lately, are read from the file.
 func (b *batch) job(id edgeagent.ID) (job, error) {
 	if j, ok := b.w.running[id]; ok {
 		return j, nil
+	}
+	if j, ok := b.w.joined[rawOf(id)]; ok {
+		return *j, nil
 	}
 	body, revision, err := b.get(bucketJobs, string(id))
 	if err != nil {

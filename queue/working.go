@@ -18,12 +18,14 @@ type working struct {
 	running map[edgeagent.ID]job
 	counts  map[edgeagent.JobState]int
 	groups  map[groupKey]rawID // the job that new alarms of a line join
+	joined  map[rawID]*job     // those of them that are at hand; never changed, but replaced
 	ready   entries            // pending jobs that may be leased
 	delayed entries            // and those that have to wait
 
 	alarms map[edgeagent.ID]*edgeagent.Alarm // those at hand, see atHand; never changed, but replaced
-	raised map[occasion]rawID                // last activation of every alarm
-	before map[occasion][]rawID              // and those before it, oldest first, of one that had some
+	known  recorded
+	raised map[occasion]rawID   // last activation of every alarm
+	before map[occasion][]rawID // and those before it, oldest first, of one that had some
 	flood  map[group]groupFlood
 	lines  map[string][]sighting   // the raises of the last ten minutes, oldest first
 	opened map[edgeagent.ID]opened // jobs that were opened a moment ago, with what their case needs
@@ -58,6 +60,7 @@ func newWorking() *working {
 		running: make(map[edgeagent.ID]job),
 		counts:  make(map[edgeagent.JobState]int),
 		groups:  make(map[groupKey]rawID),
+		joined:  make(map[rawID]*job),
 		alarms:  make(map[edgeagent.ID]*edgeagent.Alarm),
 		lines:   make(map[string][]sighting),
 		opened:  make(map[edgeagent.ID]opened),
@@ -159,6 +162,7 @@ type opened struct {
 const (
 	maxOpened       = 64
 	maxOpenedAlarms = 8
+	maxJoined       = 1 << 10 // jobs whose next alarm is not to wait for the file; an outage leaves more lines alone than that
 )
 
 func (o opened) with(id edgeagent.ID, e *edgeagent.Evidence) opened {
