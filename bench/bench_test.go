@@ -62,20 +62,24 @@ func raises(n int) []edgeagent.Transition {
 // BenchmarkStorm records 10,000 alarms against a group commit of as many pages.
 func BenchmarkStorm(b *testing.B) {
 	f := newFloor(b)
-	var floors, records series
-	var written float64
+	var floors, records, works series
+	var written, commits float64
 	for b.Loop() {
 		ups := raises(kinds)
 		p := openPlant(b, filepath.Join(b.TempDir(), "agent.db"))
 		floors.time(func() { f.group(writers, storm/writers) })
-		at := wchar(b)
+		at, worked, committed := wchar(b), cpu(b), p.db.Storage().Commits
 		records.time(func() { p.storm(writers, storm, ups) })
 		written += wchar(b) - at
+		works = append(works, float64(cpu(b)-worked))
+		commits += float64(p.db.Storage().Commits - committed)
 		must(b, p.db.Close())
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(100*floors.median()/records.median(), "%-of-group-floor")
 	b.ReportMetric(records.median()/1e3/storm, "us/alarm")
+	b.ReportMetric(works.median()/1e3/storm, "CPU-us/alarm")
+	b.ReportMetric(storm*float64(len(records))/commits, "alarms/commit")
 	b.ReportMetric(written/float64(len(records))/storm, "B-written/alarm")
 }
 

@@ -229,6 +229,13 @@ func procField(tb testing.TB, path, field string) (n float64) {
 	return n
 }
 
+// cpu is what this process has worked so far.
+func cpu(tb testing.TB) time.Duration {
+	var u syscall.Rusage
+	must(tb, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // series are the measurements of one thing; their median is reported.
 type series []float64
 

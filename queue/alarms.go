@@ -25,8 +25,8 @@ func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagen
 	if len(ts) == 0 {
 		return nil, nil
 	}
-	out, frozen := make([]edgeagent.Alarm, len(ts)), db.freezeAll(ts)
-	err := db.do(ctx, "record alarms", func(b *batch) error {
+	out, frozen := make([]edgeagent.Alarm, len(ts)), []frozenRaise(nil)
+	err := db.doPrepared(ctx, "record alarms", func() { frozen = db.freezeAll(ts) }, func(b *batch) error {
 		for i := range ts {
 			stored, err := b.record(ts[i], frozen[i])
 			if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -26,16 +25,31 @@ type op struct {
 	ctx   context.Context
 	apply func(*batch) error
 	done  chan error // buffered: the committer never waits for who asked
+	asker *asker
 }
 
 // do has apply carried out by the committer and returns after its commit. Once
 // the committer has taken it, ctx no longer counts: an answer that says nothing
 // about what was written helps nobody.
 func (db *DB) do(ctx context.Context, doing string, apply func(*batch) error) error {
-	if err := db.submit(ctx, op{ctx: ctx, apply: apply, done: make(chan error, 1)}); err != nil {
+	return db.doPrepared(ctx, doing, func() {}, apply)
+}
+
+// doPrepared does so after prepare, for which the committer waits, see asking.go.
+func (db *DB) doPrepared(ctx context.Context, doing string, prepare func(), apply func(*batch) error) error {
+	a := db.askers.join()
+	defer a.end()
+	prepare()
+	if err := db.submit(ctx, op{ctx: ctx, apply: apply, done: make(chan error, 1), asker: a}); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil
+}
+
+// answer says what became of it.
+func (o op) answer(err error) {
+	o.asker.answer()
+	o.done <- err
 }
 
 // commitLoop is the committer.
@@ -44,30 +58,19 @@ func (db *DB) commitLoop() {
 	defer db.keeper.join()
 	for {
 		select {
-		case first := <-db.ops:
-			db.runBatch(db.drain(first))
+		case <-db.askers.none:
+			if len(db.ops) > 0 {
+				db.runBatch(db.arrived())
+			}
 		case <-db.stop:
 			return
 		}
 	}
 }
 
-// drain takes what has arrived meanwhile. There is no timer: a lone operation
-// is written at once, and under load batches form while a commit runs. Those who
-// were answered together come again together: while one operation brings others,
-// who is about to ask gets the processor first, for a commit costs the same however
-// many share it.
-func (db *DB) drain(first op) []op {
-	ops := db.arrived([]op{first})
-	for n := 1; len(ops) > n && len(ops) < maxBatch; ops = db.arrived(ops) {
-		n = len(ops)
-		runtime.Gosched()
-	}
-	return ops
-}
-
-// arrived adds the operations that wait.
-func (db *DB) arrived(ops []op) []op {
+// arrived takes the operations that wait. There is no timer: a lone operation is
+// written at once, and under load batches form while a commit runs.
+func (db *DB) arrived() (ops []op) {
 	for len(ops) < maxBatch {
 		select {
 		case o := <-db.ops:
@@ -76,6 +79,7 @@ func (db *DB) arrived(ops []op) []op {
 			return ops
 		}
 	}
+	signal(db.askers.none) // there may be more
 	return ops
 }
 
@@ -83,7 +87,7 @@ func (db *DB) arrived(ops []op) []op {
 func (db *DB) runBatch(ops []op) {
 	if err := db.takeBackLate(); err != nil {
 		for _, o := range ops {
-			o.done <- err
+			o.answer(err)
 		}
 		return
 	}
@@ -91,7 +95,7 @@ func (db *DB) runBatch(ops []op) {
 	accepted := make([]op, 0, len(ops))
 	for _, o := range ops {
 		if err := db.applyOne(b, o); err != nil {
-			o.done <- err
+			o.answer(err)
 			continue
 		}
 		accepted = append(accepted, o)
@@ -105,7 +109,7 @@ func (db *DB) runBatch(ops []op) {
 		return
 	}
 	for _, o := range accepted {
-		o.done <- err
+		o.answer(err)
 	}
 	db.putAway(b)
 	if err == nil && len(b.puts) > 0 {

@@ -38,6 +38,7 @@ type DB struct {
 	keeper     keeper
 
 	ops      chan op
+	askers   askers
 	stop     chan struct{}
 	stopOnce sync.Once
 	done     chan struct{}
@@ -80,7 +81,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 func newDB(o Options, lock *os.File) *DB {
 	db := &DB{
 		path: o.Path, boot: newBoot(), lock: lock,
-		ops: make(chan op, maxBatch), stop: make(chan struct{}), done: make(chan struct{}),
+		ops: make(chan op, maxBatch), askers: askers{none: make(chan struct{}, 1)}, stop: make(chan struct{}), done: make(chan struct{}),
 		jobs: make(chan struct{}, 1), failed: make(chan struct{}),
 	}
 	db.options.Store(&o)

@@ -55,10 +55,11 @@ func (b *batch) precedent(id edgeagent.ID) (edgeagent.Precedent, bool) {
 }
 
 // unanswered reports whether it is known that nobody has said anything of an alarm:
-// answers end a job, and only what is answered is reviewed and judged.
+// answers end a job, and only what is answered is reviewed and judged. A job that a
+// person has asked again has ended before.
 func (b *batch) unanswered(a *edgeagent.Alarm) bool {
-	_, running := b.w.running[a.Job]
-	return a.Job == "" || running || b.w.groups[groupOf(*a).key()] == rawOf(a.Job)
+	j, running := b.w.running[a.Job]
+	return a.Job == "" || running && j.Finished.IsZero() || b.w.groups[groupOf(*a).key()] == rawOf(a.Job)
 }
 
 // lastTime returns the last activation that is kept.

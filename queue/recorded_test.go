@@ -45,6 +45,7 @@ func reads(t *testing.T, db *DB, ts []edgeagent.Transition) (n int64) {
 	t.Helper()
 	frozen := db.freezeAll(ts)
 	err := db.do(t.Context(), "record", func(b *batch) error {
+		b.db.keeper.join()
 		before := b.db.tx.Stats().CursorCount // bbolt finds nothing without one
 		for i := range ts {
 			if _, err := b.record(ts[i], frozen[i]); err != nil {

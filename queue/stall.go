@@ -57,8 +57,8 @@ func (db *DB) lasts(since *atomic.Int64) time.Duration {
 	return 0
 }
 
-// submit gives an operation to the committer and waits for its answer, unless
-// the disk hangs: then nobody may hang with it.
+// submit gives an operation to the committer, says so, and waits for its answer,
+// unless the disk hangs: then nobody may hang with it.
 func (db *DB) submit(ctx context.Context, o op) error {
 	if err := db.Stalled(); err != nil {
 		return err
@@ -69,6 +69,10 @@ func (db *DB) submit(ctx context.Context, o op) error {
 		select {
 		case queue <- o:
 			queue, ctx = nil, context.WithoutCancel(ctx) // from here on only its commit counts
+			o.asker.submit()
+			if len(db.ops) >= askedLeast {
+				signal(db.askers.none)
+			}
 		case err := <-o.done:
 			return err
 		case <-ctx.Done():
