@@ -1,11 +1,13 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
+	"sync"
 	"time"
 
 	"edgeagent"
@@ -24,8 +26,10 @@ const tabled = 4 // first byte of such a body
 // would never be read again.
 type quill struct {
 	out []byte
-	at  time.Time // of the evidence: others are told from there
 	odd bool
+
+	at   time.Time // of the evidence: others are told from there
+	zone int       // its, in seconds
 
 	last *edgeagent.Note
 }
@@ -33,19 +37,31 @@ type quill struct {
 // noteAgain stands for a note that is the one before.
 const noteAgain = 2
 
+// sheets are what quills write on. A quill itself stays on the stack: it moves on
+// with every field, and on the heap the collector would be told each time.
+var sheets = sync.Pool{New: func() any { return new([]byte) }}
+
 // writeEvidence returns evidence as a body; false when encoding/json would refuse it.
 func writeEvidence(e *edgeagent.Evidence) ([]byte, bool) {
-	q := quill{out: append(make([]byte, 0, 128*(len(e.Tags)+len(e.Moved))+96), tabled)}
-	q.time(e.At)
+	sheet := sheets.Get().(*[]byte)
+	defer sheets.Put(sheet)
+	q := quill{out: append((*sheet)[:0], tabled)}
+	q.evidence(e)
+	*sheet = q.out
+	return bytes.Clone(q.out), !q.odd
+}
+
+func (q *quill) evidence(e *edgeagent.Evidence) {
+	q.timeWhole(e.At)
 	q.at = e.At.Round(0)
+	_, q.zone = q.at.Zone()
 	q.float(e.WindowS)
 	q.time(e.HistorySince)
-	listed(&q, e.Tags, q.feature)
-	listed(&q, e.Moved, q.feature)
+	listed(q, e.Tags, q.feature)
+	listed(q, e.Moved, q.feature)
 	q.whole(int64(e.Omitted))
-	listed(&q, e.Gaps, func(gap *string) { q.text(*gap) })
+	listed(q, e.Gaps, func(gap *string) { q.text(*gap) })
 	q.text(e.Mode)
-	return q.out, !q.odd
 }
 
 func (q *quill) feature(f *edgeagent.Feature) {
@@ -84,14 +100,16 @@ func (q *quill) whole(n int64) { q.out = binary.AppendVarint(q.out, n) }
 // float writes nothing for a zero, four bytes for what came from a register of
 // 32 bits, and eight for any other.
 func (q *quill) float(f float64) {
-	q.odd = q.odd || math.IsNaN(f) || math.IsInf(f, 0)
+	const infinite = 0x7ff << 52 // or no number
+	whole := math.Float64bits(f)
+	q.odd = q.odd || whole&infinite == infinite
 	switch short := float32(f); {
-	case f == 0 && !math.Signbit(f):
+	case whole == 0:
 		q.out = append(q.out, 0)
 	case float64(short) == f:
 		q.out = binary.LittleEndian.AppendUint32(append(q.out, 4), math.Float32bits(short))
 	default:
-		q.out = binary.LittleEndian.AppendUint64(append(q.out, 8), math.Float64bits(f))
+		q.out = binary.LittleEndian.AppendUint64(append(q.out, 8), whole)
 	}
 }
 
@@ -113,21 +131,34 @@ func (q *quill) value(v edgeagent.Value) {
 	}
 }
 
-// time writes how far one of the same zone is from the evidence, in nanoseconds,
-// and any other whole.
+// time writes how far one of the same zone is from the evidence, in nanoseconds
+// of the wall clock, as JSON has it, and any other whole.
 func (q *quill) time(t time.Time) {
-	t = t.Round(0) // of the wall clock, as JSON has it
-	q.odd = q.odd || t.Year() < 0 || t.Year() > 9999
+	const far = 250 * 365 * 24 * 60 * 60 // as many nanoseconds fit
+	seconds := t.Unix() - q.at.Unix()
 	_, zone := t.Zone()
-	_, ours := q.at.Zone()
-	away := t.Sub(q.at)
-	if q.there(!q.at.IsZero() && zone == ours && q.at.Add(away).Equal(t)) {
-		q.whole(int64(away))
+	if q.at.IsZero() || zone != q.zone || seconds < -far || seconds > far || !usual(t) {
+		q.timeWhole(t)
 		return
 	}
+	q.there(true)
+	q.whole(seconds*1e9 + int64(t.Nanosecond()-q.at.Nanosecond()))
+}
+
+// usual reports whether a time is of a year that JSON knows, wherever it is.
+func usual(t time.Time) bool {
+	const year1, year9999 = -62135596800, 253370764800
+	seconds := t.Unix()
+	return seconds > year1+24*60*60 && seconds < year9999
+}
+
+// timeWhole writes one with its zone.
+func (q *quill) timeWhole(t time.Time) {
+	t = t.Round(0)
 	text, err := t.MarshalBinary()
 	_, unwritable := t.MarshalText()
 	q.odd = q.odd || err != nil || unwritable != nil
+	q.there(false)
 	q.text(string(text))
 }
 

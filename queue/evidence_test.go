@@ -65,6 +65,33 @@ func TestEvidenceKeepsItsZones(t *testing.T) {
 	}
 }
 
+// Others are told from the evidence in nanoseconds, which do not reach everywhere.
+func TestEvidenceKeepsTimesFarAway(t *testing.T) {
+	var times []time.Time
+	for _, year := range []int{-1, 0, 1, 2, 1700, 1774, 1775, 1776, 2026, 2275, 2276, 2277, 2400, 9998, 9999, 10000} {
+		for _, zone := range []*time.Location{time.UTC, time.FixedZone("", 14*3600), time.FixedZone("", -12*3600)} {
+			first := time.Date(year, 1, 1, 0, 0, 0, 0, zone)
+			times = append(times, first, first.Add(-1), first.Add(1), first.AddDate(0, 9, 20).Add(123456789))
+		}
+	}
+	for _, at := range append(times, time.Time{}) {
+		for _, since := range times {
+			e := edgeagent.Evidence{At: at, HistorySince: since}
+			want, refused := json.Marshal(e)
+			body, ok := writeEvidence(&e)
+			if ok != (refused == nil) {
+				t.Fatalf("%v and %v: written %t, encoding/json says %v", at, since, ok, refused)
+			}
+			if !ok {
+				continue
+			}
+			if got, err := plain(bucketBodies, body); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("%v\n got %s\nwant %s", err, got, want)
+			}
+		}
+	}
+}
+
 // A device that is lost gives all its tags one reason, which is written once.
 func TestEvidenceOfALostDeviceIsSmall(t *testing.T) {
 	e := edgeagent.Evidence{At: time.Now()}
