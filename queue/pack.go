@@ -73,7 +73,7 @@ type packer struct {
 	scribe scribe // writes into text
 }
 
-// A packTable says where four bytes with a hash came last, in the low 16 bits of
+// A packTable says where five bytes with a hash came last, in the low 16 bits of
 // the position: all that a copy can reach. One that never came is taken for one at
 // position 0, or a multiple of 64 KiB; whoever looks there sees that it is not.
 // A table of this size, text and codes stay in the fastest memory of a processor.
@@ -86,14 +86,15 @@ var packers = sync.Pool{New: func() any { return newPacker() }}
 // packBegin is the table after the dictionary.
 var packBegin = sync.OnceValue(func() *packTable {
 	var t packTable
-	for at := range len(packDictionary) - packMatch + 1 {
-		t[packSlot(binary.LittleEndian.Uint32([]byte(packDictionary[at:at+packMatch])))] = uint16(at)
+	for at := range len(packDictionary) - 7 {
+		t[packSlot(binary.LittleEndian.Uint64([]byte(packDictionary[at:at+8])))] = uint16(at)
 	}
 	return &t
 })
 
-// packSlot is where in a table four bytes have their place.
-func packSlot(four uint32) uint32 { return four * 2654435761 >> (32 - packHash) }
+// packSlot is where in a table the first five of eight bytes have their place. A copy
+// of four bytes costs as much time as one of forty, and more bits than the letters.
+func packSlot(eight uint64) uint64 { return eight << 24 * 0x9e3779b185ebca87 >> (64 - packHash) }
 
 // pack returns a body packed, or as it is when that is shorter.
 func pack(body []byte) []byte {
@@ -134,16 +135,20 @@ func (p *packer) pack() []byte {
 	*seen = *packBegin()
 	p.out.begin(uint64(len(text) - len(packDictionary)))
 	done, at := len(packDictionary), len(packDictionary)
-	for at <= len(text)-packMatch {
-		four := binary.LittleEndian.Uint32(text[at:])
-		slot := packSlot(four)
+	for at <= len(text)-8 {
+		eight := binary.LittleEndian.Uint64(text[at:])
+		slot := packSlot(eight)
 		away := int(uint16(at) - seen[slot])
 		seen[slot] = uint16(at)
-		if away == 0 || binary.LittleEndian.Uint32(text[at-away:]) != four {
+		differ := binary.LittleEndian.Uint64(text[at-away:]) ^ eight
+		if differ<<24 != 0 || away == 0 {
 			at += 1 + (at-done)>>6 // what has not packed for long is not looked at closely
 			continue
 		}
-		n := alike(text, at-away, at)
+		n := bits.TrailingZeros64(differ) / 8
+		if n == 8 {
+			n = alike(text, at-away, at)
+		}
 		p.out.sequence(text[done:at], away, n)
 		at += n
 		done = at
@@ -152,9 +157,10 @@ func (p *packer) pack() []byte {
 	return p.out.end()
 }
 
-// alike returns for how long two places say the same, who begin alike.
+// alike returns for how long two places say the same, who begin with the same eight
+// bytes.
 func alike(text []byte, from, at int) int {
-	n := packMatch
+	n := 8
 	for ; at+n+8 <= len(text); n += 8 {
 		if differ := binary.LittleEndian.Uint64(text[from+n:]) ^ binary.LittleEndian.Uint64(text[at+n:]); differ != 0 {
 			return n + bits.TrailingZeros64(differ)/8
