@@ -93,7 +93,7 @@ func (db *DB) Around(c edgeagent.Case) (edgeagent.Case, error) {
 // the cap of the day holds over a restart.
 func (db *DB) Charge(ctx context.Context, job edgeagent.ID, usd float64) error {
 	return db.do(ctx, "book what was asked beside the queue", func(b *batch) error {
-		b.undo = append(b.undo, b.db.ledger.endLease(job, usd))
+		b.undoWith(b.db.ledger.endLease(job, usd))
 		body, _, changed, err := b.db.ledger.snapshot()
 		if err != nil || !changed {
 			return err

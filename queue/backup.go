@@ -48,7 +48,7 @@ func (db *DB) hold() (tx *bbolt.Tx, err error) {
 		held, err := db.bolt.Begin(false)
 		if tx = held; err == nil {
 			db.compacting.held++
-			b.undo = append(b.undo, func() { db.letGo(held); tx = nil }) // the batch may fail, or be tried again one by one
+			b.undoWith(func() { db.letGo(held); tx = nil }) // the batch may fail, or be tried again one by one
 		}
 		return err
 	})

@@ -21,7 +21,8 @@ type batch struct {
 	w    *working
 	now  time.Time
 	puts map[string][]byte // bucket and key → record; nil deletes
-	undo []func()
+	undo []undoable
+	histories
 
 	names []string // of puts, in the order of the last frame
 
@@ -35,45 +36,6 @@ type batch struct {
 	answered  chan struct{} // closed when it is the keeper's; nil: it never was
 	raised    bool          // an alarm was: somebody waits for more of them
 	wantsRoom bool          // something was refused for want of space
-}
-
-// set puts v into m, and back what was there when the batch is taken back.
-func set[K comparable, V any](b *batch, m map[K]V, k K, v V) {
-	old, had := m[k]
-	m[k] = v
-	b.undo = append(b.undo, func() { restore(m, k, old, had) })
-}
-
-// remove deletes k from m, likewise.
-func remove[K comparable, V any](b *batch, m map[K]V, k K) {
-	old, had := m[k]
-	delete(m, k)
-	b.undo = append(b.undo, func() { restore(m, k, old, had) })
-}
-
-// assign sets *p, likewise.
-func assign[V any](b *batch, p *V, v V) {
-	old := *p
-	*p = v
-	b.undo = append(b.undo, func() { *p = old })
-}
-
-func restore[K comparable, V any](m map[K]V, k K, old V, had bool) {
-	if had {
-		m[k] = old
-		return
-	}
-	delete(m, k)
-}
-
-// rollback takes back everything after mark, the last change first.
-func (b *batch) rollback(mark int) {
-	b.db.raisedMu.Lock()
-	defer b.db.raisedMu.Unlock()
-	for i := len(b.undo) - 1; i >= mark; i-- {
-		b.undo[i]()
-	}
-	b.undo = b.undo[:mark]
 }
 
 // put writes a record with the parts of its body.

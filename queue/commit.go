@@ -112,6 +112,7 @@ func (db *DB) runBatch(ops []op) {
 		o.answer(err)
 	}
 	db.putAway(b)
+	b.done()
 	if err == nil && len(b.puts) > 0 {
 		db.settle(len(accepted))
 	}
@@ -119,9 +120,11 @@ func (db *DB) runBatch(ops []op) {
 
 // newBatch begins one for so many operations, a raise putting the most of them.
 func (db *DB) newBatch(ops int) *batch {
+	spare := db.work.spare
+	db.work.spare = nil
 	return &batch{
-		db: db, o: *db.options.Load(), w: db.work, now: time.Now(),
-		puts: make(map[string][]byte, 6*ops), undo: make([]func(), 0, 24*ops), alarms: make(map[edgeagent.ID]struct{}, ops),
+		db: db, o: *db.options.Load(), w: db.work, now: time.Now(), histories: spare,
+		puts: make(map[string][]byte, 6*ops), undo: make([]undoable, 0, 16*ops), alarms: make(map[edgeagent.ID]struct{}, ops),
 	}
 }
 

@@ -143,13 +143,13 @@ func (b *batch) count(j job) {
 // schedule makes a pending job findable.
 func (b *batch) schedule(j job) {
 	b.w.schedule(j, b.now)
-	b.undo = append(b.undo, func() { b.w.unschedule(rawOf(j.id)) })
+	b.undoWith(func() { b.w.unschedule(rawOf(j.id)) })
 	b.jobsWoken = true
 }
 
 func (b *batch) unschedule(id edgeagent.ID) {
 	if e, found := b.w.unschedule(rawOf(id)); found {
-		b.undo = append(b.undo, func() { b.w.push(e, time.Now()) })
+		b.undoWith(func() { b.w.push(e, time.Now()) })
 	}
 }
 

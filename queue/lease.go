@@ -194,7 +194,7 @@ func (b *batch) fail(j *job, ev event, cause *edgeagent.Note) error {
 
 // keepCalls stores the calls of a lease and books what they cost.
 func (b *batch) keepCalls(j *job, o edgeagent.Outcome) error {
-	b.undo = append(b.undo, b.db.ledger.endLease(j.id, o.CostUSD()))
+	b.undoWith(b.db.ledger.endLease(j.id, o.CostUSD()))
 	if len(o.Calls) == 0 && o.Prompt == "" && o.Raw == "" && len(o.Faulty) == 0 {
 		return nil
 	}
@@ -212,7 +212,7 @@ func (b *batch) keepCalls(j *job, o edgeagent.Outcome) error {
 // interrupt deals with a job that was found running at open: its process ended
 // without a word, and nobody knows what it spent.
 func (b *batch) interrupt(j job) error {
-	b.undo = append(b.undo, b.db.ledger.book(b.o.CrashCostUSD))
+	b.undoWith(b.db.ledger.book(b.o.CrashCostUSD))
 	j.Interrupts++
 	j.BootInterrupts++
 	if j.Boot == bootHash(b.o.BootID) && b.o.BootID != "" && j.BootInterrupts >= crashLimit {

@@ -142,7 +142,7 @@ func (b *batch) acceptsJob(a edgeagent.Alarm) bool {
 		return true
 	}
 	b.db.refused.Add(1)
-	b.undo = append(b.undo, func() { b.db.refused.Add(^uint64(0)) })
+	b.undoWith(func() { b.db.refused.Add(^uint64(0)) })
 	return false
 }
 

@@ -264,7 +264,7 @@ func (db *DB) endReview(ctx context.Context, id edgeagent.ID, o edgeagent.Outcom
 		j, err := b.job(id)
 		if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
 			b.o.Log.Error("a job that was reviewed cannot be read: what it was answered is lost", "job", id, "error", err)
-			b.undo = append(b.undo, b.db.ledger.endLease(id, o.CostUSD()))
+			b.undoWith(b.db.ledger.endLease(id, o.CostUSD()))
 			return nil // it must not hold up the reviews of others
 		}
 		if err != nil {
@@ -306,7 +306,7 @@ func (b *batch) endCutReview() error {
 	if id == "" {
 		return nil
 	}
-	b.undo = append(b.undo, b.db.ledger.book(b.o.CrashCostUSD))
+	b.undoWith(b.db.ledger.book(b.o.CrashCostUSD))
 	if err := b.closeReview(b.o.CrashCostUSD); err != nil {
 		return err
 	}

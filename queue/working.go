@@ -50,6 +50,8 @@ type working struct {
 	learned map[occasion]bool               // alarms of which something is remembered
 	judged  map[answerer]edgeagent.Accuracy // how they were judged, all alarms together; never changed, but replaced
 	review  reviewing
+
+	spare histories // of the last batch, for the next one
 }
 
 func newWorking() *working {
