@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -76,7 +75,11 @@ type Event struct {
 // EventID returns the id of an event: the same object, type and revision of a
 // source have the same id for ever, whatever epoch writes them.
 func EventID(source string, t EventType, object ID, revision int) string {
-	sum := sha256.Sum256([]byte("ea1|" + source + "|" + string(t) + "|" + string(object) + "|" + strconv.Itoa(revision)))
+	text := append(make([]byte, 0, 256), "ea1|"...)
+	for _, part := range []string{source, string(t), string(object)} {
+		text = append(append(text, part...), '|')
+	}
+	sum := sha256.Sum256(strconv.AppendInt(text, int64(revision), 10))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -84,7 +87,14 @@ func EventID(source string, t EventType, object ID, revision int) string {
 func Source(site, agent string) string { return "/" + site + "/" + agent }
 
 // FormatSequence writes a sequence number as 20 decimal digits.
-func FormatSequence(n uint64) string { return fmt.Sprintf("%020d", n) }
+func FormatSequence(n uint64) string {
+	digits := []byte("00000000000000000000")
+	for i := len(digits) - 1; n > 0; i-- {
+		digits[i] += byte(n % 10)
+		n /= 10
+	}
+	return string(digits)
+}
 
 // Outgoing is a frozen event as it waits in the outbox.
 type Outgoing struct {

@@ -27,6 +27,7 @@ type batch struct {
 	names []string // of puts, in the order of the last frame
 
 	scribe scribe // used again and again
+	head   []byte // likewise
 
 	jobsWoken, outboxChanged, devicesChanged bool
 

@@ -57,7 +57,7 @@ func part(id edgeagent.ID, kind byte) string { return string(id) + string(rune(k
 
 // numbered returns the key of the n-th body of its kind, from 0.
 func numbered(id edgeagent.ID, kind byte, n uint16) string {
-	return part(id, kind) + string([]byte{byte(n >> 8), byte(n)})
+	return string(id) + string([]byte{kind, byte(n >> 8), byte(n)})
 }
 
 // The letters of the streams in keys, in the order in which they are sent.
@@ -76,7 +76,7 @@ type streamKey struct {
 func (s streamKey) prefix() string { return string(s.epoch) + string(rune(streamLetters[s.stream])) }
 
 func (s streamKey) key(seq uint64) string {
-	return string(binary.BigEndian.AppendUint64([]byte(s.prefix()), seq))
+	return string(s.epoch) + string(binary.BigEndian.AppendUint64([]byte{streamLetters[s.stream]}, seq))
 }
 
 // parseOutboxKey reads what streamKey.key writes.

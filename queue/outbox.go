@@ -38,9 +38,11 @@ func (b *batch) emit(o outgoing) error {
 
 // emitText does so for an event whose data is JSON already.
 func (b *batch) emitText(o outgoing, data []byte) error {
-	return b.number(o, func(before []byte) [][]byte {
-		return [][]byte{pack(slices.Concat(before, data, []byte("}")))}
-	})
+	key, head, before, err := b.number(o)
+	if err != nil {
+		return err
+	}
+	return b.put(bucketOutbox, key, 0, head, pack(slices.Concat(before, data, []byte("}"))))
 }
 
 // emitFrozen does so for an event whose data is an alarm, as it is stored.
@@ -48,31 +50,36 @@ func (b *batch) emitFrozen(o outgoing, alarm [2][]byte) error {
 	if len(b.o.Destinations) == 0 {
 		return nil
 	}
-	return b.number(o, func(before []byte) [][]byte {
-		before = pack(before)
-		return [][]byte{binary.AppendUvarint([]byte{frozen}, uint64(len(before))), before, alarm[0], alarm[1]}
-	})
+	key, head, before, err := b.number(o)
+	if err != nil {
+		return err
+	}
+	before = pack(before)
+	head = binary.AppendUvarint(append(head, frozen), uint64(len(before)))
+	return b.put(bucketOutbox, key, 0, head, before, alarm[0], alarm[1])
 }
 
-// number gives an event its number. What comes before the data is JSON up to
-// where the data begins; whole makes of it what is stored.
-func (b *batch) number(o outgoing, whole func(before []byte) [][]byte) error {
-	s := streamKey{b.w.epoch, o.typ.Stream()}
+// number gives an event its number, and with it its key. Head is what its record
+// begins with, and before the JSON up to where its data begins; both live until
+// the next one.
+func (b *batch) number(o outgoing) (key string, head, before []byte, err error) {
+	s, source := streamKey{b.w.epoch, o.typ.Stream()}, b.o.source()
 	seq := b.w.last[s] + 1
 	boot, mono := b.db.Stamp()
 	e := edgeagent.Event{
-		SpecVersion: "1.0", ID: edgeagent.EventID(b.o.source(), o.typ, o.object, o.revision), Source: b.o.source(),
+		SpecVersion: "1.0", ID: edgeagent.EventID(source, o.typ, o.object, o.revision), Source: source,
 		Type: o.typ, Subject: o.line, Time: o.at, DataContentType: "application/json",
 		Epoch: s.epoch, Stream: s.stream, Sequence: edgeagent.FormatSequence(seq),
 		Boot: boot, Mono: mono,
 	}
 	b.scribe = scribe{out: b.scribe.out[:0]}
 	if b.scribe.event(&e); b.scribe.odd {
-		return fmt.Errorf("write %s: %v is no time that JSON knows", o.typ, e.Time)
+		return "", nil, nil, fmt.Errorf("write %s: %v is no time that JSON knows", o.typ, e.Time)
 	}
 	set(b, b.w.last, s, seq)
 	b.outboxChanged = true
-	return b.put(bucketOutbox, s.key(seq), 0, append([][]byte{outgoingHead(e, b.now)}, whole(b.scribe.out)...)...)
+	b.head = appendHead(b.head[:0], &e, b.now)
+	return s.key(seq), b.head, b.scribe.out, nil
 }
 
 // eventText returns an event byte for byte, whatever it was put as.
@@ -95,16 +102,16 @@ func eventText(body []byte) ([]byte, error) {
 	return slices.Concat(before, alarm, []byte("}")), nil
 }
 
-// outgoingHead stands before the event: what is asked of it without parsing it.
-func outgoingHead(e edgeagent.Event, at time.Time) []byte {
-	out := make([]byte, 0, 8+1+len(e.ID)+1+len(e.Type))
+// appendHead appends what stands before an event: what is asked of it without
+// parsing it.
+func appendHead(out []byte, e *edgeagent.Event, at time.Time) []byte {
 	out = append(binary.BigEndian.AppendUint64(out, uint64(nanos(at))), byte(len(e.ID)))
 	out = append(out, e.ID...)
 	out = append(out, byte(len(e.Type)))
 	return append(out, e.Type...)
 }
 
-// decodeOutgoing reads what outgoingHead begins.
+// decodeOutgoing reads what begins with appendHead's.
 func decodeOutgoing(key string, rec []byte) (edgeagent.Outgoing, error) {
 	s, seq, err := parseOutboxKey(key)
 	if err != nil {

@@ -141,7 +141,7 @@ func FuzzDecodeHeader(f *testing.F) {
 func FuzzDecodeOutgoing(f *testing.F) {
 	e := edgeagent.Event{ID: "0123", Type: edgeagent.EventGap}
 	key := streamKey{edgeagent.NewID(time.Unix(1, 0)), edgeagent.StreamEvent}.key(3)
-	f.Add(key, append(outgoingHead(e, time.Unix(1, 0)), "{}"...))
+	f.Add(key, append(appendHead(nil, &e, time.Unix(1, 0)), "{}"...))
 	f.Fuzz(func(t *testing.T, key string, rec []byte) {
 		if _, err := decodeOutgoing(key, rec); err != nil && !errors.Is(err, errDamaged) {
 			t.Fatalf("error %v is not damage", err)
