@@ -28,7 +28,7 @@ func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagen
 	out, frozen := make([]edgeagent.Alarm, len(ts)), []frozenRaise(nil)
 	err := db.doPrepared(ctx, "record alarms", func() { frozen = db.freezeAll(ts) }, func(b *batch) error {
 		for i := range ts {
-			stored, err := b.record(ts[i], frozen[i])
+			stored, err := b.record(&ts[i], frozen[i])
 			if err != nil {
 				return fmt.Errorf("alarm %s: %w", ts[i].Alarm.Name(), err)
 			}
@@ -83,7 +83,7 @@ func (db *DB) freezeEvidence(id edgeagent.ID, f *frozenRaise) error {
 }
 
 // record stores one transition.
-func (b *batch) record(t edgeagent.Transition, f frozenRaise) (edgeagent.Alarm, error) {
+func (b *batch) record(t *edgeagent.Transition, f frozenRaise) (edgeagent.Alarm, error) {
 	if f.err != nil {
 		return edgeagent.Alarm{}, f.err
 	}
@@ -97,11 +97,11 @@ func (b *batch) record(t edgeagent.Transition, f frozenRaise) (edgeagent.Alarm, 
 	if known && (err != nil || before.Revision >= t.Alarm.Revision) {
 		return before, err
 	}
-	a := t.Alarm
+	a, name := t.Alarm, occasionOf(t.Alarm)
 	if known {
 		err = inherit(&a, before, &f)
 	} else {
-		err = b.admit(t, &a, f)
+		err = b.admit(t, &a, name, f)
 	}
 	if err != nil {
 		return edgeagent.Alarm{}, err
@@ -110,15 +110,15 @@ func (b *batch) record(t edgeagent.Transition, f frozenRaise) (edgeagent.Alarm, 
 	if err != nil {
 		return edgeagent.Alarm{}, err
 	}
-	if err := b.putAlarm(a, stored); err != nil {
+	if err := b.putAlarm(&a, name, stored); err != nil {
 		return edgeagent.Alarm{}, err
 	}
-	return a, b.tell(t, a, stored)
+	return a, b.tell(t, &a, stored)
 }
 
 // seen returns the alarm that another transition with the same idempotency key
 // has made.
-func (b *batch) seen(t edgeagent.Transition) (edgeagent.Alarm, bool, error) {
+func (b *batch) seen(t *edgeagent.Transition) (edgeagent.Alarm, bool, error) {
 	var k keyed
 	err := b.getJSON(bucketKeys, idempotencyKey(t.Key), &k)
 	switch {
@@ -137,7 +137,7 @@ func (b *batch) seen(t edgeagent.Transition) (edgeagent.Alarm, bool, error) {
 
 // putKey stores an idempotency key, so that each finds the other: the alarm by
 // its key, and the key that has to go with the alarm.
-func (b *batch) putKey(id edgeagent.ID, t edgeagent.Transition) error {
+func (b *batch) putKey(id edgeagent.ID, t *edgeagent.Transition) error {
 	key := idempotencyKey(t.Key)
 	return errors.Join(
 		b.putJSON(bucketKeys, key, 0, keyed{id, t.KeyHash}),
@@ -162,22 +162,22 @@ func inherit(a *edgeagent.Alarm, before edgeagent.Alarm, f *frozenRaise) (err er
 }
 
 // admit takes in an alarm that was not known.
-func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm, f frozenRaise) error {
+func (b *batch) admit(t *edgeagent.Transition, a *edgeagent.Alarm, name occasion, f frozenRaise) error {
 	if _, err := edgeagent.ParseID(string(a.ID)); err != nil {
 		return err
 	}
 	if err := b.room(a.Priority); err != nil {
 		return err
 	}
-	a.LastTime = b.lastTime(occasionOf(*a), a.ID)
+	a.LastTime = b.lastTime(name, a.ID)
 	if t.Key != "" {
 		if err := b.putKey(a.ID, t); err != nil {
 			return err
 		}
 	}
 	b.raised = true
-	b.remember(*a)
-	if a.Diagnose && !b.acceptsJob(*a) {
+	b.remember(a, name)
+	if a.Diagnose && !b.acceptsJob(a) {
 		return nil // its hint is its answer; evidence is for a diagnosis
 	}
 	if f.evidence != nil {
@@ -186,34 +186,33 @@ func (b *batch) admit(t edgeagent.Transition, a *edgeagent.Alarm, f frozenRaise)
 		}
 	}
 	if a.Diagnose {
-		t.Evidence = f.told
-		return b.assignJob(t, a)
+		return b.assignJob(a, t.At, f.told)
 	}
 	return nil
 }
 
 // remember notes a raise for LastTime, for the flood and for those it may be
 // related to.
-func (b *batch) remember(a edgeagent.Alarm) {
-	b.w.known.add(rawOf(a.ID))
-	key := occasionOf(a)
-	if hiding, found := b.w.hiding(key); found {
+func (b *batch) remember(a *edgeagent.Alarm, name occasion) {
+	id := rawOf(a.ID)
+	b.w.known.add(id)
+	if hiding, found := b.w.hiding(name); found {
 		b.forgetAlarm(hiding)
 	}
 	b.db.raisedMu.Lock()
-	if last, known := b.w.raised[key]; known {
-		set(b, b.w.before, key, earlier(b.w.before[key], last))
+	if last, known := b.w.raised[name]; known {
+		set(b, b.w.before, name, earlier(b.w.before[name], last))
 	}
-	set(b, b.w.raised, key, rawOf(a.ID))
+	set(b, b.w.raised, name, id)
 	b.db.raisedMu.Unlock()
-	recent := append(append(make([]time.Time, 0, floodAlarms+2), b.w.recent...), b.now)
-	assign(b, &b.w.recent, recent[max(0, len(recent)-floodAlarms-1):])
+	assign(b, &b.w.recent, slide(b.w.recent, b.now, floodAlarms+1))
 	set(b, b.w.lines, a.Line, sight(b.w.lines[a.Line], a.ID, a.RaisedAt, b.now))
 }
 
-// putAlarm stores an alarm as it was frozen.
-func (b *batch) putAlarm(a edgeagent.Alarm, stored [2][]byte) error {
-	h := headOf(a)
+// putAlarm stores an alarm as it was frozen, and keeps it when it is at hand: it
+// must not be changed any more.
+func (b *batch) putAlarm(a *edgeagent.Alarm, name occasion, stored [2][]byte) error {
+	h := headOf(a, name)
 	if err := b.put(bucketAlarms, string(a.ID), uint32(a.Revision), h.encode(), stored[0], stored[1]); err != nil {
 		return err
 	}
@@ -222,7 +221,7 @@ func (b *batch) putAlarm(a edgeagent.Alarm, stored [2][]byte) error {
 		return nil
 	}
 	b.alarms[a.ID] = struct{}{}
-	set(b, b.w.alarms, a.ID, &a)
+	set(b, b.w.alarms, a.ID, a)
 	return nil
 }
 
@@ -283,7 +282,7 @@ var deviceEvents = map[edgeagent.DeviceEventKind]edgeagent.EventType{
 }
 
 // tell writes the events of a transition.
-func (b *batch) tell(t edgeagent.Transition, a edgeagent.Alarm, stored [2][]byte) error {
+func (b *batch) tell(t *edgeagent.Transition, a *edgeagent.Alarm, stored [2][]byte) error {
 	if typ, sent := alarmEvents[t.Kind]; sent {
 		if err := b.emitFrozen(outgoing{typ, a.ID, a.Revision, a.Line, t.At, nil}, stored); err != nil {
 			return err

@@ -25,7 +25,7 @@ func TestCompactedAmidABatch(t *testing.T) {
 	frozen := db.freezeAll([]edgeagent.Transition{up})
 	var found error
 	err = db.do(t.Context(), "record and compact", func(b *batch) error {
-		if _, err := b.record(up, frozen[0]); err != nil {
+		if _, err := b.record(&up, frozen[0]); err != nil {
 			return err
 		}
 		db.compacting.changed = make(map[string][]byte)

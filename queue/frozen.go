@@ -96,16 +96,19 @@ var alarmCodes = []edgeagent.AlarmState{
 	1: edgeagent.AlarmUnacked, 2: edgeagent.AlarmAcked, 3: edgeagent.AlarmClearedUnacked, 4: edgeagent.AlarmNormal,
 }
 
-func headOf(a edgeagent.Alarm) alarmHead {
-	h := alarmHead{state: a.State, raised: a.RaisedAt, name: occasionOf(a)}
+func headOf(a *edgeagent.Alarm, name occasion) alarmHead {
+	h := alarmHead{state: a.State, raised: a.RaisedAt, name: name}
 	if a.ShelvedUntil != nil {
 		h.shelved = *a.ShelvedUntil
 	}
 	return h
 }
 
-func (h alarmHead) encode() []byte {
-	out := append(make([]byte, 0, alarmHeadSize), frozen, byte(slices.Index(alarmCodes, h.state)))
+// encode is inlined, and what it returns lives with who asks.
+func (h alarmHead) encode() []byte { return h.appendTo(make([]byte, 0, alarmHeadSize)) }
+
+func (h alarmHead) appendTo(out []byte) []byte {
+	out = append(out, frozen, byte(slices.Index(alarmCodes, h.state)))
 	out = binary.BigEndian.AppendUint64(out, uint64(nanos(h.raised)))
 	out = binary.BigEndian.AppendUint64(out, uint64(nanos(h.shelved)))
 	return append(out, h.name[:]...)
@@ -117,7 +120,7 @@ func readHead(key, body []byte) (h alarmHead, err error) {
 	if len(body) == 0 || body[0] != frozen {
 		var a edgeagent.Alarm
 		err := unmarshal(bucketAlarms, string(key), body, &a)
-		return headOf(a), err
+		return headOf(&a, occasionOf(a)), err
 	}
 	if len(body) < alarmHeadSize || int(body[1]) >= len(alarmCodes) {
 		return h, fmt.Errorf("alarm %s: head of %d bytes: %w", key, len(body), errDamaged)

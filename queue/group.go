@@ -8,7 +8,7 @@ import (
 )
 
 // assignJob puts an alarm into the job of its group, or opens one.
-func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
+func (b *batch) assignJob(a *edgeagent.Alarm, at time.Time, told *edgeagent.Evidence) error {
 	g := groupOf(*a)
 	set(b, b.w.flood, g, b.w.flood[g].raise(b.now))
 	if id, open := b.w.groups[g.key()]; open {
@@ -17,10 +17,10 @@ func (b *batch) assignJob(t edgeagent.Transition, a *edgeagent.Alarm) error {
 			return err
 		}
 		if j.Group == g {
-			return b.join(j, t, a)
+			return b.join(j, a, at, told)
 		}
 	}
-	return b.open(g, t, a)
+	return b.open(g, a, at, told)
 }
 
 // joinable returns a job that alarms may join.
@@ -37,11 +37,11 @@ func groupOf(a edgeagent.Alarm) group {
 
 // open makes a job. When it becomes ready is fixed by its first alarm: a line
 // that keeps raising must not keep its diagnosis waiting.
-func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error {
+func (b *batch) open(g group, a *edgeagent.Alarm, at time.Time, told *edgeagent.Evidence) error {
 	j := job{id: edgeagent.NewID(b.now)}
 	j.Group = g
 	j.State, j.Priority, j.MaxAttempts = edgeagent.JobPending, a.Priority, b.o.MaxAttempts
-	j.Created, j.NotBefore, j.Wait = b.now, t.At.Add(b.o.GroupWindow), b.o.GroupWindow
+	j.Created, j.NotBefore, j.Wait = b.now, at.Add(b.o.GroupWindow), b.o.GroupWindow
 	if wait := b.w.flood[g].wait(b.now, b.o.FloodWindow); wait > j.Wait && a.Priority > mostUrgent {
 		j.NotBefore, j.Wait = b.now.Add(wait), wait
 	}
@@ -49,29 +49,29 @@ func (b *batch) open(g group, t edgeagent.Transition, a *edgeagent.Alarm) error 
 	set(b, b.w.groups, g.key(), rawOf(j.id))
 	a.Job = j.id
 	if len(b.w.opened) < maxOpened {
-		set(b, b.w.opened, j.id, opened{}.with(a.ID, t.Evidence))
+		set(b, b.w.opened, j.id, opened{}.with(a.ID, told))
 	}
-	return b.note(&j, "opened", alarmNote(*a))
+	return b.note(&j, "opened", alarmNote(a))
 }
 
 // join adds an alarm to a job that was not leased yet.
-func (b *batch) join(j job, t edgeagent.Transition, a *edgeagent.Alarm) error {
+func (b *batch) join(j job, a *edgeagent.Alarm, at time.Time, told *edgeagent.Evidence) error {
 	j.Priority = min(j.Priority, a.Priority)
-	if soon := t.At.Add(b.o.GroupWindow); a.Priority == mostUrgent && soon.Before(j.NotBefore) {
+	if soon := at.Add(b.o.GroupWindow); a.Priority == mostUrgent && soon.Before(j.NotBefore) {
 		j.NotBefore, j.Wait = soon, b.o.GroupWindow // no flood keeps it waiting
 	}
 	a.Job = j.id
 	if o, known := b.w.opened[j.id]; known && len(o.alarms) < maxOpenedAlarms {
-		set(b, b.w.opened, j.id, o.with(a.ID, t.Evidence))
+		set(b, b.w.opened, j.id, o.with(a.ID, told))
 	} else if known {
 		remove(b, b.w.opened, j.id)
 	}
-	return b.note(&j, "joined", alarmNote(*a))
+	return b.note(&j, "joined", alarmNote(a))
 }
 
 // alarmNote is the timeline's detail of an alarm that came in. The timeline is
 // the only place that says which alarms a job has.
-func alarmNote(a edgeagent.Alarm) *edgeagent.Note {
+func alarmNote(a *edgeagent.Alarm) *edgeagent.Note {
 	return edgeagent.NewNote("alarm", a.Name()+": "+a.Text, paramAlarm, string(a.ID))
 }
 
@@ -115,7 +115,8 @@ func (b *batch) setJob(j job) {
 	case j.Frozen || !unfinished(j.State):
 		b.leaveGroup(j)
 	case joined || len(b.w.joined) < maxJoined:
-		set(b, b.w.joined, rawOf(j.id), &j)
+		now := j
+		set(b, b.w.joined, rawOf(j.id), &now)
 	}
 	if j.State == edgeagent.JobRunning {
 		set(b, b.w.running, j.id, j)
@@ -183,8 +184,7 @@ type groupFlood struct {
 }
 
 func (f groupFlood) raise(at time.Time) groupFlood {
-	raises := append(append(make([]time.Time, 0, len(f.raises)+1), f.raises...), at)
-	f.raises = raises[max(0, len(raises)-floodAlarms-1):]
+	f.raises = slide(f.raises, at, floodAlarms+1)
 	return f
 }
 

@@ -46,9 +46,11 @@ var stateCodes = []edgeagent.JobState{
 	4: edgeagent.JobFailed, 5: edgeagent.JobDiscarded,
 }
 
-// encode returns the body of the header's record.
-func (h header) encode() []byte {
-	out := make([]byte, 0, headerSize+1+len(h.Group.Line))
+// encode returns the body of the header's record. It is inlined, and what it
+// returns lives with who asks.
+func (h header) encode() []byte { return h.appendTo(make([]byte, 0, 2*headerSize)) }
+
+func (h *header) appendTo(out []byte) []byte {
 	out = append(out, headerVersion, stateCode(h.State), byte(h.Priority), boolByte(h.Frozen))
 	for _, n := range []int{h.Attempts, h.Interrupts, h.BootInterrupts, h.MaxAttempts, h.Entries, h.Asks} {
 		out = binary.BigEndian.AppendUint16(out, clampUint16(n))

@@ -121,8 +121,7 @@ func (w *working) remember(id rawID, h alarmHead) {
 
 // resight notes an alarm that rose shortly before the start.
 func (w *working) resight(a edgeagent.Alarm) {
-	w.recent = append(w.recent, a.RaisedAt)
-	w.recent = w.recent[max(0, len(w.recent)-floodAlarms-1):]
+	w.recent = slide(w.recent, a.RaisedAt, floodAlarms+1)
 	w.lines[a.Line] = sight(w.lines[a.Line], a.ID, a.RaisedAt, time.Now())
 	if a.Diagnose && a.Job != "" {
 		g := groupOf(a)

@@ -134,8 +134,8 @@ func (b *batch) room(priority int) error {
 // acceptsJob reports whether the alarm gets a diagnosis. One that is refused is
 // recorded with its hint all the same, and counted. To join a job that waits
 // anyway costs next to nothing.
-func (b *batch) acceptsJob(a edgeagent.Alarm) bool {
-	if _, open := b.w.groups[groupOf(a).key()]; open {
+func (b *batch) acceptsJob(a *edgeagent.Alarm) bool {
+	if _, open := b.w.groups[groupOf(*a).key()]; open {
 		return true
 	}
 	if b.space().pressure().takesJob(a.Priority) && (b.db.reserve.cover(b.w.unfinishedJobs()+1) || a.Priority <= 1) {

@@ -48,7 +48,7 @@ func reads(t *testing.T, db *DB, ts []edgeagent.Transition) (n int64) {
 		b.db.keeper.join()
 		before := b.db.tx.Stats().CursorCount // bbolt finds nothing without one
 		for i := range ts {
-			if _, err := b.record(ts[i], frozen[i]); err != nil {
+			if _, err := b.record(&ts[i], frozen[i]); err != nil {
 				return err
 			}
 		}
@@ -189,7 +189,7 @@ func TestAnAlarmThatWasTakenBackIsRecordedWhenItComesAgain(t *testing.T) {
 	refused := errors.New("refused")
 	err := db.do(t.Context(), "record", func(b *batch) error {
 		for i, f := range db.freezeAll(ts) {
-			if _, err := b.record(ts[i], f); err != nil {
+			if _, err := b.record(&ts[i], f); err != nil {
 				return err
 			}
 		}

@@ -168,7 +168,7 @@ const (
 )
 
 func (o opened) with(id edgeagent.ID, e *edgeagent.Evidence) opened {
-	return opened{append(slices.Clip(o.alarms), id), append(slices.Clip(o.evidence), e)}
+	return opened{append(o.alarms, id), append(o.evidence, e)} // see slide
 }
 
 // of returns the evidence of an alarm, and whether it is known.
@@ -186,13 +186,18 @@ type sighting struct {
 }
 
 // sight adds a raise to those of its line and leaves out what is too old to be
-// related to anything. It never changes what the slice held before.
+// related to anything.
 func sight(seen []sighting, id edgeagent.ID, at, now time.Time) []sighting {
-	for len(seen) > 0 && (len(seen) >= maxSighted || now.Sub(seen[0].at) > relatedWindow) {
+	for len(seen) > 0 && now.Sub(seen[0].at) > relatedWindow {
 		seen = seen[1:]
 	}
-	return append(seen, sighting{id, at})
+	return slide(seen, sighting{id, at}, maxSighted)
 }
+
+// slide appends to a slice that keeps the last ones. It never changes what the
+// slice held before, which is what a batch goes back to and what readers see; what
+// lies behind its end is nobody's, for there is only one that goes on from it.
+func slide[T any](all []T, v T, most int) []T { return append(all[max(0, len(all)-most+1):], v) }
 
 // jobCounts returns the counts as the page shows them.
 func (w *working) jobCounts() edgeagent.JobCounts {
