@@ -56,6 +56,12 @@ func playRole(role string) int {
 	for range 2 {
 		go until(func() error { return workOne(db, say) })
 	}
+	go until(func() error {
+		if rand.IntN(8) > 0 { // the others write meanwhile
+			return db.Rest(context.Background())
+		}
+		return db.SettleBeside(context.Background())
+	})
 	until(func() error { return sendSome(db, say) })
 	return 1
 }

@@ -125,6 +125,16 @@ func (db *DB) Occupy(ctx context.Context, release <-chan struct{}) error {
 	})
 }
 
+// SettleBeside begins a checkpoint beside the committer, as a MiB in the journal does.
+func (db *DB) SettleBeside(ctx context.Context) error {
+	return db.do(ctx, "settle", func(*batch) error {
+		if j := &db.journal; !j.live() || j.next == 0 || j.behind() {
+			return nil
+		}
+		return db.beginSettling()
+	})
+}
+
 // Unplug lets every write to the journal fail, and not for want of space.
 func (db *DB) Unplug(ctx context.Context) error {
 	return db.do(ctx, "unplug", func(*batch) error {

@@ -107,7 +107,7 @@ func complain(err error) int {
 	return 1
 }
 
-// cutLoops raises, diagnoses, sends and compacts until ctx ends.
+// cutLoops raises, diagnoses, sends, settles and compacts until ctx ends.
 func cutLoops(ctx context.Context, db *queue.DB, promise func(string, ...any)) error {
 	steps := []func() error{
 		func() error { return recordOne(db, fmt.Sprintf("line-%d", rand.IntN(500)), promise) },
@@ -115,6 +115,7 @@ func cutLoops(ctx context.Context, db *queue.DB, promise func(string, ...any)) e
 		func() error { return cutWork(db, promise) },
 		func() error { return cutWork(db, promise) },
 		func() error { return sendNoted(db, promise) },
+		func() error { return db.SettleBeside(context.Background()) },
 		func() error {
 			_, _, err := db.Compact(context.Background())
 			time.Sleep(40 * time.Millisecond) // the others fill the file meanwhile
