@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"edgeagent"
@@ -46,15 +47,15 @@ func (db *DB) Record(ctx context.Context, ts []edgeagent.Transition) ([]edgeagen
 // serves everybody and must not be kept.
 type frozenRaise struct {
 	alarm    frozenAlarm
-	evidence []byte              // packed; nil without any
+	evidence []byte              // its record; nil without any
 	told     *edgeagent.Evidence // what it says
 	err      error
 }
 
 func (db *DB) freezeAll(ts []edgeagent.Transition) []frozenRaise {
 	out := make([]frozenRaise, len(ts))
-	for i, t := range ts {
-		f := &out[i]
+	for i := range ts {
+		t, f := &ts[i], &out[i]
 		if f.alarm, f.err = freezeAlarm(t.Alarm); f.err == nil && t.Evidence != nil {
 			f.told = t.Evidence
 			f.err = db.freezeEvidence(t.Alarm.ID, f)
@@ -63,14 +64,26 @@ func (db *DB) freezeAll(ts []edgeagent.Transition) []frozenRaise {
 	return out
 }
 
-// freezeEvidence encodes what was known at the raise. A number that JSON cannot
-// write must not cost the alarm: it goes on without evidence, and says so.
-func (db *DB) freezeEvidence(id edgeagent.ID, f *frozenRaise) error {
-	body, ok := writeEvidence(f.told)
-	if ok {
-		f.evidence = body
-		return nil
+// sheets are what evidence is written on before its record is made of it.
+var sheets = sync.Pool{New: func() any { return new([]byte) }}
+
+// freezeEvidence encodes what was known at the raise, up to the record: it is most
+// of what a raise stores.
+func (db *DB) freezeEvidence(id edgeagent.ID, f *frozenRaise) (err error) {
+	sheet := sheets.Get().(*[]byte)
+	defer sheets.Put(sheet)
+	body, ok := appendEvidence((*sheet)[:0], f.told)
+	*sheet = body
+	if !ok {
+		body, err = db.freezeOddEvidence(id, f)
 	}
+	f.evidence = encodeRecord(bucketBodies, part(id, partEvidence), 0, body)
+	return err
+}
+
+// freezeOddEvidence packs evidence as encoding/json has it. A number that JSON
+// cannot write must not cost the alarm: it goes on without evidence, and says so.
+func (db *DB) freezeOddEvidence(id edgeagent.ID, f *frozenRaise) ([]byte, error) {
 	text, err := json.Marshal(f.told)
 	if _, unwritable := errors.AsType[*json.UnsupportedValueError](err); unwritable {
 		db.options.Load().Log.Error("evidence cannot be written and is left out", "alarm", id, "error", err)
@@ -78,8 +91,7 @@ func (db *DB) freezeEvidence(id edgeagent.ID, f *frozenRaise) error {
 		f.told = &edgeagent.Evidence{At: e.At, WindowS: e.WindowS, HistorySince: e.HistorySince, Gaps: []string{"evidence could not be written"}}
 		text, err = json.Marshal(f.told)
 	}
-	f.evidence = pack(text)
-	return err
+	return pack(text), err
 }
 
 // record stores one transition.
@@ -181,9 +193,7 @@ func (b *batch) admit(t *edgeagent.Transition, a *edgeagent.Alarm, name occasion
 		return nil // its hint is its answer; evidence is for a diagnosis
 	}
 	if f.evidence != nil {
-		if err := b.put(bucketBodies, part(a.ID, partEvidence), 0, f.evidence); err != nil {
-			return err
-		}
+		b.putRecord(bucketBodies, part(a.ID, partEvidence), f.evidence)
 	}
 	if a.Diagnose {
 		return b.assignJob(a, t.At, f.told)

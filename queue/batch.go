@@ -44,8 +44,13 @@ func (b *batch) put(bucket byte, key string, revision uint32, body ...[]byte) er
 	if len(key) > maxKey {
 		return fmt.Errorf("key of %d bytes: want at most %d", len(key), maxKey)
 	}
-	set(b, b.puts, string(rune(bucket))+key, encodeRecord(bucket, key, revision, body...))
+	b.putRecord(bucket, key, encodeRecord(bucket, key, revision, body...))
 	return nil
+}
+
+// putRecord writes a record that is encoded.
+func (b *batch) putRecord(bucket byte, key string, rec []byte) {
+	set(b, b.puts, string(rune(bucket))+key, rec)
 }
 
 // size returns how many bytes the records are.

@@ -1,13 +1,11 @@
 package queue
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
-	"sync"
 	"time"
 
 	"edgeagent"
@@ -37,18 +35,13 @@ type quill struct {
 // noteAgain stands for a note that is the one before.
 const noteAgain = 2
 
-// sheets are what quills write on. A quill itself stays on the stack: it moves on
-// with every field, and on the heap the collector would be told each time.
-var sheets = sync.Pool{New: func() any { return new([]byte) }}
-
-// writeEvidence returns evidence as a body; false when encoding/json would refuse it.
-func writeEvidence(e *edgeagent.Evidence) ([]byte, bool) {
-	sheet := sheets.Get().(*[]byte)
-	defer sheets.Put(sheet)
-	q := quill{out: append((*sheet)[:0], tabled)}
+// appendEvidence appends evidence as a body; false when encoding/json would refuse
+// it. The quill stays on the stack: it moves on with every field, and on the heap
+// the collector would be told each time.
+func appendEvidence(out []byte, e *edgeagent.Evidence) ([]byte, bool) {
+	q := quill{out: append(out, tabled)}
 	q.evidence(e)
-	*sheet = q.out
-	return bytes.Clone(q.out), !q.odd
+	return q.out, !q.odd
 }
 
 func (q *quill) evidence(e *edgeagent.Evidence) {
@@ -195,7 +188,7 @@ func listed[T any](q *quill, all []T, one func(*T)) {
 	}
 }
 
-// readEvidence returns the JSON of evidence that writeEvidence has written. Its only
+// readEvidence returns the JSON of evidence that appendEvidence has written. Its only
 // error is damage.
 func readEvidence(body []byte) ([]byte, error) {
 	r := lens{in: body[1:]}

@@ -25,7 +25,7 @@ func TestEvidenceReadsAsItsJSON(t *testing.T) {
 			e.HistorySince = e.At.Add(-time.Duration(r.Int64N(1e12)))
 		}
 		want, refused := json.Marshal(e)
-		body, ok := writeEvidence(&e)
+		body, ok := appendEvidence(nil, &e)
 		if ok != (refused == nil) {
 			t.Fatalf("%d: written %t, encoding/json says %v", i, ok, refused)
 		}
@@ -54,7 +54,7 @@ func TestEvidenceKeepsItsZones(t *testing.T) {
 		"of another machine":               {At: at.In(time.FixedZone("", 3600)), HistorySince: at.Add(-10 * time.Minute).In(time.FixedZone("", 3600))},
 	} {
 		time.Local = london
-		body, ok := writeEvidence(&e)
+		body, ok := appendEvidence(nil, &e)
 		want, err := json.Marshal(e)
 		for _, local := range []*time.Location{london, time.UTC, time.FixedZone("", 3600)} {
 			time.Local = local
@@ -78,7 +78,7 @@ func TestEvidenceKeepsTimesFarAway(t *testing.T) {
 		for _, since := range times {
 			e := edgeagent.Evidence{At: at, HistorySince: since}
 			want, refused := json.Marshal(e)
-			body, ok := writeEvidence(&e)
+			body, ok := appendEvidence(nil, &e)
 			if ok != (refused == nil) {
 				t.Fatalf("%v and %v: written %t, encoding/json says %v", at, since, ok, refused)
 			}
@@ -101,7 +101,7 @@ func TestEvidenceOfALostDeviceIsSmall(t *testing.T) {
 		})
 	}
 	e.Tags[20].Reason, e.Tags[21].Reason = nil, edgeagent.NewNote("timeout", "another")
-	body, _ := writeEvidence(&e)
+	body, _ := appendEvidence(nil, &e)
 	if len(body) > 45*40 {
 		t.Errorf("%d bytes for 40 tags that nearly all say the same", len(body))
 	}
@@ -123,7 +123,7 @@ func TestEvidenceIsRefusedWhereEncodingJSONDoes(t *testing.T) {
 		"an odd clock":  {At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("", 25*60*60))},
 	} {
 		_, err := json.Marshal(e)
-		if _, ok := writeEvidence(&e); ok || err == nil {
+		if _, ok := appendEvidence(nil, &e); ok || err == nil {
 			t.Errorf("%s: written %t, encoding/json says %v: want both to refuse", name, ok, err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestCutEvidenceIsDamage(t *testing.T) {
 	for len(e.Tags) < 9 {
 		e.Tags = append(e.Tags, filled[edgeagent.Feature](r))
 	}
-	body, ok := writeEvidence(&e)
+	body, ok := appendEvidence(nil, &e)
 	if !ok || len(body) < 200 {
 		t.Fatalf("%d bytes, %t", len(body), ok)
 	}
@@ -153,7 +153,7 @@ func FuzzReadEvidence(f *testing.F) {
 	r := rand.New(rand.NewPCG(15, 16))
 	for range 20 {
 		e := filled[edgeagent.Evidence](r)
-		if body, ok := writeEvidence(&e); ok {
+		if body, ok := appendEvidence(nil, &e); ok {
 			f.Add(body)
 		}
 	}
