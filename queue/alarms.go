@@ -247,7 +247,7 @@ func (b *batch) alarm(id edgeagent.ID) (edgeagent.Alarm, error) {
 		return *a, nil
 	}
 	if !b.w.known.mayBe(rawOf(id)) {
-		return edgeagent.Alarm{}, &absent{bucketAlarms, string(id)}
+		return edgeagent.Alarm{}, edgeagent.ErrNotFound // no more is said: a storm asks for every alarm of it
 	}
 	return alarmOf(b.getJSON, id)
 }

@@ -44,7 +44,8 @@ func (b *batch) put(bucket byte, key string, revision uint32, body ...[]byte) er
 	if len(key) > maxKey {
 		return fmt.Errorf("key of %d bytes: want at most %d", len(key), maxKey)
 	}
-	b.putRecord(bucket, key, encodeRecord(bucket, key, revision, body...))
+	rec := encodeInto(b.w.sheet.cut(recordSize(key, body)), bucket, key, revision, body)
+	b.putRecord(bucket, key, rec)
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (b *batch) open(g group, a *edgeagent.Alarm, at time.Time, told *edgeagent.
 	if len(b.w.opened) < maxOpened {
 		set(b, b.w.opened, j.id, opened{}.with(a.ID, told))
 	}
-	return b.note(&j, "opened", alarmNote(a))
+	return b.noteAlarm(&j, "opened", a)
 }
 
 // join adds an alarm to a job that was not leased yet.
@@ -66,13 +66,24 @@ func (b *batch) join(j job, a *edgeagent.Alarm, at time.Time, told *edgeagent.Ev
 	} else if known {
 		remove(b, b.w.opened, j.id)
 	}
-	return b.note(&j, "joined", alarmNote(a))
+	return b.noteAlarm(&j, "joined", a)
 }
 
-// alarmNote is the timeline's detail of an alarm that came in. The timeline is
-// the only place that says which alarms a job has.
-func alarmNote(a *edgeagent.Alarm) *edgeagent.Note {
-	return edgeagent.NewNote("alarm", a.Name()+": "+a.Text, paramAlarm, string(a.ID))
+// noteAlarm notes that an alarm came in. The timeline is the only place that says
+// which alarms a job has.
+func (b *batch) noteAlarm(j *job, what string, a *edgeagent.Alarm) error {
+	return b.enter(j, func(s *scribe) { s.alarmEntry(b.now, what, a) })
+}
+
+// alarmEntry writes a line of a job's timeline whose detail is a note of an alarm,
+// without making one: every raise has such a line.
+func (s *scribe) alarmEntry(at time.Time, what string, a *edgeagent.Alarm) {
+	s.time(`{"at":`, at)
+	s.text(`,"event":`, what)
+	s.put(`,"detail":{"code":"alarm","params":{"` + paramAlarm + `":`)
+	s.text("", string(a.ID))
+	s.text(`},"text":`, a.Name()+": "+a.Text)
+	s.put("}}")
 }
 
 const paramAlarm = "alarm"
@@ -80,9 +91,14 @@ const paramAlarm = "alarm"
 // note adds a line to a job's timeline and stores the header.
 func (b *batch) note(j *job, what string, detail *edgeagent.Note) error {
 	line := edgeagent.TimelineEntry{At: b.now, Event: what, Detail: detail}
-	body, ok := packWritten(func(s *scribe) { s.entry(&line) })
+	return b.enter(j, func(s *scribe) { s.entry(&line) })
+}
+
+// enter does so for a line as it is written.
+func (b *batch) enter(j *job, line func(*scribe)) error {
+	body, ok := packWritten(line)
 	if !ok {
-		return fmt.Errorf("write the timeline: %v is no time that JSON knows", line.At)
+		return fmt.Errorf("write the timeline: %v is no time that JSON knows", b.now)
 	}
 	if err := b.put(bucketBodies, numbered(j.id, partTimeline, clampUint16(j.Entries)), 0, body); err != nil {
 		return err

@@ -76,7 +76,9 @@ type streamKey struct {
 func (s streamKey) prefix() string { return string(s.epoch) + string(rune(streamLetters[s.stream])) }
 
 func (s streamKey) key(seq uint64) string {
-	return string(s.epoch) + string(binary.BigEndian.AppendUint64([]byte{streamLetters[s.stream]}, seq))
+	tail := [9]byte{streamLetters[s.stream]}
+	binary.BigEndian.PutUint64(tail[1:], seq)
+	return string(s.epoch) + string(tail[:])
 }
 
 // parseOutboxKey reads what streamKey.key writes.

@@ -32,21 +32,48 @@ var errDamaged = errors.New("record is damaged")
 // encodeRecord returns the bytes of a record, with the parts of its body in their
 // order: they are copied once.
 func encodeRecord(bucket byte, key string, revision uint32, body ...[]byte) []byte {
-	size := 0
+	return encodeInto(make([]byte, 0, recordSize(key, body)), bucket, key, revision, body)
+}
+
+func recordSize(key string, body [][]byte) int {
+	size := recordHead + len(key)
 	for _, part := range body {
 		size += len(part)
 	}
-	rec := make([]byte, recordHead, recordHead+len(key)+size)
-	rec[0], rec[1], rec[2], rec[3] = 'E', 'A', recordFormat, bucket
-	binary.BigEndian.PutUint32(rec[4:], revision)
-	binary.BigEndian.PutUint16(rec[12:], uint16(len(key)))
-	binary.BigEndian.PutUint16(rec[14:], uint16(size&0xffff))
-	rec = append(rec, key...)
+	return size
+}
+
+// encodeInto does so into memory of that size.
+func encodeInto(rec []byte, bucket byte, key string, revision uint32, body [][]byte) []byte {
+	rec = append(rec[:recordHead], key...)
 	for _, part := range body {
 		rec = append(rec, part...)
 	}
+	rec[0], rec[1], rec[2], rec[3] = 'E', 'A', recordFormat, bucket
+	binary.BigEndian.PutUint32(rec[4:], revision)
+	binary.BigEndian.PutUint16(rec[12:], uint16(len(key)))
+	binary.BigEndian.PutUint16(rec[14:], uint16((len(rec)-recordHead-len(key))&0xffff))
 	binary.BigEndian.PutUint32(rec[8:], recordSum(rec))
 	return rec
+}
+
+// A sheet is memory that small records share: they come together, and go together
+// with the next checkpoint.
+type sheet struct{ rest []byte }
+
+const sheetSize = 16 << 10 // for the records of a handful of raises
+
+// cut returns memory for n bytes.
+func (s *sheet) cut(n int) []byte {
+	if n > sheetSize/4 {
+		return make([]byte, 0, n)
+	}
+	if len(s.rest) < n {
+		s.rest = make([]byte, sheetSize)
+	}
+	piece := s.rest[:0:n]
+	s.rest = s.rest[n:]
+	return piece
 }
 
 func recordSum(rec []byte) uint32 {
