@@ -44,7 +44,7 @@ func (b *batch) put(bucket byte, key string, revision uint32, body ...[]byte) er
 	if len(key) > maxKey {
 		return fmt.Errorf("key of %d bytes: want at most %d", len(key), maxKey)
 	}
-	rec := encodeInto(b.w.sheet.cut(recordSize(key, body)), bucket, key, revision, body)
+	rec := encodeInto(b.w.slab.cut(recordSize(key, body)), bucket, key, revision, body)
 	b.putRecord(bucket, key, rec)
 	return nil
 }

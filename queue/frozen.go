@@ -46,15 +46,28 @@ func freezeAlarm(a edgeagent.Alarm) (frozenAlarm, error) {
 //
 //	uvarint where the missing belongs   uvarint its length   the missing   the text, packed
 func (f frozenAlarm) with(job edgeagent.ID, last *edgeagent.Occurrence) (stored [2][]byte, err error) {
-	text, err := json.Marshal(last)
-	if err != nil {
-		return stored, fmt.Errorf("write its last time as JSON: %w", err)
+	found := scribe{out: make([]byte, 0, 256)}
+	found.text(`"job":`, string(job))
+	found.occurrence(`,"last_time":`, last)
+	if found.odd {
+		return stored, fmt.Errorf("write its last time: %v is no time that JSON knows", last.At)
 	}
-	const before, between = `"job":"`, `","last_time":`
-	found := len(before) + len(job) + len(between) + len(text)
-	out := binary.AppendUvarint(make([]byte, 0, 8+found), uint64(f.cut))
-	out = append(append(append(binary.AppendUvarint(out, uint64(found)), before...), job...), between...)
-	return [2][]byte{append(out, text...), f.text}, nil
+	out := binary.AppendUvarint(make([]byte, 0, 8+len(found.out)), uint64(f.cut))
+	out = append(binary.AppendUvarint(out, uint64(len(found.out))), found.out...)
+	return [2][]byte{out, f.text}, nil
+}
+
+func (s *scribe) occurrence(lead string, o *edgeagent.Occurrence) {
+	s.put(lead)
+	if o == nil {
+		s.put("null")
+		return
+	}
+	s.text(`{"id":`, string(o.ID))
+	s.time(`,"at":`, o.At)
+	s.text(`,"cause":`, o.Cause)
+	s.text(`,"fixed_by":`, o.FixedBy)
+	s.put("}")
 }
 
 // thaw returns the JSON of what [frozenAlarm.with] has made.

@@ -57,19 +57,19 @@ func encodeInto(rec []byte, bucket byte, key string, revision uint32, body [][]b
 	return rec
 }
 
-// A sheet is memory that small records share: they come together, and go together
+// A slab is memory that small records share: they come together, and go together
 // with the next checkpoint.
-type sheet struct{ rest []byte }
+type slab struct{ rest []byte }
 
-const sheetSize = 16 << 10 // for the records of a handful of raises
+const slabSize = 16 << 10 // for the records of a handful of raises
 
 // cut returns memory for n bytes.
-func (s *sheet) cut(n int) []byte {
-	if n > sheetSize/4 {
+func (s *slab) cut(n int) []byte {
+	if n > slabSize/4 {
 		return make([]byte, 0, n)
 	}
 	if len(s.rest) < n {
-		s.rest = make([]byte, sheetSize)
+		s.rest = make([]byte, slabSize)
 	}
 	piece := s.rest[:0:n]
 	s.rest = s.rest[n:]

@@ -26,6 +26,8 @@ func TestScribeWritesWhatEncodingJSONWrites(t *testing.T) {
 		})
 		sameJSON(t, i, e, func(s *scribe) { s.evidence(&e) })
 		sameJSON(t, i, l, func(s *scribe) { s.entry(&l) })
+		o := filled[edgeagent.Occurrence](r)
+		sameJSON(t, i, o, func(s *scribe) { s.occurrence("", &o) })
 		came := edgeagent.TimelineEntry{At: l.At, Event: l.Event, Detail: edgeagent.NewNote("alarm", a.Name()+": "+a.Text, paramAlarm, string(a.ID))}
 		sameJSON(t, i, came, func(s *scribe) { s.alarmEntry(l.At, l.Event, &a) })
 		v := filled[edgeagent.Event](r)

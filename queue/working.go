@@ -51,7 +51,7 @@ type working struct {
 	judged  map[answerer]edgeagent.Accuracy // how they were judged, all alarms together; never changed, but replaced
 	review  reviewing
 
-	sheet sheet     // of the last records
+	slab  slab      // of the last records
 	spare histories // of the last batch, for the next one
 }
 
