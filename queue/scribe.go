@@ -167,8 +167,10 @@ func (s *scribe) value(v edgeagent.Value) {
 		s.text("", v.String())
 	case v.Kind() == edgeagent.KindBool:
 		s.flag("", f == 1)
-	case v.Kind() == edgeagent.KindFloat && number:
+	case v.Kind() == edgeagent.KindFloat:
 		s.float("", f)
+	case number && math.Abs(f) < 1<<53: // as far as JSON's readers and f are exact
+		s.whole("", int64(f))
 	default:
 		text, err := v.MarshalJSON()
 		s.out, s.odd = append(s.out, text...), s.odd || err != nil

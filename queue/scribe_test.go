@@ -67,6 +67,16 @@ func TestScribeWritesTextsAsEncodingJSONDoes(t *testing.T) {
 	}
 }
 
+func TestScribeWritesWholeNumbersAsEncodingJSONDoes(t *testing.T) {
+	for i, n := range []int64{0, 1, 1 << 53, 1<<53 + 1, 1<<62 + 1, math.MaxInt64} {
+		for away := range int64(4) {
+			for _, v := range []edgeagent.Value{edgeagent.Int(n - away), edgeagent.Int(away - n), edgeagent.Uint(uint64(n) + uint64(away))} {
+				sameJSON(t, i, v, func(s *scribe) { s.value(v) })
+			}
+		}
+	}
+}
+
 // A number that JSON cannot write, and a time of which it has no year, are left
 // to encoding/json, which says so.
 func TestScribeGivesUpWhereEncodingJSONDoes(t *testing.T) {
