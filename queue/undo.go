@@ -26,7 +26,7 @@ func (h *history[C]) empty() {
 }
 
 // maxKeptChanges bounds what is kept of a batch that was larger than others.
-const maxKeptChanges = 4 * maxBatch
+const maxKeptChanges = maxBatch
 
 // histories are those of all types, a dozen or two.
 type histories []interface {

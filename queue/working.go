@@ -23,7 +23,7 @@ type working struct {
 	delayed entries            // and those that have to wait
 
 	alarms map[edgeagent.ID]*edgeagent.Alarm // those at hand, see atHand; never changed, but replaced
-	known  recorded
+	known  recorded                          // which is never taken back
 	raised map[occasion]rawID   // last activation of every alarm
 	before map[occasion][]rawID // and those before it, oldest first, of one that had some
 	flood  map[group]groupFlood
