@@ -24,8 +24,8 @@ type working struct {
 
 	alarms map[edgeagent.ID]*edgeagent.Alarm // those at hand, see atHand; never changed, but replaced
 	known  recorded                          // which is never taken back
-	raised map[occasion]rawID   // last activation of every alarm
-	before map[occasion][]rawID // and those before it, oldest first, of one that had some
+	raised map[occasion]rawID                // last activation of every alarm
+	before map[occasion][]rawID              // and those before it, oldest first, of one that had some
 	flood  map[group]groupFlood
 	lines  map[string][]sighting   // the raises of the last ten minutes, oldest first
 	opened map[edgeagent.ID]opened // jobs that were opened a moment ago, with what their case needs
