@@ -3,19 +3,15 @@ package queue
 import "sync/atomic"
 
 // A commit costs the same however many share it, and those who were answered
-// together come again together. So the committer, when it has nothing else to do,
-// waits for who is about to ask: who prepares an operation, and who has just been
-// answered. All of them have a processor, or wait for one as it does itself; the
-// last of them wakes it. Where more and more come it does not wait for all.
+// together come again together. So the committer, when it has carried out all
+// operations that came, waits for who is about to ask: who prepares one, and who has
+// just been answered. All of them have a processor, or wait for one as it does itself.
 
 // askers are they, in number.
 type askers struct {
 	number atomic.Int64
 	none   chan struct{} // receives when there are none any more; holds one wake-up
 }
-
-// askedLeast is how many operations are carried out at once, whoever is about to ask.
-const askedLeast = maxBatch / 4
 
 // An asker is counted while it is asking or answered.
 type asker struct {

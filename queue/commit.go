@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,53 +59,57 @@ func (db *DB) commitLoop() {
 	defer db.keeper.join()
 	for {
 		select {
-		case <-db.askers.none:
-			if len(db.ops) > 0 {
-				db.runBatch(db.arrived())
-			}
+		case first := <-db.ops:
+			db.runBatch(first, db.upcoming)
 		case <-db.stop:
 			return
 		}
 	}
 }
 
-// arrived takes the operations that wait. There is no timer: a lone operation is
-// written at once, and under load batches form while a commit runs.
-func (db *DB) arrived() (ops []op) {
-	for len(ops) < maxBatch {
+// upcoming returns the next operation of a batch that has n. There is no timer: a
+// lone operation is written at once. What others ask meanwhile is carried out as it
+// comes, and written with it.
+func (db *DB) upcoming(n int) (o op, any bool) {
+	for n < maxBatch {
+		last := db.askers.number.Load() == 0
 		select {
 		case o := <-db.ops:
-			ops = append(ops, o)
+			return o, true
 		default:
-			return ops
+		}
+		if last {
+			return o, false
+		}
+		select {
+		case o := <-db.ops:
+			return o, true
+		case <-db.askers.none:
 		}
 	}
-	signal(db.askers.none) // there may be more
-	return ops
+	return o, false
 }
 
+// alone is a batch of one operation.
+func alone(int) (o op, any bool) { return o, false }
+
 // runBatch applies, commits, publishes and answers.
-func (db *DB) runBatch(ops []op) {
-	if err := db.takeBackLate(); err != nil {
-		for _, o := range ops {
+func (db *DB) runBatch(first op, next func(n int) (op, bool)) {
+	late := db.takeBackLate()
+	b, accepted := db.newBatch(db.journal.shared), make([]op, 0, db.journal.shared)
+	for o, any, n := first, true, 1; any; n++ {
+		if err := db.applyOne(b, o, late); err != nil {
 			o.answer(err)
+		} else {
+			accepted = append(accepted, o)
 		}
-		return
-	}
-	b := db.newBatch(len(ops))
-	accepted := make([]op, 0, len(ops))
-	for _, o := range ops {
-		if err := db.applyOne(b, o); err != nil {
-			o.answer(err)
-			continue
-		}
-		accepted = append(accepted, o)
+		o, any = next(n)
 	}
 	answerEarly(accepted)
 	err := db.finish(b, len(accepted))
 	if errors.Is(err, edgeagent.ErrFull) && len(accepted) > 1 {
 		for _, o := range accepted { // what is small, or frees space, still fits
-			db.runBatch([]op{o})
+			db.runBatch(o, alone)
 		}
 		return
 	}
@@ -130,8 +135,8 @@ func (db *DB) newBatch(ops int) *batch {
 
 // applyOne checks and applies one operation; one that fails leaves no trace in
 // the batch.
-func (db *DB) applyOne(b *batch, o op) error {
-	if err := db.failure(); err != nil {
+func (db *DB) applyOne(b *batch, o op, late error) error {
+	if err := cmp.Or(late, db.failure()); err != nil {
 		return err
 	}
 	if err := o.ctx.Err(); err != nil {

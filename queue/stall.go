@@ -70,9 +70,6 @@ func (db *DB) submit(ctx context.Context, o op) error {
 		case queue <- o:
 			queue, ctx = nil, context.WithoutCancel(ctx) // from here on only its commit counts
 			o.asker.submit()
-			if len(db.ops) >= askedLeast {
-				signal(db.askers.none)
-			}
 		case err := <-o.done:
 			return err
 		case <-ctx.Done():
