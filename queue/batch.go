@@ -33,10 +33,9 @@ type batch struct {
 
 	alarms map[edgeagent.ID]struct{} // those at hand that changed
 
-	owed      bool          // it is in the journal, and not yet in the transaction, whose turn is taken
-	answered  chan struct{} // closed when it is the keeper's; nil: it never was
-	raised    bool          // an alarm was: somebody waits for more of them
-	wantsRoom bool          // something was refused for want of space
+	owed      bool // it is in the journal, and not yet in the transaction, whose turn is taken
+	raised    bool // an alarm was: somebody waits for more of them
+	wantsRoom bool // something was refused for want of space
 }
 
 // put writes a record with the parts of its body.

@@ -60,18 +60,47 @@ func (db *DB) store(b *batch) error {
 		}
 		frame = db.journal.frame(b) // of the next generation
 	}
+	return db.log(b, frame)
+}
+
+// log makes a batch durable by its frame. The keeper puts a large one into the
+// transaction while the disk syncs; nobody reads that before it has.
+func (db *DB) log(b *batch, frame []byte) error {
+	kept := len(b.names) >= keepLeast || db.keeper.working()
+	if kept {
+		db.hand(func() { db.putRecords(b) })
+	}
 	err := db.journal.append(frame)
+	switch {
+	case err == nil && !kept:
+		db.turn.Lock() // who is answered reads what was written, see putAway
+		b.owed = true
+	case err != nil && kept:
+		err = errors.Join(err, db.takeOut())
+	}
 	if err != nil && noSpace(err) && !errors.Is(err, errUntrusted) {
 		return db.checkpoint(b, true) // a limit of the file size, or a file system that never writes in place
 	}
 	if err != nil {
 		return db.classify(err)
 	}
-	if !db.keeper.await(b) {
-		db.turn.Lock() // who is answered reads what was written, see putAway
-	}
-	b.owed = true
 	db.unsettled.Add(int64(b.size()))
+	return nil
+}
+
+// takeOut leaves in the transaction what is in the journal.
+func (db *DB) takeOut() error {
+	db.keeper.join()
+	s, err := db.settlement(nil, true)
+	if err != nil {
+		return err
+	}
+	db.turn.Lock()
+	defer db.turn.Unlock()
+	db.dropTx()
+	if err := db.resume(s); err != nil {
+		return fmt.Errorf("%w: take out what the journal refused: %w", errUntrusted, err)
+	}
 	return nil
 }
 
@@ -84,23 +113,17 @@ func (db *DB) nextPart() error {
 	return db.beginSettling()
 }
 
-// putAway puts what the journal holds of a batch into the transaction, after
+// putAway puts what the journal holds of a small batch into the transaction, after
 // everybody has their answer: they go on while this is done, and readers wait.
 func (db *DB) putAway(b *batch) {
-	switch {
-	case !b.owed:
+	if !b.owed {
 		return
-	case b.answered != nil:
-		close(b.answered)
-	case len(b.names) >= keepLeast:
-		db.keep(task{batch: b})
-	default:
-		db.busy.Store(db.boot.mono()) // pages are read for it, of a disk that may hang
-		db.putRecords(b)
-		db.busy.Store(0)
-		db.turn.Unlock()
 	}
+	defer db.turn.Unlock()
 	b.owed = false
+	db.busy.Store(db.boot.mono()) // pages are read for it, of a disk that may hang
+	defer db.busy.Store(0)
+	db.putRecords(b)
 }
 
 // classify tells a disk without space, after which all is as before, from all

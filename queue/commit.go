@@ -95,16 +95,7 @@ func alone(int) (o op, any bool) { return o, false }
 
 // runBatch applies, commits, publishes and answers.
 func (db *DB) runBatch(first op, next func(n int) (op, bool)) {
-	late := db.takeBackLate()
-	b, accepted := db.newBatch(db.journal.shared), make([]op, 0, db.journal.shared)
-	for o, any, n := first, true, 1; any; n++ {
-		if err := db.applyOne(b, o, late); err != nil {
-			o.answer(err)
-		} else {
-			accepted = append(accepted, o)
-		}
-		o, any = next(n)
-	}
+	b, accepted := db.gather(first, next)
 	answerEarly(accepted)
 	err := db.finish(b, len(accepted))
 	if errors.Is(err, edgeagent.ErrFull) && len(accepted) > 1 {
@@ -121,6 +112,29 @@ func (db *DB) runBatch(first op, next func(n int) (op, bool)) {
 	if err == nil && len(b.puts) > 0 {
 		db.settle(len(accepted))
 	}
+}
+
+// gather carries out operations and returns those that can be committed. Who is
+// refused is told so at the end: nobody comes twice into one batch.
+func (db *DB) gather(first op, next func(n int) (op, bool)) (*batch, []op) {
+	late := db.takeBackLate()
+	b, ops := db.newBatch(db.journal.shared), []op{first}
+	errs := make([]error, 0, db.journal.shared)
+	for n := 0; n < len(ops); n++ {
+		errs = append(errs, db.applyOne(b, ops[n], late))
+		if o, any := next(n + 1); any {
+			ops = append(ops, o)
+		}
+	}
+	accepted := make([]op, 0, len(ops))
+	for n, o := range ops {
+		if errs[n] != nil {
+			o.answer(errs[n])
+			continue
+		}
+		accepted = append(accepted, o)
+	}
+	return b, accepted
 }
 
 // newBatch begins one for so many operations, a raise putting the most of them.

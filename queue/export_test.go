@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -37,8 +38,9 @@ func (db *DB) Names(ctx context.Context) (alarms, groups int) {
 
 // Hold keeps the committer busy until release is closed; held is closed when it is.
 func (db *DB) Hold(ctx context.Context, held, release chan struct{}) error {
+	var once sync.Once // the batch may be tried again
 	return db.do(ctx, "hold", func(*batch) error {
-		close(held)
+		once.Do(func() { close(held) })
 		<-release
 		return nil
 	})
@@ -116,11 +118,7 @@ func (db *DB) Checkpoint(ctx context.Context) error {
 func (db *DB) Occupy(ctx context.Context, release <-chan struct{}) error {
 	return db.do(ctx, "occupy", func(b *batch) error {
 		db.keeper.join()
-		answered := make(chan struct{})
-		go func() { <-release; close(answered) }()
-		db.turn.Lock()
-		db.keeper.since.Store(db.boot.mono())
-		db.keep(task{batch: db.newBatch(0), answered: answered})
+		db.hand(func() { <-release })
 		return db.beginSettling()
 	})
 }

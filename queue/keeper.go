@@ -16,7 +16,7 @@ import (
 // the turn: who was answered reads what was written.
 type keeper struct {
 	mu    sync.Mutex
-	tasks []task
+	tasks []func()
 	idle  chan struct{} // closed when it has nothing more to do; nil: it never had
 	busy  bool
 
@@ -24,59 +24,44 @@ type keeper struct {
 	ended atomic.Bool  // a checkpoint has, and the committer has not looked yet
 }
 
-// A task is a batch to be put, or a checkpoint.
-type task struct {
-	batch    *batch
-	answered chan struct{} // closed when the batch's operations were; nil: they were
-	settle   *settlement
-}
-
 // keepLeast is from how many records on a batch is put by the keeper: to hand over a
 // few takes longer than to put them.
 const keepLeast = 32
 
-// await gives a keeper that is at work a batch whose operations are about to be
-// answered. It reports false when the keeper has no work, and so not the turn.
-func (k *keeper) await(b *batch) bool {
+// hand gives the keeper a task, to be done after those before it. Only the committer
+// does: when the keeper has no work, nobody else gives it any before it has the turn.
+func (db *DB) hand(task func()) {
+	k := &db.keeper
+	if k.add(task) {
+		return
+	}
+	db.turn.Lock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.busy {
-		return false
-	}
-	b.answered = make(chan struct{})
-	k.tasks = append(k.tasks, task{batch: b, answered: b.answered})
-	return true
+	k.tasks, k.busy, k.idle = append(k.tasks, task), true, make(chan struct{})
+	go db.keepOn()
 }
 
-// keep gives the keeper a task. Who has it begin has taken the turn for it.
-func (db *DB) keep(t task) {
-	k := &db.keeper
+// add gives a task to a keeper that is at work.
+func (k *keeper) add(task func()) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.tasks = append(k.tasks, t)
-	if !k.busy {
-		k.busy, k.idle = true, make(chan struct{})
-		go db.keepOn()
+	if k.busy {
+		k.tasks = append(k.tasks, task)
 	}
+	return k.busy
 }
 
 func (db *DB) keepOn() {
-	for t, any := db.nextTask(); any; t, any = db.nextTask() {
-		if t.answered != nil {
-			<-t.answered
-		}
+	for task := db.nextTask(); task != nil; task = db.nextTask() {
 		db.keeper.since.Store(db.boot.mono())
-		if t.settle != nil {
-			db.settleBeside(*t.settle)
-		} else {
-			db.putRecords(t.batch)
-		}
+		task()
 		db.keeper.since.Store(0)
 	}
 }
 
 // nextTask gives back the turn when there is none.
-func (db *DB) nextTask() (t task, any bool) {
+func (db *DB) nextTask() (task func()) {
 	k := &db.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -84,10 +69,10 @@ func (db *DB) nextTask() (t task, any bool) {
 		k.busy, k.tasks = false, nil
 		db.turn.Unlock()
 		close(k.idle)
-		return t, false
+		return nil
 	}
-	t, k.tasks = k.tasks[0], k.tasks[1:]
-	return t, true
+	task, k.tasks = k.tasks[0], k.tasks[1:]
+	return task
 }
 
 // join waits until the keeper has nothing to do. Only the committer brings it
@@ -114,10 +99,7 @@ func (db *DB) beginSettling() error {
 	if err != nil {
 		return err
 	}
-	if !db.keeper.working() {
-		db.turn.Lock() // nobody but the committer brings it work
-	}
-	db.keep(task{settle: &s})
+	db.hand(func() { db.settleBeside(s) })
 	db.journal.turn(s.mark)
 	return nil
 }
