@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	aheadSize = 64 << 10
+	aheadSize = 128 << 10
 	aheadGap  = 256 << 10 // of which a step forward is still taken for reading on
 )
 

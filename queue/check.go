@@ -113,7 +113,7 @@ func cleanMark(path, boot string) (string, error) {
 		return "", err
 	}
 	hash := sha256.New()
-	_, err = io.CopyN(hash, f, 2*pageSize)
+	_, err = io.CopyN(hash, f, 2*pageSize) // of a file of smaller pages two more, which change with them
 	info, statErr := f.Stat()
 	if err := errors.Join(err, statErr, f.Close()); err != nil {
 		return "", err

@@ -58,8 +58,8 @@ func TestRandomDamageIsFoundOrHarmless(t *testing.T) {
 
 // wreck swaps two pages, zeroes one, or flips a bit of one that is in use.
 func wreck(random *rand.Rand, b []byte, round int) []byte {
-	const page = 4096
-	p, q := (2+random.IntN(14))*page, (2+random.IntN(14))*page
+	const page = newPage
+	p, q := (2+random.IntN(7))*page, (2+random.IntN(7))*page
 	switch round % 3 {
 	case 0:
 		copy(b[p:p+page], b[q:q+page])

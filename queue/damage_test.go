@@ -34,101 +34,106 @@ type wound struct {
 	deal func(r *rand.Rand, img image, b []byte) []byte
 }
 
-const page = 4096
+// newPage is how large the pages of new files are.
+const newPage = 8 << 10
 
-func pick(r *rand.Rand, ids []uint64) int { return int(ids[r.IntN(len(ids))]) * page }
+// pick returns where one of some pages begins.
+func (img image) pick(r *rand.Rand, ids []uint64) int { return int(ids[r.IntN(len(ids))]) * img.page() }
+
+// page is how many bytes one has.
+func (img image) page() int { return int(img.pages.Size) }
 
 var wounds = []wound{
 	{"a bit flipped", func(r *rand.Rand, img image, b []byte) []byte {
-		b[pick(r, img.pages.Used)+r.IntN(page)] ^= 1 << r.IntN(8)
+		b[img.pick(r, img.pages.Used)+r.IntN(img.page())] ^= 1 << r.IntN(8)
 		return b
 	}},
 	{"a bit flipped in a head", func(r *rand.Rand, img image, b []byte) []byte {
-		b[pick(r, img.pages.Used)+r.IntN(16)] ^= 1 << r.IntN(8)
+		b[img.pick(r, img.pages.Used)+r.IntN(16)] ^= 1 << r.IntN(8)
 		return b
 	}},
 	{"bytes flipped in tables", func(r *rand.Rand, img image, b []byte) []byte {
 		for range 4 {
-			b[pick(r, img.pages.Used)+r.IntN(200)] = byte(r.Uint32())
+			b[img.pick(r, img.pages.Used)+r.IntN(200)] = byte(r.Uint32())
 		}
 		return b
 	}},
 	{"a page zeroed", func(r *rand.Rand, img image, b []byte) []byte {
-		p := pick(r, img.pages.Used)
-		clear(b[p : p+page])
+		p := img.pick(r, img.pages.Used)
+		clear(b[p : p+img.page()])
 		return b
 	}},
 	{"a sector of garbage", func(r *rand.Rand, img image, b []byte) []byte {
-		p := pick(r, img.pages.Used) + 512*r.IntN(8)
+		p := img.pick(r, img.pages.Used) + 512*r.IntN(8)
 		for i := range 512 {
 			b[p+i] = byte(r.Uint32())
 		}
 		return b
 	}},
 	{"a page of garbage", func(r *rand.Rand, img image, b []byte) []byte {
-		p := pick(r, img.pages.Used)
-		for i := range page {
+		p := img.pick(r, img.pages.Used)
+		for i := range img.page() {
 			b[p+i] = byte(r.Uint32())
 		}
 		return b
 	}},
 	{"two pages swapped", func(r *rand.Rand, img image, b []byte) []byte {
-		p, q := pick(r, img.pages.Used), pick(r, img.pages.Used)
-		old := bytes.Clone(b[p : p+page])
-		copy(b[p:p+page], b[q:q+page])
-		copy(b[q:q+page], old)
+		p, q := img.pick(r, img.pages.Used), img.pick(r, img.pages.Used)
+		old := bytes.Clone(b[p : p+img.page()])
+		copy(b[p:p+img.page()], b[q:q+img.page()])
+		copy(b[q:q+img.page()], old)
 		return b
 	}},
 	{"a page over another", func(r *rand.Rand, img image, b []byte) []byte {
-		p, q := pick(r, img.pages.Used), pick(r, img.pages.Used)
-		copy(b[p:p+page], b[q:q+page])
+		p, q := img.pick(r, img.pages.Used), img.pick(r, img.pages.Used)
+		copy(b[p:p+img.page()], b[q:q+img.page()])
 		return b
 	}},
 	{"a page of before over one in use", func(r *rand.Rand, img image, b []byte) []byte {
-		p, q := pick(r, img.pages.Used), pick(r, img.pages.Free)
-		copy(b[p:p+page], b[q:q+page])
+		p, q := img.pick(r, img.pages.Used), img.pick(r, img.pages.Free)
+		copy(b[p:p+img.page()], b[q:q+img.page()])
 		return b
 	}},
 	{"a branch gone", func(r *rand.Rand, img image, b []byte) []byte {
-		p := pick(r, img.pages.Branches)
-		clear(b[p : p+page])
+		p := img.pick(r, img.pages.Branches)
+		clear(b[p : p+img.page()])
 		return b
 	}},
 	{"a bit flipped in a branch", func(r *rand.Rand, img image, b []byte) []byte {
-		b[pick(r, img.pages.Branches)+r.IntN(page/2)] ^= 1 << r.IntN(8)
+		b[img.pick(r, img.pages.Branches)+r.IntN(img.page()/2)] ^= 1 << r.IntN(8)
 		return b
 	}},
 	{"the root gone", func(_ *rand.Rand, img image, b []byte) []byte {
-		p := img.pages.Root * page
-		clear(b[p : p+page])
+		p := int(img.pages.Root) * img.page()
+		clear(b[p : p+img.page()])
 		return b
 	}},
 	{"the root and a meta page gone", func(r *rand.Rand, img image, b []byte) []byte {
-		for _, p := range []uint64{img.pages.Root * page, uint64(r.IntN(2) * page)} {
-			clear(b[p : p+page])
+		for _, p := range []int{int(img.pages.Root) * img.page(), r.IntN(2) * img.page()} {
+			clear(b[p : p+img.page()])
 		}
 		return b
 	}},
 	{"the last page cut", func(r *rand.Rand, img image, b []byte) []byte {
-		last := int(img.pages.Used[len(img.pages.Used)-1])*page + r.IntN(page)
+		last := int(img.pages.Used[len(img.pages.Used)-1])*img.page() + r.IntN(img.page())
 		return b[:last]
 	}},
-	{"a third cut off", func(r *rand.Rand, _ image, b []byte) []byte { return b[:len(b)*2/3+r.IntN(page)] }},
-	{"both meta pages gone", func(_ *rand.Rand, _ image, b []byte) []byte {
-		clear(b[:2*page])
+	{"a third cut off", func(r *rand.Rand, img image, b []byte) []byte { return b[:len(b)*2/3+r.IntN(img.page())] }},
+	{"both meta pages gone", func(_ *rand.Rand, img image, b []byte) []byte {
+		clear(b[:2*img.page()])
 		return b
 	}},
-	{"a meta page gone", func(r *rand.Rand, _ image, b []byte) []byte {
-		p := r.IntN(2) * page
-		clear(b[p : p+page])
+	{"a meta page gone", func(r *rand.Rand, img image, b []byte) []byte {
+		p := r.IntN(2) * img.page()
+		clear(b[p : p+img.page()])
 		return b
 	}},
-	{"a bit flipped in a meta page", func(r *rand.Rand, _ image, b []byte) []byte {
-		b[r.IntN(2)*page+16+r.IntN(64)] ^= 1 << r.IntN(8)
+	{"a bit flipped in a meta page", func(r *rand.Rand, img image, b []byte) []byte {
+		b[r.IntN(2)*img.page()+16+r.IntN(64)] ^= 1 << r.IntN(8)
 		return b
 	}},
-	{"the start of the file gone", func(r *rand.Rand, _ image, b []byte) []byte {
-		for i := range 3*page + r.IntN(page) {
+	{"the start of the file gone", func(r *rand.Rand, img image, b []byte) []byte {
+		for i := range 3*img.page() + r.IntN(img.page()) {
 			b[i] = byte(r.Uint32())
 		}
 		return b
@@ -136,7 +141,7 @@ var wounds = []wound{
 	{"one page in fifty gone", func(r *rand.Rand, img image, b []byte) []byte {
 		for _, id := range img.pages.Used {
 			if r.IntN(50) == 0 {
-				clear(b[id*page : id*page+page])
+				clear(b[int(id)*img.page():][:img.page()])
 			}
 		}
 		return b

@@ -32,7 +32,7 @@ func Places(path string) (map[string]Place, error) {
 	found := make(map[string]Place)
 	err = pages.strays(func(r stray) error {
 		name := string(rune(r.kind)) + r.key
-		if !s.holds(uint64(r.at) / pageSize) {
+		if !s.holds(pages.pageAt(r.at)) {
 			return nil
 		}
 		if _, twice := found[name]; twice {
@@ -73,6 +73,7 @@ func overlayPlaces(path string, mark *journalMark, found map[string]Place) error
 type Pages struct {
 	Used, Free, Branches []uint64
 	Root                 uint64
+	Size                 int64 // bytes of one
 }
 
 // PagesOf returns the pages of a whole file.
@@ -83,7 +84,7 @@ func PagesOf(path string) (Pages, error) {
 	}
 	good, _ := pages.metas()
 	s := surveyTree(pages, good[0])
-	p := Pages{Root: good[0].root}
+	p := Pages{Root: good[0].root, Size: pages.page}
 	for id := uint64(firstDataPage); id < s.limit; id++ {
 		if s.roles[id] == roleFree {
 			p.Free = append(p.Free, id)

@@ -374,7 +374,7 @@ func TestTheMemorySurvivesADamagedFile(t *testing.T) {
 	for _, p := range pages.Used {
 		o := options(dataFile(t))
 		hurt := append([]byte(nil), whole...)
-		clear(hurt[p*page : (p+1)*page])
+		clear(hurt[int64(p)*pages.Size:][:pages.Size])
 		if err := os.WriteFile(o.Path, hurt, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,8 @@ package queue
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -38,7 +40,7 @@ func TestATornMetaPageIsNoDamage(t *testing.T) {
 		return content
 	}
 	verify := func(content []byte) error {
-		_, err := pageFile{r: bytes.NewReader(content), size: int64(len(content)), count: uint64(len(content) / pageSize)}.verify()
+		_, err := pagesOf(bytes.NewReader(content), int64(len(content))).verify()
 		return err
 	}
 	before := commit()
@@ -60,6 +62,43 @@ func TestATornMetaPageIsNoDamage(t *testing.T) {
 		bad[at+pageHeadSize+bit/8] ^= 1 << (bit % 8)
 		if err := verify(bad); err == nil {
 			t.Errorf("bit %d of the newest meta page flipped, and nobody noticed", bit)
+		}
+	}
+}
+
+// A file says how large its pages are, also when one of its meta pages is gone; when
+// both are, most pages lie where they say.
+func TestThePagesOfAFileThatIsOlderOrDamaged(t *testing.T) {
+	for _, size := range pageSizes {
+		path := filepath.Join(t.TempDir(), "agent.db")
+		o := boltOptions(64 << 20)
+		o.PageSize = int(size)
+		b, err := bbolt.Open(path, 0o600, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill := func(tx *bbolt.Tx) error {
+			c, err := tx.CreateBucket([]byte("b"))
+			for i := 0; i < 500 && err == nil; i++ {
+				err = c.Put(fmt.Appendf(nil, "%06d", i), make([]byte, 700))
+			}
+			return err
+		}
+		if err := errors.Join(b.Update(fill), b.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for name, gone := range map[string][]int64{"whole": nil, "without the first": {0}, "without the second": {size}, "without both": {0, size}} {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range gone {
+				clear(content[at:][:size])
+			}
+			p := pagesOf(bytes.NewReader(content), int64(len(content)))
+			if p.page != size || p.count != uint64(int64(len(content))/size) {
+				t.Errorf("%s: %d pages of %d bytes, want them of %d", name, p.count, p.page, size)
+			}
 		}
 	}
 }

@@ -24,7 +24,7 @@ const schemaVersion = 4
 var errNewer = errors.New("written by a newer version of the agent")
 
 const (
-	pageSize  = 4096      // pinned: a 16 KiB page of some kernels would write three times as much
+	pageSize  = 8 << 10   // pinned: systems differ in theirs; of before schema 4: 4 KiB
 	allocSize = 256 << 10 // by which the file grows
 	mapSize   = 64 << 20  // address space: a commit never waits for readers because the file is mapped anew
 	mapLimit  = 512 << 20 // of it: a 32-bit machine has no more to give

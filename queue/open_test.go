@@ -34,7 +34,7 @@ func TestDamagedFileNeverKeepsTheAgentFromStarting(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"empty file":           func([]byte) []byte { return nil },
 		"cut in the first kB":  func(b []byte) []byte { return b[:1000] },
-		"cut behind the metas": func(b []byte) []byte { return b[:3*4096] },
+		"cut behind the metas": func(b []byte) []byte { return b[:3*newPage] },
 		"both metas zeroed":    func(b []byte) []byte { clear(b[:8192]); return b },
 		"all zero":             func(b []byte) []byte { clear(b); return b },
 		"text":                 func([]byte) []byte { return []byte(strings.Repeat("not a data file\n", 1000)) },

@@ -36,8 +36,42 @@ const (
 type pageFile struct {
 	r     io.ReaderAt
 	size  int64
+	page  int64  // bytes of one
 	count uint64 // of whole pages
 }
+
+// pageSizes are those of files that were ever made, the newest first.
+var pageSizes = []int64{pageSize, 4 << 10}
+
+// pagesOf reads a file as pages, of the size that it says. Where both meta pages
+// are gone it is the one at which most pages are what they say they are.
+func pagesOf(r io.ReaderAt, size int64) pageFile {
+	var best pageFile
+	most := -1
+	for _, n := range pageSizes {
+		p := pageFile{r: r, size: size, page: n, count: uint64(size / n)}
+		if good, _ := p.metas(); len(good) > 0 {
+			return p
+		}
+		if n := p.atHome(); n > most {
+			best, most = p, n
+		}
+	}
+	return best
+}
+
+// atHome counts pages that lie where they say, at the beginning of a file.
+func (p pageFile) atHome() (n int) {
+	for id := uint64(firstDataPage); id < min(p.count, 1<<10); id++ {
+		if page, err := p.bytes(id, 1); err == nil && pageHeadOf(page).id == id {
+			n++
+		}
+	}
+	return n
+}
+
+// pageAt returns the page in which a place of the file lies.
+func (p pageFile) pageAt(at int64) uint64 { return uint64(at / p.page) }
 
 func openPages(path string) (pageFile, *os.File, error) {
 	f, err := os.Open(path)
@@ -48,7 +82,7 @@ func openPages(path string) (pageFile, *os.File, error) {
 	if err != nil {
 		return pageFile{}, nil, errors.Join(err, f.Close())
 	}
-	return pageFile{r: f, size: info.Size(), count: uint64(info.Size()) / pageSize}, f, nil
+	return pagesOf(f, info.Size()), f, nil
 }
 
 // bytes returns n whole pages from id on. A card that cannot read them is an
@@ -60,12 +94,12 @@ func (p pageFile) into(buf []byte, id uint64, n uint64) ([]byte, error) {
 	if id >= p.count || n > p.count-id {
 		return nil, fmt.Errorf("page %d and %d more: the file ends at %d: %w", id, n-1, p.count, errDamaged)
 	}
-	if size := int(n * pageSize); cap(buf) < size {
+	if size := int(n) * int(p.page); cap(buf) < size {
 		buf = make([]byte, size)
 	} else {
 		buf = buf[:size]
 	}
-	if _, err := p.r.ReadAt(buf, int64(id)*pageSize); err != nil {
+	if _, err := p.r.ReadAt(buf, int64(id)*p.page); err != nil {
 		return nil, fmt.Errorf("read page %d: %w: %w", id, errDamaged, err)
 	}
 	return buf, nil
@@ -181,7 +215,7 @@ func decodeMeta(page []byte) (metaPage, error) {
 		return metaPage{}, fmt.Errorf("no meta page: %w", errDamaged)
 	case o.Uint64(m[metaSum:]) != sum.Sum64():
 		return metaPage{}, fmt.Errorf("checksum of the meta page differs: %w", errDamaged)
-	case o.Uint32(m[8:]) != pageSize:
+	case int(o.Uint32(m[8:])) != len(page):
 		return metaPage{}, fmt.Errorf("pages of %d bytes: %w", o.Uint32(m[8:]), errDamaged)
 	}
 	return metaPage{root: o.Uint64(m[16:]), freelist: o.Uint64(m[32:]), limit: o.Uint64(m[40:]), txid: o.Uint64(m[48:])}, nil

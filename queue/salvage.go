@@ -184,7 +184,7 @@ func known(tallies map[uint64]*tally) map[streamKey]span {
 // lives reports whether a record lies in a page that the tree leads to. One that
 // is not as it should be must hold what is missed.
 func (v *salvager) lives(r stray) bool {
-	page := uint64(r.at) / pageSize
+	page := v.pages.pageAt(r.at)
 	if !v.tree.holds(page) {
 		return false
 	}
@@ -196,7 +196,7 @@ func (v *salvager) lives(r stray) bool {
 // where the tree has a hole, unless it is an older copy or was deleted.
 func (v *salvager) guest(r stray) bool {
 	h, open := v.tree.holeOf(r.kind, r.key)
-	ahead := slices.ContainsFunc(v.newer, func(s *survey) bool { return s.holds(uint64(r.at) / pageSize) })
+	ahead := slices.ContainsFunc(v.newer, func(s *survey) bool { return s.holds(v.pages.pageAt(r.at)) })
 	if !open && !ahead && !v.behind {
 		return false
 	}

@@ -58,7 +58,7 @@ func pagesOfRefusals(t *testing.T, path string, db *queue.DB) (found [][]byte) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for p := range slices.Chunk(readFile(t, path), page) {
+	for p := range slices.Chunk(readFile(t, path), newPage) {
 		if bytes.Contains(p, []byte("p/historian")) {
 			found = append(found, p)
 		}
@@ -82,9 +82,9 @@ func haunt(t *testing.T, path string, db *queue.DB, ghosts [][]byte) {
 	}
 	whole := readFile(t, path)
 	for i, ghost := range ghosts {
-		copy(whole[pages.Free[len(pages.Free)-1-i]*page:], ghost)
+		copy(whole[pages.Free[len(pages.Free)-1-i]*newPage:], ghost)
 	}
-	clear(whole[pages.Root*page:][:page])
+	clear(whole[pages.Root*newPage:][:newPage])
 	if err := os.WriteFile(path, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -76,8 +76,8 @@ func damaged(t *testing.T, path string) (alarms []edgeagent.ID) {
 		t.Fatal(err)
 	}
 	whole := readFile(t, path)
-	p := pages.Used[len(pages.Used)/2] * page
-	clear(whole[p : p+page])
+	p := pages.Used[len(pages.Used)/2] * newPage
+	clear(whole[p : p+newPage])
 	if err := os.WriteFile(path, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}

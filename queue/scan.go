@@ -31,7 +31,7 @@ func (p pageFile) strays(visit func(stray) error) error {
 	magic := []byte{'E', 'A', recordFormat}
 	var window []byte
 	var base int64
-	for at := int64(firstDataPage * pageSize); at < p.size; {
+	for at := firstDataPage * p.page; at < p.size; {
 		if end := base + int64(len(window)); at+int64(len(magic)) > end {
 			window, base = p.window(at, scanStep), at
 		}
@@ -63,10 +63,10 @@ func (p pageFile) beyond(base int64, window []byte, last int) int64 {
 	if len(window) == scanStep {
 		return end - int64(last)
 	}
-	return nextPage(end)
+	return p.nextPage(end)
 }
 
-func nextPage(at int64) int64 { return (at/pageSize + 1) * pageSize }
+func (p pageFile) nextPage(at int64) int64 { return (at/p.page + 1) * p.page }
 
 // window reads up to n bytes; fewer at the end of the file, or before a page
 // that cannot be read.
@@ -77,7 +77,7 @@ func (p pageFile) window(at int64, n int) []byte {
 		return buf[:got]
 	}
 	for got = 0; got < len(buf); { // page by page
-		end := min(int(nextPage(at+int64(got))-at), len(buf))
+		end := min(int(p.nextPage(at+int64(got))-at), len(buf))
 		if _, err := p.r.ReadAt(buf[got:end], at+int64(got)); err != nil {
 			break
 		}
@@ -164,7 +164,7 @@ func (p pageFile) tallies() (pages map[uint64]*tally, newest string, err error) 
 			return nil //nolint:nilerr // not whole: no stray
 		}
 		if t, err := decodeTally(revision, body); err == nil {
-			pages[uint64(r.at)/pageSize] = t
+			pages[p.pageAt(r.at)] = t
 		}
 		return nil
 	})

@@ -61,7 +61,7 @@ func (s *survey) frame(depth int) *frame {
 
 // surveyTree walks the tree under a root page.
 func surveyTree(p pageFile, m metaPage) *survey {
-	pages := uint64(p.size+pageSize-1) / pageSize // the last may be cut: what is whole of it counts
+	pages := p.pageAt(p.size + p.page - 1) // the last may be cut: what is whole of it counts
 	s := &survey{pages: p, limit: min(m.limit, pages), roles: make([]pageRole, pages), ends: make(map[streamKey]uint64)}
 	if m.limit > p.count {
 		s.met(fmt.Errorf("the file has %d of its %d pages: %w", p.count, m.limit, errDamaged))
