@@ -10,8 +10,12 @@ import "sync/atomic"
 // askers are they, in number.
 type askers struct {
 	number atomic.Int64
-	none   chan struct{} // receives when there are none any more; holds one wake-up
+	some   chan struct{} // receives when there are none any more, or some have come; holds one wake-up
 }
+
+// someCame is how many operations wake a committer that waits for them: to wake it
+// for each takes as long as a third of them.
+const someCame = 8
 
 // An asker is counted while it is asking or answered.
 type asker struct {
@@ -50,6 +54,6 @@ func (a *asker) end() {
 
 func (s *askers) leave() {
 	if s.number.Add(-1) == 0 {
-		signal(s.none)
+		signal(s.some)
 	}
 }

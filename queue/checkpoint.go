@@ -121,8 +121,8 @@ func (db *DB) putAway(b *batch) {
 	}
 	defer db.turn.Unlock()
 	b.owed = false
-	db.busy.Store(db.boot.mono()) // pages are read for it, of a disk that may hang
-	defer db.busy.Store(0)
+	db.starts(&db.busy) // pages are read for it, of a disk that may hang
+	defer db.ends(&db.busy)
 	db.putRecords(b)
 }
 
@@ -341,8 +341,8 @@ func (db *DB) settleNow(open bool) error {
 	if db.journal.next == 0 && db.journal.mark.open == open && !db.journal.behind() {
 		return nil
 	}
-	db.busy.Store(db.boot.mono())
-	defer db.busy.Store(0)
+	db.starts(&db.busy)
+	defer db.ends(&db.busy)
 	err := db.checkpoint(nil, open)
 	switch {
 	case errors.Is(err, edgeagent.ErrFull): // the next commit tries again

@@ -81,11 +81,7 @@ func (db *DB) upcoming(n int) (o op, any bool) {
 		if last {
 			return o, false
 		}
-		select {
-		case o := <-db.ops:
-			return o, true
-		case <-db.askers.none:
-		}
+		<-db.askers.some
 	}
 	return o, false
 }
@@ -216,8 +212,8 @@ func (db *DB) commit(b *batch, ops int) error {
 		return err // an operation of this batch made a checkpoint, which failed: no frame counts any more
 	}
 	start := time.Now()
-	db.busy.Store(db.boot.mono())
-	defer db.busy.Store(0)
+	db.starts(&db.busy)
+	defer db.ends(&db.busy)
 	err := guard(func() error { return errors.Join(db.store(b), failpoint("commit.answer")) })
 	if err != nil {
 		return db.judge(err)

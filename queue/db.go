@@ -52,7 +52,8 @@ type DB struct {
 	used        atomic.Int64 // bytes of the file up to its last page
 	full        atomic.Bool
 	refused     atomic.Uint64 // jobs, for want of space
-	busy        atomic.Int64  // when the commit under way began, see clock of boot; 0: none
+	busy        watch         // on the commit under way
+	hung        hung
 	broken      atomic.Pointer[error]
 	failOnce    sync.Once
 	failed      chan struct{}
@@ -81,12 +82,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 func newDB(o Options, lock *os.File) *DB {
 	db := &DB{
 		path: o.Path, boot: newBoot(), lock: lock,
-		ops: make(chan op, maxBatch), askers: askers{none: make(chan struct{}, 1)}, stop: make(chan struct{}), done: make(chan struct{}),
+		ops: make(chan op, maxBatch), askers: askers{some: make(chan struct{}, 1)}, stop: make(chan struct{}), done: make(chan struct{}),
 		jobs: make(chan struct{}, 1), failed: make(chan struct{}),
 	}
 	db.options.Store(&o)
 	db.reserve.path = o.Path + ".reserve"
 	db.ledger.configure(o)
+	db.watch(&db.busy)
+	db.watch(&db.keeper.disk)
 	return db
 }
 

@@ -20,8 +20,8 @@ type keeper struct {
 	idle  chan struct{} // closed when it has nothing more to do; nil: it never had
 	busy  bool
 
-	since atomic.Int64 // when the task under way began, see clock of boot; 0: none
-	ended atomic.Bool  // a checkpoint has, and the committer has not looked yet
+	disk  watch
+	ended atomic.Bool // a checkpoint has, and the committer has not looked yet
 }
 
 // keepLeast is from how many records on a batch is put by the keeper: to hand over a
@@ -54,9 +54,9 @@ func (k *keeper) add(task func()) bool {
 
 func (db *DB) keepOn() {
 	for task := db.nextTask(); task != nil; task = db.nextTask() {
-		db.keeper.since.Store(db.boot.mono())
+		db.starts(&db.keeper.disk)
 		task()
-		db.keeper.since.Store(0)
+		db.ends(&db.keeper.disk)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +43,7 @@ func (l *late) then(f func()) {
 // Stalled reports a commit that takes so long that nobody should wait for it,
 // as an error that wraps [ErrStalled]; nil otherwise.
 func (db *DB) Stalled() error {
-	took := max(db.lasts(&db.busy), db.lasts(&db.keeper.since))
+	took := max(db.lasts(&db.busy), db.lasts(&db.keeper.disk))
 	if took < stallLimit {
 		return nil
 	}
@@ -50,11 +51,65 @@ func (db *DB) Stalled() error {
 }
 
 // lasts returns for how long something has been under way.
-func (db *DB) lasts(since *atomic.Int64) time.Duration {
-	if began := since.Load(); began != 0 {
+func (db *DB) lasts(w *watch) time.Duration {
+	if began := w.began.Load(); began != 0 {
 		return time.Duration(db.boot.mono() - began)
 	}
 	return 0
+}
+
+// A watch is on something that the disk does for one goroutine. It wakes whoever
+// waits when that takes too long: a timer for each of them would cost more than the
+// rest of asking.
+type watch struct {
+	began atomic.Int64 // see clock of boot; 0: nothing is under way
+	timer *time.Timer
+}
+
+// watch makes a watch ready.
+func (db *DB) watch(w *watch) {
+	w.timer = time.AfterFunc(stallLimit, func() { db.runOut(w) })
+	w.timer.Stop()
+}
+
+func (db *DB) starts(w *watch) {
+	w.began.Store(db.boot.mono())
+	w.timer.Reset(stallLimit + stallLook)
+}
+
+func (db *DB) ends(w *watch) {
+	w.began.Store(0)
+	w.timer.Stop()
+}
+
+// runOut wakes those who wait, and after a while those who came since.
+func (db *DB) runOut(w *watch) {
+	h := &db.hung
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if w.began.Load() == 0 {
+		return // it has ended this moment
+	}
+	if h.said != nil {
+		close(h.said)
+		h.said = nil
+	}
+	w.timer.Reset(stallLook)
+}
+
+// hung wakes who waits when a watch has run out.
+type hung struct {
+	mu   sync.Mutex
+	said chan struct{} // nil: nobody waits
+}
+
+func (h *hung) channel() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.said == nil {
+		h.said = make(chan struct{})
+	}
+	return h.said
 }
 
 // submit gives an operation to the committer, says so, and waits for its answer,
@@ -63,23 +118,24 @@ func (db *DB) submit(ctx context.Context, o op) error {
 	if err := db.Stalled(); err != nil {
 		return err
 	}
-	look := time.NewTicker(stallLook)
-	defer look.Stop()
-	for queue := db.ops; ; {
+	for queue, hung := db.ops, db.hung.channel(); ; {
 		select {
 		case queue <- o:
 			queue, ctx = nil, context.WithoutCancel(ctx) // from here on only its commit counts
-			o.asker.submit()
+			if o.asker.submit(); len(db.ops) == someCame {
+				signal(db.askers.some)
+			}
 		case err := <-o.done:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-db.done:
 			return lastWord(o)
-		case <-look.C:
+		case <-hung:
 			if err := db.Stalled(); err != nil {
 				return &late{err, o.done, db.done}
 			}
+			hung = db.hung.channel() // it has answered this moment
 		}
 	}
 }
