@@ -28,6 +28,7 @@ type batch struct {
 
 	scribe scribe // used again and again
 	head   []byte // likewise
+	told   []byte // likewise
 
 	jobsWoken, outboxChanged, devicesChanged bool
 

@@ -1,9 +1,12 @@
 package queue
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,11 +45,41 @@ func TestFrozenAlarmIsTheAlarm(t *testing.T) {
 	}
 }
 
+// An event is the same bytes for as long as it is kept: written by this version or
+// read by a later one.
+func TestTheBytesOfAnEventDoNotChange(t *testing.T) {
+	const want = `{"specversion":"1.0","id":"5e1f","source":"/plant-\u003ca\u003e/gw","type":"edgeagent.alarm.raised.v1","subject":"Füller 2",` +
+		`"time":"2026-11-22T03:04:05.123456789+01:00","datacontenttype":"application/json","eaepoch":"01ARZ3NDEKTSV4RRFFQ69G5FAV",` +
+		`"eastream":"alarm","sequence":"00000000000000000042","eaboot":"b-1","eamono":"987654321","data":{"id":"A"}}`
+	alarm := append([]byte{0, 0}, `{"id":"A"}`...) // nothing was missing
+	var q quill
+	for _, text := range []string{"/plant-<a>/gw", "Füller 2", "b-1", "987654321"} {
+		q.text(text)
+	}
+	q.time(time.Date(2026, 11, 22, 3, 4, 5, 123456789, time.FixedZone("", 3600)))
+	body := append(append(binary.AppendUvarint([]byte{told}, uint64(len(q.out))), q.out...), alarm...)
+	e := eventOf(streamKey{"01ARZ3NDEKTSV4RRFFQ69G5FAV", edgeagent.StreamAlarm}, 42, "5e1f", edgeagent.EventAlarmRaised)
+	got, err := eventText(e, body)
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v\nwant %s", got, err, want)
+	}
+	const written = "0d2f706c616e742d3c613e2f67770946c3bc6c6c657220320"
+	if hex := fmt.Sprintf("%x", q.out); !strings.HasPrefix(hex, written) {
+		t.Errorf("%s\nwant it to begin with %s: files have it", hex, written)
+	}
+	for n := range len(q.out) {
+		if _, err := beginning(e, q.out[:n]); !errors.Is(err, errDamaged) {
+			t.Errorf("cut to %d bytes: %v, want damage", n, err)
+		}
+	}
+}
+
 func FuzzThaw(f *testing.F) {
 	f.Add([]byte{1, 1, 'x', '{', '}'})
 	f.Fuzz(func(_ *testing.T, stored []byte) {
 		_, _ = thaw(stored)
-		_, _ = eventText(append([]byte{frozen}, stored...))
+		_, _ = eventText(edgeagent.Event{}, append([]byte{frozen}, stored...))
+		_, _ = eventText(edgeagent.Event{}, append([]byte{told}, stored...))
 		_, _ = plain(bucketAlarms, append([]byte{frozen}, stored...))
 		_, _ = readHead([]byte("key"), append([]byte{frozen}, stored...))
 	})

@@ -38,68 +38,96 @@ func (b *batch) emit(o outgoing) error {
 
 // emitText does so for an event whose data is JSON already.
 func (b *batch) emitText(o outgoing, data []byte) error {
-	key, head, before, err := b.number(o)
-	if err != nil {
-		return err
+	e, key := b.number(o)
+	b.scribe = scribe{out: b.scribe.out[:0]}
+	if b.scribe.event(&e); b.scribe.odd {
+		return fmt.Errorf("write %s: %v is no time that JSON knows", o.typ, e.Time)
 	}
-	return b.put(bucketOutbox, key, 0, head, pack(slices.Concat(before, data, []byte("}"))))
+	return b.put(bucketOutbox, key, 0, appendHead(nil, &e, b.now), pack(slices.Concat(b.scribe.out, data, []byte("}"))))
 }
 
 // emitFrozen does so for an event whose data is an alarm, as it is stored.
+//
+//	told   uvarint length of the next five   source   subject   boot   mono   time   the alarm, frozen
 func (b *batch) emitFrozen(o outgoing, alarm [2][]byte) error {
 	if len(b.o.Destinations) == 0 {
 		return nil
 	}
-	key, head, before, err := b.number(o)
-	if err != nil {
-		return err
+	e, key := b.number(o)
+	q := quill{out: b.told[:0]}
+	for _, text := range []string{e.Source, e.Subject, e.Boot, e.Mono} {
+		q.text(text)
 	}
-	before = pack(before)
-	head = binary.AppendUvarint(append(head, frozen), uint64(len(before)))
-	return b.put(bucketOutbox, key, 0, head, before, alarm[0], alarm[1])
+	if q.time(e.Time); q.odd {
+		return fmt.Errorf("write %s: %v is no time that JSON knows", o.typ, e.Time)
+	}
+	b.told = q.out
+	b.head = binary.AppendUvarint(append(appendHead(b.head[:0], &e, b.now), told), uint64(len(b.told)))
+	return b.put(bucketOutbox, key, 0, b.head, b.told, alarm[0], alarm[1])
 }
 
-// number gives an event its number, and with it its key. Head is what its record
-// begins with, and before the JSON up to where its data begins; both live until
-// the next one.
-func (b *batch) number(o outgoing) (key string, head, before []byte, err error) {
+// told is the first byte of an event of which only that is written that neither its
+// key nor what stands before it says: it costs the committer a third. Others are
+// JSON, packed JSON, or frozen with their beginning as packed JSON, as they were
+// written before schema 4. An event is sent with the same bytes for as long as it
+// is kept: what scribe.event writes of these is not to change.
+const told = 5
+
+// number gives an event its number, and with it its key.
+func (b *batch) number(o outgoing) (e edgeagent.Event, key string) {
 	s, source := streamKey{b.w.epoch, o.typ.Stream()}, b.o.source()
 	seq := b.w.last[s] + 1
 	boot, mono := b.db.Stamp()
-	e := edgeagent.Event{
-		SpecVersion: "1.0", ID: edgeagent.EventID(source, o.typ, o.object, o.revision), Source: source,
-		Type: o.typ, Subject: o.line, Time: o.at, DataContentType: "application/json",
-		Epoch: s.epoch, Stream: s.stream, Sequence: edgeagent.FormatSequence(seq),
-		Boot: boot, Mono: mono,
-	}
-	b.scribe = scribe{out: b.scribe.out[:0]}
-	if b.scribe.event(&e); b.scribe.odd {
-		return "", nil, nil, fmt.Errorf("write %s: %v is no time that JSON knows", o.typ, e.Time)
-	}
+	e = eventOf(s, seq, edgeagent.EventID(source, o.typ, o.object, o.revision), o.typ)
+	e.Source, e.Subject, e.Time, e.Boot, e.Mono = source, o.line, o.at, boot, mono
 	set(b, b.w.last, s, seq)
 	b.outboxChanged = true
-	b.head = appendHead(b.head[:0], &e, b.now)
-	return s.key(seq), b.head, b.scribe.out, nil
+	return e, s.key(seq)
+}
+
+// eventOf returns what its key and what stands before it say of an event.
+func eventOf(s streamKey, seq uint64, id string, typ edgeagent.EventType) edgeagent.Event {
+	return edgeagent.Event{
+		SpecVersion: "1.0", ID: id, Type: typ, DataContentType: "application/json",
+		Epoch: s.epoch, Stream: s.stream, Sequence: edgeagent.FormatSequence(seq),
+	}
 }
 
 // eventText returns an event byte for byte, whatever it was put as.
-func eventText(body []byte) ([]byte, error) {
-	if len(body) == 0 || body[0] != frozen {
+func eventText(e edgeagent.Event, body []byte) ([]byte, error) {
+	if len(body) == 0 || body[0] != frozen && body[0] != told {
 		return unpack(body)
 	}
 	length, n := binary.Uvarint(body[1:])
 	if n <= 0 || length > uint64(len(body)-1-n) {
 		return nil, fmt.Errorf("frozen event of %d bytes: %w", len(body), errDamaged)
 	}
-	before, err := unpack(body[1+n:][:length])
+	before, alarm := body[1+n:][:length], body[1+n:][length:]
+	begin := unpack
+	if body[0] == told {
+		begin = func(in []byte) ([]byte, error) { return beginning(e, in) }
+	}
+	text, err := begin(before)
 	if err != nil {
 		return nil, err
 	}
-	alarm, err := thaw(body[1+n:][length:])
+	data, err := thaw(alarm)
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(before, alarm, []byte("}")), nil
+	return slices.Concat(text, data, []byte("}")), nil
+}
+
+// beginning returns the JSON of an event up to where its data begins.
+func beginning(e edgeagent.Event, in []byte) ([]byte, error) {
+	r := lens{in: in}
+	e.Source, e.Subject, e.Boot, e.Mono = r.text(), r.text(), r.text(), r.text()
+	e.Time = r.time()
+	s := scribe{}
+	if s.event(&e); r.err != nil || len(r.in) > 0 || s.odd {
+		return nil, fmt.Errorf("beginning of an event of %d bytes: %w", len(in), errDamaged)
+	}
+	return s.out, nil
 }
 
 // appendHead appends what stands before an event: what is asked of it without
@@ -122,7 +150,7 @@ func decodeOutgoing(key string, rec []byte) (edgeagent.Outgoing, error) {
 	if len(rec) < 8 || !ok1 || !ok2 {
 		return edgeagent.Outgoing{}, fmt.Errorf("event %d of %s: %w", seq, s.stream, errDamaged)
 	}
-	text, err := eventText(body)
+	text, err := eventText(eventOf(s, seq, id, edgeagent.EventType(typ)), body)
 	if err != nil {
 		return edgeagent.Outgoing{}, fmt.Errorf("event %d of %s: %w", seq, s.stream, err)
 	}
