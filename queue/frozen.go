@@ -150,6 +150,8 @@ func plain(kind byte, body []byte) ([]byte, error) {
 	switch {
 	case len(body) > 0 && body[0] == tabled:
 		return readEvidence(body)
+	case len(body) > 0 && body[0] == noted:
+		return readNoted(body)
 	case kind != bucketAlarms || len(body) == 0 || body[0] != frozen:
 		return unpack(body)
 	}

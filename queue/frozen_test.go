@@ -84,3 +84,24 @@ func FuzzThaw(f *testing.F) {
 		_, _ = readHead([]byte("key"), append([]byte{frozen}, stored...))
 	})
 }
+
+// A line of the timeline that says which alarm came in is read by later versions, and
+// cut off anywhere it is damage.
+func TestALineOfTheTimelineIsReadAsItWasWritten(t *testing.T) {
+	at := time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC)
+	a := &edgeagent.Alarm{ID: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Device: "filler", Code: "F212", Text: `level "unsteady"`}
+	line, ok := appendNoted(nil, at, "joined", a)
+	const written = "06000f010000000ee29452a500000000ffff066a6f696e656401563e3ab5d3d6764c61efb99302bd5b0b66696c6c65722f46323132"
+	if hex := fmt.Sprintf("%x", line); !ok || !strings.HasPrefix(hex, written) {
+		t.Errorf("%s\nwant it to begin with %s: files have it", hex, written)
+	}
+	const want = `{"at":"2026-11-22T03:04:05Z","event":"joined","detail":{"code":"alarm","params":{"alarm":"01ARZ3NDEKTSV4RRFFQ69G5FAV"},"text":"filler/F212: level \"unsteady\""}}`
+	if text, err := plain(bucketBodies, line); err != nil || string(text) != want {
+		t.Errorf("%s, %v\nwant %s", text, err, want)
+	}
+	for n := 1; n < len(line); n++ {
+		if _, err := readNoted(line[:n]); !errors.Is(err, errDamaged) {
+			t.Errorf("cut to %d bytes: %v, want damage", n, err)
+		}
+	}
+}

@@ -72,18 +72,41 @@ func (b *batch) join(j job, a *edgeagent.Alarm, at time.Time, told *edgeagent.Ev
 // noteAlarm notes that an alarm came in. The timeline is the only place that says
 // which alarms a job has.
 func (b *batch) noteAlarm(j *job, what string, a *edgeagent.Alarm) error {
-	return b.enter(j, func(s *scribe) { s.alarmEntry(b.now, what, a) })
+	line, ok := appendNoted(b.told[:0], b.now, what, a)
+	b.told = line
+	return b.enter(j, line, ok)
 }
 
-// alarmEntry writes a line of a job's timeline whose detail is a note of an alarm,
-// without making one: every raise has such a line.
-func (s *scribe) alarmEntry(at time.Time, what string, a *edgeagent.Alarm) {
-	s.time(`{"at":`, at)
-	s.text(`,"event":`, what)
-	s.put(`,"detail":{"code":"alarm","params":{"` + paramAlarm + `":`)
-	s.text("", string(a.ID))
-	s.text(`},"text":`, a.Name()+": "+a.Text)
-	s.put("}}")
+// appendNoted appends such a line, and reports whether JSON knows its time.
+//
+//	noted   at   event   the alarm's id in 16 bytes   its name   its text
+func appendNoted(out []byte, at time.Time, what string, a *edgeagent.Alarm) ([]byte, bool) {
+	id := rawOf(a.ID)
+	q := quill{out: append(out, noted)}
+	q.time(at)
+	q.text(what)
+	q.out = append(q.out, id[:]...)
+	q.text(a.Name())
+	q.text(a.Text)
+	return q.out, !q.odd
+}
+
+// noted is the first byte of a line of the timeline that says which alarm came in:
+// every raise has such a line. Others are JSON, packed if that is shorter.
+const noted = 6
+
+// readNoted returns the JSON of what appendNoted has written. Its only error is damage.
+func readNoted(body []byte) ([]byte, error) {
+	r := lens{in: body[1:]}
+	at, what, id := r.time(), r.text(), rawID{}
+	copy(id[:], r.take(uint64(len(id))))
+	text := r.text() + ": " + r.text()
+	s := scribe{}
+	s.entry(&edgeagent.TimelineEntry{At: at, Event: what, Detail: edgeagent.NewNote("alarm", text, paramAlarm, string(id.id()))})
+	if r.err != nil || len(r.in) > 0 || s.odd {
+		return nil, fmt.Errorf("line of the timeline of %d bytes: %w", len(body), errDamaged)
+	}
+	return s.out, nil
 }
 
 const paramAlarm = "alarm"
@@ -91,12 +114,12 @@ const paramAlarm = "alarm"
 // note adds a line to a job's timeline and stores the header.
 func (b *batch) note(j *job, what string, detail *edgeagent.Note) error {
 	line := edgeagent.TimelineEntry{At: b.now, Event: what, Detail: detail}
-	return b.enter(j, func(s *scribe) { s.entry(&line) })
+	body, ok := packWritten(func(s *scribe) { s.entry(&line) })
+	return b.enter(j, body, ok)
 }
 
-// enter does so for a line as it is written.
-func (b *batch) enter(j *job, line func(*scribe)) error {
-	body, ok := packWritten(line)
+// enter does so for a line as it is stored, if it could be written.
+func (b *batch) enter(j *job, body []byte, ok bool) error {
 	if !ok {
 		return fmt.Errorf("write the timeline: %v is no time that JSON knows", b.now)
 	}

@@ -28,8 +28,15 @@ func TestScribeWritesWhatEncodingJSONWrites(t *testing.T) {
 		sameJSON(t, i, l, func(s *scribe) { s.entry(&l) })
 		o := filled[edgeagent.Occurrence](r)
 		sameJSON(t, i, o, func(s *scribe) { s.occurrence("", &o) })
+		a.ID = edgeagent.NewID(time.UnixMilli(r.Int64N(1 << 47)))
 		came := edgeagent.TimelineEntry{At: l.At, Event: l.Event, Detail: edgeagent.NewNote("alarm", a.Name()+": "+a.Text, paramAlarm, string(a.ID))}
-		sameJSON(t, i, came, func(s *scribe) { s.alarmEntry(l.At, l.Event, &a) })
+		sameJSON(t, i, came, func(s *scribe) {
+			line, ok := appendNoted(nil, l.At, l.Event, &a)
+			text, err := readNoted(line)
+			if s.out, s.odd = text, !ok; ok && err != nil {
+				t.Fatal(err)
+			}
+		})
 		v := filled[edgeagent.Event](r)
 		v.Data = json.RawMessage("0")
 		sameJSON(t, i, v, func(s *scribe) { s.event(&v); s.put("0}") })
