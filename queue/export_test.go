@@ -116,7 +116,7 @@ func (db *DB) Checkpoint(ctx context.Context) error {
 // Occupy gives the keeper a task that takes until release is closed, and then a
 // checkpoint of all that was committed so far.
 func (db *DB) Occupy(ctx context.Context, release <-chan struct{}) error {
-	return db.do(ctx, "occupy", func(b *batch) error {
+	return db.do(ctx, "occupy", func(*batch) error {
 		db.keeper.join()
 		db.hand(func() { <-release })
 		return db.beginSettling()

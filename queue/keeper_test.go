@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,7 +80,7 @@ func TestKilledAmidACheckpoint(t *testing.T) {
 		if s := again.Storage(); s.State != edgeagent.StorageOK || again.Epoch() != epoch {
 			t.Errorf("%s: storage %+v, epoch %s; want ok and %s", name, s, again.Epoch(), epoch)
 		}
-		more := append(alarms[:len(alarms):len(alarms)], stormOn(t, again, 3)...)
+		more := append(slices.Clip(alarms), stormOn(t, again, 3)...)
 		isThere(t, open(t, options(asKilled(t, path))), more)
 	}
 }
@@ -144,7 +145,7 @@ func TestNoSpaceForACheckpointBesideTheCommitter(t *testing.T) {
 	if s := db.Storage(); s.State != edgeagent.StorageOK {
 		t.Errorf("storage = %+v, want ok", s)
 	}
-	isThere(t, db, append(alarms[:len(alarms):len(alarms)], more...))
+	isThere(t, db, append(slices.Clip(alarms), more...))
 	isThere(t, open(t, options(killed)), alarms)
 }
 
