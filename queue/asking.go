@@ -5,7 +5,8 @@ import "sync/atomic"
 // A commit costs the same however many share it, and those who were answered
 // together come again together. So the committer, when it has carried out all
 // operations that came, waits for who is about to ask: who prepares one, and who has
-// just been answered. All of them have a processor, or wait for one as it does itself.
+// just been answered. All of them have a processor, or wait for one as it does itself;
+// those who wait for room in the queue are more than it takes to wake it.
 
 // askers are they, in number.
 type askers struct {

@@ -20,6 +20,7 @@ func (db *DB) attach(o Options) error {
 	if err != nil {
 		return err
 	}
+	db.page.Store(int64(db.bolt.Info().PageSize)) // not asked later: bbolt answers for a file that is open and lies where it lay
 	db.work = newWorking()
 	var found journalFile
 	err = guard(func() (err error) {

@@ -64,39 +64,53 @@ func (db *DB) store(b *batch) error {
 }
 
 // log makes a batch durable by its frame. The keeper puts a large one into the
-// transaction while the disk syncs; nobody reads that before it has.
+// transaction while the disk syncs.
 func (db *DB) log(b *batch, frame []byte) error {
 	kept := len(b.names) >= keepLeast || db.keeper.working()
+	settle := func(err error) error { return err }
 	if kept {
-		db.hand(func() { db.putRecords(b) })
+		settle = db.putMeanwhile(b)
 	}
-	err := db.journal.append(frame)
-	switch {
-	case err == nil && !kept:
-		db.turn.Lock() // who is answered reads what was written, see putAway
-		b.owed = true
-	case err != nil && kept:
-		err = errors.Join(err, db.takeOut())
-	}
+	err := settle(db.journal.append(frame))
 	if err != nil && noSpace(err) && !errors.Is(err, errUntrusted) {
 		return db.checkpoint(b, true) // a limit of the file size, or a file system that never writes in place
 	}
 	if err != nil {
 		return db.classify(err)
 	}
+	if !kept {
+		db.turn.Lock() // who is answered reads what was written, see putAway
+		b.owed = true
+	}
 	db.unsettled.Add(int64(b.size()))
 	return nil
 }
 
-// takeOut leaves in the transaction what is in the journal.
+// putMeanwhile has the keeper put a batch. It keeps the turn until it is told what
+// became of the frame, for nobody is to read what is not stored, and takes out again
+// what the journal refused.
+func (db *DB) putMeanwhile(b *batch) (settle func(error) error) {
+	written, out := make(chan error, 1), make(chan error, 1)
+	db.hand(func() {
+		db.putRecords(b)
+		if <-written != nil {
+			out <- guard(db.takeOut)
+		}
+	})
+	return func(err error) error {
+		if written <- err; err != nil {
+			err = errors.Join(err, <-out)
+		}
+		return err
+	}
+}
+
+// takeOut leaves in the transaction what is in the journal. Who has the turn does it.
 func (db *DB) takeOut() error {
-	db.keeper.join()
 	s, err := db.settlement(nil, true)
 	if err != nil {
 		return err
 	}
-	db.turn.Lock()
-	defer db.turn.Unlock()
 	db.dropTx()
 	if err := db.resume(s); err != nil {
 		return fmt.Errorf("%w: take out what the journal refused: %w", errUntrusted, err)
@@ -312,6 +326,8 @@ func (db *DB) settle(ops int) {
 			db.settled()
 		}
 	case j.at >= limit:
+		db.starts(&db.busy) // who reads may hang in the disk, and has the turn
+		defer db.ends(&db.busy)
 		_ = db.beginSettling() // published never fails once the file is open
 	}
 }

@@ -177,6 +177,7 @@ func (db *DB) finish(b *batch, ops int) error {
 		}
 	}
 	if err != nil {
+		db.keeper.join() // it may be reading the batch
 		b.rollback(0)
 		db.putAway(b)
 		return err

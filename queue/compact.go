@@ -187,6 +187,7 @@ func (db *DB) swap(bolt *bbolt.DB, mark journalMark) (old *bbolt.DB, err error) 
 	db.dropTx()
 	db.swapping.Lock()
 	old, db.bolt = db.bolt, bolt
+	db.page.Store(int64(bolt.Info().PageSize))
 	db.swapping.Unlock()
 	db.journal.turn(mark)
 	db.journal.settled.Store(mark.generation)

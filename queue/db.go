@@ -21,7 +21,7 @@ type DB struct {
 	boot       boot
 	lock       *os.File
 	bolt       *bbolt.DB
-	turn       sync.RWMutex // of tx: the committer alone changes it, and only while nobody reads
+	turn       sync.RWMutex // of tx: the committer and its keeper alone change it, and only while nobody reads
 	tx         *bbolt.Tx    // what was committed since the last checkpoint, and all before; nil when the file has failed
 	journal    journal
 	options    atomic.Pointer[Options]
@@ -50,6 +50,7 @@ type DB struct {
 	checkpoints atomic.Uint64
 	unsettled   atomic.Int64 // bytes put since the last checkpoint
 	used        atomic.Int64 // bytes of the file up to its last page
+	page        atomic.Int64 // bytes of one
 	full        atomic.Bool
 	refused     atomic.Uint64 // jobs, for want of space
 	busy        watch         // on the commit under way
@@ -171,7 +172,10 @@ func (db *DB) Configure(o Options) {
 	o.CrashCostUSD, o.Log, o.OnCommit = was.CrashCostUSD, was.Log, was.OnCommit
 	db.options.Store(&o)
 	db.ledger.configure(o)
-	if err := db.do(context.Background(), "greet new destinations", (*batch).skipGone); err != nil {
+	if err := db.do(context.Background(), "greet new destinations", func(b *batch) error {
+		b.o = *db.options.Load() // the batch may be older than they are
+		return b.skipGone()
+	}); err != nil {
 		o.Log.Error("events that a new destination will never get were not announced", "error", err)
 	}
 }

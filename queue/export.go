@@ -47,6 +47,7 @@ func OpenChecked(ctx context.Context, path string, check func(ctx context.Contex
 	})
 	if err == nil {
 		db.bolt, db.tx = s.bolt, s.tx
+		db.page.Store(int64(s.bolt.Info().PageSize))
 		err = db.viewing("read the data file", db.recall)
 	}
 	if err != nil {

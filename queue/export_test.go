@@ -123,6 +123,46 @@ func (db *DB) Occupy(ctx context.Context, release <-chan struct{}) error {
 	})
 }
 
+// SlowSync has the disk take until release is closed for the next frames; begun
+// receives when the first of them is being synced.
+func (db *DB) SlowSync(ctx context.Context, begun chan<- struct{}, release <-chan struct{}) error {
+	return db.do(ctx, "slow", func(*batch) error {
+		db.keeper.join()
+		var once sync.Once
+		db.journal.syncing = func() {
+			once.Do(func() { close(begun) })
+			<-release
+		}
+		return nil
+	})
+}
+
+// RefuseFrames has the journal find no space, or find it again.
+func (db *DB) RefuseFrames(ctx context.Context, refuse bool) error {
+	return db.do(ctx, "refuse", func(*batch) error {
+		path := db.journal.path
+		if refuse {
+			path = "/dev/full"
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		err = db.journal.file.Close()
+		db.journal.file = f
+		return err
+	})
+}
+
+// Readable reports whether somebody could read the file now.
+func (db *DB) Readable() bool {
+	if !db.turn.TryRLock() {
+		return false
+	}
+	db.turn.RUnlock()
+	return true
+}
+
 // SettleBeside begins a checkpoint beside the committer, as a MiB in the journal does.
 func (db *DB) SettleBeside(ctx context.Context) error {
 	return db.do(ctx, "settle", func(*batch) error {

@@ -104,6 +104,8 @@ type journal struct {
 	shared int    // operations that shared the last commit
 	buf    []byte // of the last frame, to be used again
 
+	syncing func() // called before each sync by tests of slow disks; nil
+
 	settled atomic.Uint64 // generation that the data file says: that of mark, or the one before
 }
 
@@ -155,7 +157,7 @@ func (j *journal) append(frame []byte) error {
 	if err := durable("journal.write", write); err != nil {
 		return fmt.Errorf("write to the journal %s: %w", j.path, err)
 	}
-	if err := durable("journal.sync", func() error { return syncJournal(j.file) }); err != nil {
+	if err := durable("journal.sync", j.sync); err != nil {
 		return fmt.Errorf("%w: %w", errUntrusted, fmt.Errorf("sync the journal %s: %w", j.path, err))
 	}
 	j.at += len(frame)
@@ -185,6 +187,9 @@ func dataSync(f *os.File) error {
 func (j *journal) sync() error {
 	if j.file == nil {
 		return nil
+	}
+	if j.syncing != nil {
+		j.syncing()
 	}
 	return syncJournal(j.file)
 }

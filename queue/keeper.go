@@ -110,7 +110,7 @@ func (db *DB) settleBeside(s settlement) {
 	if db.failure() != nil {
 		return
 	}
-	err := db.commitTx(s)
+	err := guard(func() error { return db.commitTx(s) })
 	switch {
 	case errors.Is(err, edgeagent.ErrFull) && !errors.Is(err, errUntrusted):
 		db.full.Store(true)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -149,6 +150,75 @@ func TestNoSpaceForACheckpointBesideTheCommitter(t *testing.T) {
 	isThere(t, open(t, options(killed)), alarms)
 }
 
+// The keeper puts a storm's batch while the disk syncs its frame. Nobody reads it
+// before it is stored: a client that asks twice would be told that its alarm is there.
+func TestNobodyReadsWhatIsNotStored(t *testing.T) {
+	db := open(t, options(dataFile(t)))
+	ups := make([]edgeagent.Transition, 40)
+	for i := range ups {
+		ups[i] = raise(fmt.Sprint("L", i%4), fmt.Sprint("A", i), 2)
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	if err := db.SlowSync(t.Context(), begun, release); err != nil {
+		t.Fatal(err)
+	}
+	stored := make(chan error)
+	go func() {
+		_, err := db.Record(t.Context(), ups)
+		stored <- err
+	}()
+	<-begun
+	for range 100_000 { // for as long as it takes to put forty alarms, and much longer
+		if runtime.Gosched(); db.Readable() {
+			t.Error("the file can be read, and nobody knows yet whether the frame is stored")
+			break
+		}
+	}
+	close(release)
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Alarm(ups[39].Alarm.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// A journal that has no space for a storm's batch: what the keeper has put of it is
+// taken out, and it goes straight into the data file.
+func TestAStormThatTheJournalRefuses(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	alarms := stormOn(t, db, 4)
+	if err := db.RefuseFrames(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	ups := make([]edgeagent.Transition, 40)
+	for i := range ups {
+		ups[i] = raise(fmt.Sprint("L", i%4), fmt.Sprint("B", i), 2)
+	}
+	more, err := db.Record(t.Context(), ups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alarms = append(alarms, more...)
+	isThere(t, db, alarms)
+	isThere(t, open(t, options(asKilled(t, path))), alarms)
+	if err := errors.Join(db.RefuseFrames(t.Context(), true), db.LimitFile(t.Context(), 1)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range ups {
+		ups[i] = raise(fmt.Sprint("L", i%4), fmt.Sprint("C", i), 2)
+	}
+	if _, err := db.Record(t.Context(), ups); !errors.Is(err, edgeagent.ErrFull) {
+		t.Errorf("%v, want that it is full", err)
+	}
+	isThere(t, db, alarms)
+	if err := errors.Join(db.LimitFile(t.Context(), 0), db.RefuseFrames(t.Context(), false)); err != nil {
+		t.Fatal(err)
+	}
+	isThere(t, db, append(slices.Clip(alarms), stormOn(t, db, 3)...))
+}
+
 // A disk that hangs in a checkpoint keeps nobody waiting for ever.
 func TestACheckpointThatHangsIsSaid(t *testing.T) {
 	path := dataFile(t)
@@ -171,4 +241,17 @@ func TestACheckpointThatHangsIsSaid(t *testing.T) {
 			t.Errorf("when it answers: %v, %v", err, db.Stalled())
 		}
 	})
+}
+
+// The page is served a moment longer than the file is open.
+func TestStorageOfAFileThatIsClosed(t *testing.T) {
+	db := open(t, options(dataFile(t)))
+	record(t, db, raise("L", "A", 2))
+	before := db.Storage()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := db.Storage(); s.FileBytes != before.FileBytes {
+		t.Errorf("storage %+v, want the file as it is", s)
+	}
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgeagent"
@@ -89,4 +92,70 @@ func TestACompactionAskedForTwiceHoldsUpNobody(t *testing.T) {
 		t.Error(err)
 	}
 	closesInTime(t, db)
+}
+
+// A batch may have begun before the options changed: what is done because of them is
+// done by the new ones.
+func TestADestinationIsGreetedAmidABatch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.db")
+	synctest.Test(t, func(t *testing.T) {
+		db := openPlain(t, path)
+		s := streamKey{db.Epoch(), edgeagent.StreamAlarm}
+		gone := func(b *batch) error {
+			set(b, b.w.last, s, 2)
+			set(b, b.w.floor, s, 2)
+			return nil
+		}
+		if err := db.do(t.Context(), "events that are gone", gone); err != nil {
+			t.Fatal(err)
+		}
+		ready := make(chan struct{})
+		var all sync.WaitGroup
+		all.Go(func() {
+			_ = db.doPrepared(t.Context(), "prepare for long", func() { <-ready }, func(*batch) error { return nil })
+		})
+		all.Go(func() { _ = db.do(t.Context(), "begin a batch", func(*batch) error { return nil }) })
+		synctest.Wait()
+		o := *db.options.Load()
+		o.Destinations = []Destination{{Name: "new", Required: true}}
+		all.Go(func() { db.Configure(o) })
+		synctest.Wait()
+		close(ready)
+		all.Wait()
+		var at uint64
+		look := func(b *batch) error { at = b.w.cursors[cursorKey{"new", s}].at; return nil }
+		if err := db.do(t.Context(), "look", look); err != nil || at != 2 {
+			t.Errorf("cursor %d, %v, want 2: the destination was not greeted", at, err)
+		}
+		closesInTime(t, db)
+	})
+}
+
+// Whoever comes while the committer waits for others wakes it: however many come at
+// once, some are carried out before the one that prepares for long is ready.
+func TestManyAtOnceWakeTheCommitter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.db")
+	for range 40 {
+		synctest.Test(t, func(t *testing.T) {
+			db := openPlain(t, path)
+			ready := make(chan struct{})
+			var all sync.WaitGroup
+			all.Go(func() {
+				_ = db.doPrepared(t.Context(), "prepare for long", func() { <-ready }, func(*batch) error { return nil })
+			})
+			all.Go(func() { _ = db.do(t.Context(), "begin a batch", func(*batch) error { return nil }) })
+			synctest.Wait()
+			var done atomic.Int64
+			for range 32 {
+				all.Go(func() { _ = db.do(t.Context(), "more", func(*batch) error { done.Add(1); return nil }) })
+			}
+			synctest.Wait()
+			if done.Load() < 32-someCame {
+				t.Errorf("%d of 32 were carried out, and the committer sleeps", done.Load())
+			}
+			close(ready)
+			all.Wait()
+			closesInTime(t, db)
+		})
+	}
 }

@@ -122,7 +122,7 @@ func (db *DB) submit(ctx context.Context, o op) error {
 		select {
 		case queue <- o:
 			queue, ctx = nil, context.WithoutCancel(ctx) // from here on only its commit counts
-			if o.asker.submit(); len(db.ops) == someCame {
+			if o.asker.submit(); len(db.ops) >= someCame {
 				signal(db.askers.some)
 			}
 		case err := <-o.done:

@@ -66,8 +66,8 @@ func (db *DB) sizes() (file, free int64) {
 		return 0, 0
 	}
 	db.swapping.RLock()
-	stats, page := db.bolt.Stats(), int64(db.bolt.Info().PageSize)
+	stats := db.bolt.Stats()
 	db.swapping.RUnlock()
-	free = int64(stats.FreePageN+stats.PendingPageN) * page
+	free = int64(stats.FreePageN+stats.PendingPageN) * db.page.Load()
 	return info.Size(), free + info.Size() - db.used.Load()
 }
