@@ -86,6 +86,9 @@ func (db *DB) replayJournal() (found journalFile, err error) {
 // On a full disk it stays where it is, and the journal goes on behind it.
 func (db *DB) takeJournal(o Options, found *journalFile) error {
 	j := &db.journal
+	if err := syncPath(o.Path); err != nil { // after a kill the last checkpoint, too, may be in the cache alone
+		return fmt.Errorf("sync %s: %w", o.Path, err)
+	}
 	refused := db.keepForeign(o, found)
 	if refused == nil {
 		refused = j.take()
@@ -99,7 +102,7 @@ func (db *DB) takeJournal(o Options, found *journalFile) error {
 		err := db.checkpoint(nil, true)
 		if errors.Is(err, edgeagent.ErrFull) {
 			o.Log.Error("the data file is full: what is in the journal stays there until there is space", "error", err)
-			err = j.sync()
+			err = syncPath(j.path)
 			if older {
 				err = errors.Join(err, j.close()) // it goes on without one, until the next start
 			}

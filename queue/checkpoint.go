@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -118,9 +119,21 @@ func (db *DB) takeOut() error {
 	return nil
 }
 
+// joined waits for the keeper. It returns an error when the file has failed in its
+// hands: nothing that is written after that can be trusted.
+func (db *DB) joined() error {
+	db.keeper.join()
+	if err := db.failure(); err != nil {
+		return fmt.Errorf("%w: %w", errUntrusted, err)
+	}
+	return nil
+}
+
 // nextPart makes room in the journal.
 func (db *DB) nextPart() error {
-	db.keeper.join()
+	if err := db.joined(); err != nil {
+		return err
+	}
 	if db.journal.behind() {
 		return db.checkpoint(nil, true)
 	}
@@ -181,7 +194,9 @@ func writeMark(tx *bbolt.Tx, m journalMark) error {
 // batch that does not fit there. Without space all is as before, but for the
 // batch; after any other error the file has failed.
 func (db *DB) checkpoint(b *batch, open bool) error {
-	db.keeper.join()
+	if err := db.joined(); err != nil {
+		return err
+	}
 	s, err := db.settlement(b, open)
 	if err != nil {
 		return err
@@ -216,6 +231,7 @@ func (db *DB) settlement(b *batch, open bool) (s settlement, err error) {
 	s = settlement{was: j.mark, lots: j.lots(), mark: j.upcoming(open), bytes: db.unsettled.Load()}
 	if b != nil {
 		s.tally, s.puts = b.w, b.puts
+		s.mark.generation = j.settled.Load() + 2 // no frame has the batch: that the file lost this checkpoint must show
 		return s, nil
 	}
 	s.tally, err = db.published()
@@ -232,10 +248,11 @@ func (db *DB) commitTx(s settlement) (err error) {
 	err = guard(func() error { return db.write(s) })
 	if err == nil {
 		db.tx = nil
+		err := db.measure()
 		db.unsettled.Add(-s.bytes)
 		db.journal.settled.Store(s.mark.generation)
 		db.checkpoints.Add(1)
-		return errors.Join(db.measure(), failpoint("checkpoint.turn"), db.beginTx())
+		return errors.Join(err, failpoint("checkpoint.turn"), db.beginTx())
 	}
 	if db.txid() != before {
 		err = fmt.Errorf("%w: %w", errUntrusted, err)
@@ -271,12 +288,16 @@ func (db *DB) resume(s settlement) error {
 	if err := db.beginTx(); err != nil {
 		return err
 	}
+	lots := slices.DeleteFunc(slices.Clone(s.lots), func(l lot) bool { return l.frames == 0 })
+	if len(lots) == 0 {
+		return nil // there may be no journal
+	}
 	found, err := readJournal(db.journal.path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = found.close() }() // only read
-	for _, l := range s.lots {
+	for _, l := range lots {
 		c := found.chain(s.was, l.generation)
 		if len(c.frames) != int(l.frames) {
 			return fmt.Errorf("%d of %d frames of the journal can be read: %w", len(c.frames), l.frames, errDamaged)

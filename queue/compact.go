@@ -122,7 +122,9 @@ func (db *DB) copyOut(bolt *bbolt.DB, o Options) error {
 // exchange ends a compaction: what was committed since it began goes into the
 // copy, and the copy gets the file's name. It runs in the committer.
 func (db *DB) exchange(b *batch, err error) error {
-	db.keeper.join()
+	if failed := db.joined(); failed != nil {
+		return failed
+	}
 	c := &db.compacting
 	changed := c.changed
 	c.changed = nil

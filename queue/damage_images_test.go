@@ -190,6 +190,9 @@ func confirmSome(t *testing.T, db *queue.DB) {
 // shot copies the file as a kill would leave it, and asks it everything.
 func shot(t *testing.T, db *queue.DB, path string) image {
 	t.Helper()
+	if err := db.Rest(t.Context()); err != nil { // no kill sees two files at two moments
+		t.Fatal(err)
+	}
 	img := image{data: readFile(t, path), journal: readFile(t, path+".journal"), truth: ask(t, db)}
 	img.truth.epoch = db.Epoch()
 	img.truth.next = db.Backlog("historian").Next

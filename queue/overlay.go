@@ -63,6 +63,22 @@ func (v *salvager) loose() error {
 	return v.flush()
 }
 
+// newestID returns the newest id of an alarm or a job that any frame holds: what came
+// last is often in the journal alone.
+func (j *journalFile) newestID() (newest string) {
+	for i := range j.parts {
+		for f := range j.parts[i].all {
+			_ = f.each(func(kind byte, key string, rec []byte) error { // what does not hold says nothing
+				if (kind == bucketAlarms || kind == bucketJobs) && rec != nil {
+					newest = max(newest, key)
+				}
+				return nil
+			})
+		}
+	}
+	return newest
+}
+
 // recall takes over what a frame says of the streams.
 func (v *salvager) recall(f journalFrame) {
 	_ = f.each(func(kind byte, key string, rec []byte) error { // what does not hold says nothing

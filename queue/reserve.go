@@ -118,13 +118,16 @@ func diskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
 }
 
+// recordShare is about what a record changes of pages beside itself, in bytes.
+const recordShare = 4 << 10
+
 // bytes is about what the batch writes.
 func (b *batch) bytes() (n int64) {
 	if b == nil {
 		return 0
 	}
 	for _, rec := range b.puts {
-		n += int64(len(rec)) + pageSize
+		n += int64(len(rec)) + recordShare
 	}
 	return n
 }

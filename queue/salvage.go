@@ -100,7 +100,7 @@ func (v *salvager) chooseTree() error {
 	if err != nil {
 		return err
 	}
-	v.last = last
+	v.last = max(last, v.journal.newestID())
 	v.spans = known(tallies)
 	good, damage := v.pages.metas()
 	for _, r := range roots(good, tallies, v.pages.count) {
