@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -120,6 +121,14 @@ func (db *DB) Occupy(ctx context.Context, release <-chan struct{}) error {
 		db.keeper.join()
 		db.hand(func() { <-release })
 		return db.beginSettling()
+	})
+}
+
+// FailBeside lets the file fail in the hands of the keeper, when release is closed.
+func (db *DB) FailBeside(ctx context.Context, release <-chan struct{}) error {
+	return db.do(ctx, "fail", func(*batch) error {
+		db.hand(func() { <-release; db.fail(syscall.EIO) })
+		return nil
 	})
 }
 

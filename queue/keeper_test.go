@@ -3,6 +3,8 @@ package queue_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -218,6 +220,85 @@ func TestAStormThatTheJournalRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	isThere(t, db, append(slices.Clip(alarms), stormOn(t, db, 3)...))
+}
+
+// After the file has failed in the keeper's hands nothing more is written to it: who
+// waits for the keeper is refused.
+func TestNothingIsWrittenAfterTheKeeperHasFailed(t *testing.T) {
+	large := func(db *queue.DB) error {
+		up := raise("L", "A", 2)
+		up.Evidence.Gaps = []string{text(rand.New(rand.NewPCG(1, 2)), 1500<<10)} // more than the journal takes
+		_, err := db.Record(t.Context(), []edgeagent.Transition{up})
+		return err
+	}
+	backup := func(db *queue.DB) error { return db.Backup(func(int64) (io.Writer, error) { return io.Discard, nil }) }
+	for name, write := range map[string]func(*queue.DB) error{"a large batch": large, "a backup": backup} {
+		db, release := open(t, options(dataFile(t))), make(chan struct{})
+		stormOn(t, db, 3)
+		if err := db.FailBeside(t.Context(), release); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() { done <- write(db) }()
+		close(release)
+		if err := <-done; err == nil {
+			t.Errorf("%s was written to a file that has failed", name)
+		}
+		<-db.Failed()
+	}
+}
+
+// Where there is no journal, a full disk is a full disk.
+func TestNoSpaceWithoutAJournal(t *testing.T) {
+	path := dataFile(t)
+	if err := os.MkdirAll(path+".journal/in the way", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, options(path))
+	alarms := stormOn(t, db, 3)
+	if err := db.LimitFile(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for i := 0; err == nil && i < 2000; i++ {
+		_, err = db.Record(t.Context(), []edgeagent.Transition{raise("M", fmt.Sprint("A", i), 2)})
+	}
+	if !errors.Is(err, edgeagent.ErrFull) {
+		t.Errorf("%v, want that it is full", err)
+	}
+	if err := db.LimitFile(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	record(t, db, raise("N", "A", 2))
+	if _, err := db.Alarm(alarms[0].ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// The data file has lost a checkpoint with which a batch went straight into it: no
+// frame has that batch, and it must not seem that nothing is missing.
+func TestALostCheckpointShows(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	stormOn(t, db, 3)
+	if err := db.Rest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := readFile(t, path)
+	up := raise("L", "large", 2)
+	up.Evidence.Gaps = []string{text(rand.New(rand.NewPCG(1, 2)), 1500<<10)}
+	record(t, db, up)
+	record(t, db, raise("M", "A", 2))
+	killed := asKilled(t, path)
+	if err := os.WriteFile(killed, before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := queue.CheckFile(killed); err == nil {
+		t.Error("the check finds nothing wrong")
+	}
+	if s := open(t, options(killed)).Storage(); s.State != edgeagent.StorageSalvaged {
+		t.Errorf("storage = %+v, want salvaged", s)
+	}
 }
 
 // A disk that hangs in a checkpoint keeps nobody waiting for ever.
