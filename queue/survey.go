@@ -40,8 +40,9 @@ type survey struct {
 	rooted bool         // the root page can be read
 	damage error        // the first that was met
 
-	frames  []*frame // of the pages on the way to the one that is visited
-	scratch []byte   // a page of which the head alone is looked at
+	tails   map[uint64]*tail // by page
+	frames  []*frame         // of the pages on the way to the one that is visited
+	scratch []byte           // a page of which the head alone is looked at
 	run     streamRun
 }
 
@@ -62,7 +63,7 @@ func (s *survey) frame(depth int) *frame {
 // surveyTree walks the tree under a root page.
 func surveyTree(p pageFile, m metaPage) *survey {
 	pages := p.pageAt(p.size + p.page - 1) // the last may be cut: what is whole of it counts
-	s := &survey{pages: p, limit: min(m.limit, pages), roles: make([]pageRole, pages), ends: make(map[streamKey]uint64)}
+	s := &survey{pages: p, limit: min(m.limit, pages), roles: make([]pageRole, pages), ends: make(map[streamKey]uint64), tails: make(map[uint64]*tail)}
 	if m.limit > p.count {
 		s.met(fmt.Errorf("the file has %d of its %d pages: %w", p.count, m.limit, errDamaged))
 	}
@@ -217,10 +218,47 @@ func (s *survey) visit(bucket byte, id uint64, lo, hi []byte, depth int) kindOfP
 	}
 	if h.flags == flagLeaf {
 		s.leaf(bucket, rows, lo, hi)
+		s.tail(bucket, id, h, rows)
 		return foundLeaf
 	}
 	s.branch(bucket, rows, lo, hi, depth)
 	return foundBranch
+}
+
+// tail notes what a leaf that overflows has keys of. The pages behind its first have
+// no head that would say whether they are its own.
+func (s *survey) tail(bucket byte, id uint64, h pageHead, rows []element) {
+	if h.overflow == 0 || len(rows) == 0 {
+		return
+	}
+	keys := &tail{bucket, bytes.Clone(rows[0].key), bytes.Clone(rows[len(rows)-1].key)}
+	for next := id + 1; next <= id+uint64(h.overflow); next++ {
+		s.tails[next] = keys
+	}
+}
+
+// A tail is the keys of a leaf, from the first to the last.
+type tail struct {
+	bucket byte
+	lo, hi []byte
+}
+
+// strange reports whether a record lies where a leaf goes on that cannot have it.
+func (s *survey) strange(page uint64, kind byte, key string) bool {
+	t, is := s.tails[page]
+	if !is {
+		return false
+	}
+	bucket, at := s.placeOf(kind, key)
+	return bucket != t.bucket || bytes.Compare(at, t.lo) < 0 || bytes.Compare(at, t.hi) > 0
+}
+
+// placeOf returns where a record lies in a file of this schema.
+func (s *survey) placeOf(kind byte, key string) (bucket byte, at []byte) {
+	if s.schema == schemaApart {
+		return kind, []byte(key)
+	}
+	return place(kind, key)
 }
 
 // astray notes a pointer that leads to what cannot be meant. What was meant is
@@ -361,10 +399,7 @@ func (s *survey) note(kind byte, key, body []byte, revision uint32) (err error) 
 
 // holeOf returns the hole in which a record would lie.
 func (s *survey) holeOf(kind byte, key string) (hole, bool) {
-	bucket, at := place(kind, key)
-	if s.schema == schemaApart {
-		bucket, at = kind, []byte(key)
-	}
+	bucket, at := s.placeOf(kind, key)
 	for _, h := range s.holes {
 		if h.bucket == bucket && bytes.Compare(at, h.lo) >= 0 && (h.hi == nil || bytes.Compare(at, h.hi) < 0) {
 			return h, true
