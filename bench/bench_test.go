@@ -83,6 +83,23 @@ func BenchmarkStorm(b *testing.B) {
 	b.ReportMetric(written/float64(len(records))/storm, "B-written/alarm")
 }
 
+// BenchmarkStormRecorded is the same as the agent's recorder writes it: in the order
+// in which they came, up to 256 at a time.
+func BenchmarkStormRecorded(b *testing.B) {
+	f := newFloor(b)
+	var floors, records series
+	for b.Loop() {
+		ups := raises(kinds)
+		p := openPlant(b, filepath.Join(b.TempDir(), "agent.db"))
+		floors.time(func() { f.group(writers, storm/writers) })
+		records.time(func() { p.recorded(storm, 256, ups) })
+		must(b, p.db.Close())
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(100*floors.median()/records.median(), "%-of-group-floor")
+	b.ReportMetric(records.median()/1e3/storm, "us/alarm")
+}
+
 // BenchmarkStormPeers records 500 alarms from as many goroutines here and there.
 func BenchmarkStormPeers(b *testing.B) {
 	peer, lite := newPeer(b), newBacklite(b)

@@ -204,6 +204,21 @@ func (p *plant) storm(writers, n int, like []edgeagent.Transition) {
 	})
 }
 
+// recorded records n alarms like those given, so many at a time.
+func (p *plant) recorded(n, most int, like []edgeagent.Transition) {
+	for i := 0; i < n; {
+		ts := make([]edgeagent.Transition, 0, most)
+		for ; i < n && len(ts) < most; i++ {
+			up := like[i%len(like)]
+			up.At = time.Now()
+			up.Alarm.ID, up.Alarm.RaisedAt, up.Alarm.Code = edgeagent.NewID(up.At), up.At, fmt.Sprint("F", rand.IntN(300))
+			ts = append(ts, up)
+		}
+		_, err := p.db.Record(p.tb.Context(), ts)
+		must(p.tb, err)
+	}
+}
+
 // shares calls do for 0 to n-1, from so many goroutines.
 func shares(writers, n int, do func(int)) {
 	var all sync.WaitGroup

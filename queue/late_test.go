@@ -64,6 +64,17 @@ func TestNobodyIsAnsweredBesideAFileThatFailed(t *testing.T) {
 // Who asked for a compaction in a batch that had to be tried again has asked
 // twice, and may be gone: nobody else waits for that.
 func TestACompactionAskedForTwiceHoldsUpNobody(t *testing.T) {
+	for range 50 {
+		if askedForTwice(t) {
+			return
+		}
+	}
+	t.Fatal("the batch was never tried again before the compaction was done, which proves nothing")
+}
+
+// askedForTwice reports false when the compaction was done too soon.
+func askedForTwice(t *testing.T) bool {
+	t.Helper()
 	db := openPlain(t, filepath.Join(t.TempDir(), "agent.db"))
 	ctx, gone := context.WithCancel(t.Context())
 	if err := db.Limit(t.Context(), 1); err != nil {
@@ -85,13 +96,11 @@ func TestACompactionAskedForTwiceHoldsUpNobody(t *testing.T) {
 		})
 	}
 	beside(t, db, []context.Context{ctx, t.Context(), t.Context()}, compact, tooMuch, leave)
-	if asked < 2 {
-		t.Fatalf("%d asked: the batch was not tried again, which proves nothing", asked)
-	}
 	if err := db.Rest(t.Context()); err != nil {
 		t.Error(err)
 	}
 	closesInTime(t, db)
+	return asked > 1
 }
 
 // A batch may have begun before the options changed: what is done because of them is

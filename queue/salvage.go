@@ -185,7 +185,7 @@ func known(tallies map[uint64]*tally) map[streamKey]span {
 // is not as it should be must hold what is missed.
 func (v *salvager) lives(r stray) bool {
 	page := v.pages.pageAt(r.at)
-	if !v.tree.holds(page) || v.tree.strange(page, r.kind, r.key) {
+	if !v.tree.holds(page) || v.tree.strange(page, r.kind, r.key) || v.tree.claimed[page] && v.expired(r) {
 		return false
 	}
 	_, missed := v.tree.holeOf(r.kind, r.key)

@@ -41,6 +41,7 @@ type survey struct {
 	damage error        // the first that was met
 
 	tails   map[uint64]*tail // by page
+	claimed map[uint64]bool  // pages that may belong to the one before them, which cannot be believed
 	frames  []*frame         // of the pages on the way to the one that is visited
 	scratch []byte           // a page of which the head alone is looked at
 	run     streamRun
@@ -63,7 +64,7 @@ func (s *survey) frame(depth int) *frame {
 // surveyTree walks the tree under a root page.
 func surveyTree(p pageFile, m metaPage) *survey {
 	pages := p.pageAt(p.size + p.page - 1) // the last may be cut: what is whole of it counts
-	s := &survey{pages: p, limit: min(m.limit, pages), roles: make([]pageRole, pages), ends: make(map[streamKey]uint64), tails: make(map[uint64]*tail)}
+	s := &survey{pages: p, limit: min(m.limit, pages), roles: make([]pageRole, pages), ends: make(map[streamKey]uint64), tails: make(map[uint64]*tail), claimed: make(map[uint64]bool)}
 	if m.limit > p.count {
 		s.met(fmt.Errorf("the file has %d of its %d pages: %w", p.count, m.limit, errDamaged))
 	}
@@ -294,6 +295,9 @@ func (s *survey) claim(id uint64, h pageHead, believed bool) bool {
 			return !believed
 		}
 		s.roles[next] = role
+		if !believed {
+			s.claimed[next] = true
+		}
 		if err == nil && s.foreign(pageHeadOf(page)) {
 			s.roles[next] = roleBroken
 		}
