@@ -185,9 +185,6 @@ func dataSync(f *os.File) error {
 }
 
 func (j *journal) sync() error {
-	if j.file == nil {
-		return nil
-	}
 	if j.syncing != nil {
 		j.syncing()
 	}

@@ -103,6 +103,17 @@ func askedForTwice(t *testing.T) bool {
 	return asked > 1
 }
 
+// amidABatch has the committer wait, in a batch that has begun, for one who prepares
+// until ready is closed.
+func amidABatch(t *testing.T, db *DB, all *sync.WaitGroup) (ready chan struct{}) {
+	ready = make(chan struct{})
+	nothing := func(*batch) error { return nil }
+	all.Go(func() { _ = db.doPrepared(t.Context(), "prepare for long", func() { <-ready }, nothing) })
+	all.Go(func() { _ = db.do(t.Context(), "begin a batch", nothing) })
+	synctest.Wait()
+	return ready
+}
+
 // A batch may have begun before the options changed: what is done because of them is
 // done by the new ones.
 func TestADestinationIsGreetedAmidABatch(t *testing.T) {
@@ -118,13 +129,8 @@ func TestADestinationIsGreetedAmidABatch(t *testing.T) {
 		if err := db.do(t.Context(), "events that are gone", gone); err != nil {
 			t.Fatal(err)
 		}
-		ready := make(chan struct{})
 		var all sync.WaitGroup
-		all.Go(func() {
-			_ = db.doPrepared(t.Context(), "prepare for long", func() { <-ready }, func(*batch) error { return nil })
-		})
-		all.Go(func() { _ = db.do(t.Context(), "begin a batch", func(*batch) error { return nil }) })
-		synctest.Wait()
+		ready := amidABatch(t, db, &all)
 		o := *db.options.Load()
 		o.Destinations = []Destination{{Name: "new", Required: true}}
 		all.Go(func() { db.Configure(o) })
@@ -147,13 +153,8 @@ func TestManyAtOnceWakeTheCommitter(t *testing.T) {
 	for range 40 {
 		synctest.Test(t, func(t *testing.T) {
 			db := openPlain(t, path)
-			ready := make(chan struct{})
 			var all sync.WaitGroup
-			all.Go(func() {
-				_ = db.doPrepared(t.Context(), "prepare for long", func() { <-ready }, func(*batch) error { return nil })
-			})
-			all.Go(func() { _ = db.do(t.Context(), "begin a batch", func(*batch) error { return nil }) })
-			synctest.Wait()
+			ready := amidABatch(t, db, &all)
 			var done atomic.Int64
 			for range 32 {
 				all.Go(func() { _ = db.do(t.Context(), "more", func(*batch) error { done.Add(1); return nil }) })
