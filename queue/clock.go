@@ -53,15 +53,20 @@ func (c *clock) advance(passed time.Duration, wall time.Time) {
 	}
 }
 
-// age returns how old something is that happened at t by the time of day. What
-// is years older than the file was dated by a clock that was not set: its age is
-// not known, and it is as good as new.
+// age returns how old something is that happened at t by the time of day. Of what a
+// wrong clock has dated the age is not known, and it is as good as new.
 func (b *batch) age(t time.Time) time.Duration {
-	age := b.db.clock.now(b.now).Sub(t)
-	if age > clockUnset && t.Before(b.w.epoch.Time().Add(-clockTrust)) {
+	if !b.dated(t) {
 		return 0
 	}
-	return age
+	return b.db.clock.now(b.now).Sub(t)
+}
+
+// dated reports whether a time can be believed. One of years before the file is of a
+// clock that was not set, and one that is yet to come of a clock that was ahead.
+func (b *batch) dated(t time.Time) bool {
+	age := b.db.clock.now(b.now).Sub(t)
+	return age >= -clockTrust && (age <= clockUnset || !t.Before(b.w.epoch.Time().Add(-clockTrust)))
 }
 
 // saveClock writes the clock with a commit that happens anyway.

@@ -91,37 +91,79 @@ func (b *batch) skipGone() error {
 // expired reports whether an event has been kept long enough. One that cannot
 // be read has: keeping it would keep everything after it.
 func (b *batch) expired(s streamKey, seq uint64) bool {
-	body, _, err := b.get(bucketOutbox, s.key(seq))
+	at, err := b.writtenAt(s, seq)
 	if errors.Is(err, errDamaged) || errors.Is(err, edgeagent.ErrNotFound) {
 		return true
 	}
 	if err != nil {
 		return false
 	}
-	e, err := decodeOutgoing(s.key(seq), body)
-	keep, age := b.o.keep(), b.age(e.At)
+	keep, age := b.o.keep(), b.age(at)
+	if !b.dated(at) {
+		age = b.ageBehind(s, seq)
+	}
 	for _, d := range b.o.Destinations {
 		if p := (parkedKey{cursorKey{d.Name, s}, seq}); b.w.parked[p] {
 			keep = max(keep, b.o.Retain) // a person may want to look at it
 			age = min(age, b.refusedFor(p))
 		}
 	}
-	return err != nil || age >= keep
+	return age >= keep
+}
+
+func (b *batch) writtenAt(s streamKey, seq uint64) (time.Time, error) {
+	body, _, err := b.get(bucketOutbox, s.key(seq))
+	if err != nil {
+		return time.Time{}, err
+	}
+	e, err := decodeOutgoing(s.key(seq), body)
+	return e.At, err
+}
+
+// ageBehind returns the age of what comes right behind events that a wrong clock has
+// dated: they are older, and must not keep all that was written since. There may be
+// thousands of them, and few of all are read.
+func (b *batch) ageBehind(s streamKey, seq uint64) time.Duration {
+	wrong, right := seq, seq
+	for step := uint64(1); wrong == right || !b.datedAt(s, right); step *= 2 {
+		if right == b.w.last[s] {
+			return 0
+		}
+		wrong, right = right, min(right+step, b.w.last[s])
+	}
+	for right-wrong > 1 {
+		if mid := wrong + (right-wrong)/2; b.datedAt(s, mid) {
+			right = mid
+		} else {
+			wrong = mid
+		}
+	}
+	at, _ := b.writtenAt(s, right) // it was read a moment ago
+	return b.age(at)
+}
+
+// datedAt reports whether the date of an event can be believed.
+func (b *batch) datedAt(s streamKey, seq uint64) bool {
+	at, err := b.writtenAt(s, seq)
+	return err == nil && b.dated(at)
 }
 
 // refusedFor returns how long nothing was done about a refused event: since it
 // was refused, or since a person wanted it sent again. A refusal that cannot be
-// read keeps nothing.
+// read, or that a wrong clock has dated, keeps nothing.
 func (b *batch) refusedFor(p parkedKey) time.Duration {
 	var is parked
 	if err := b.getJSON(bucketMeta, p.key(), &is); err != nil {
 		return math.MaxInt64
 	}
-	age := b.age(is.At)
-	if is.Asked != nil {
-		age = min(age, b.age(is.Asked.At))
+	since := is.At
+	if is.Asked != nil && b.dated(is.Asked.At) {
+		since = is.Asked.At
 	}
-	return age
+	if !b.dated(since) {
+		return math.MaxInt64
+	}
+	return b.age(since)
 }
 
 func (b *batch) dropEvent(s streamKey, seq uint64) {

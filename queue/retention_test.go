@@ -1,0 +1,60 @@
+package queue_test
+
+import (
+	"testing"
+	"time"
+
+	"edgeagent"
+	"edgeagent/queue"
+)
+
+// confirmAll has a destination confirm all that was written in this epoch.
+func confirmAll(t *testing.T, db *queue.DB, dest string) {
+	t.Helper()
+	r := edgeagent.Receipt{Epoch: db.Epoch(), Contig: map[edgeagent.Stream]uint64{}}
+	for s, next := range db.Backlog(dest).Next {
+		r.Contig[s] = next - 1
+	}
+	if err := db.Confirm(t.Context(), dest, r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// starts writes so many events.
+func starts(t *testing.T, db *queue.DB, n int) {
+	t.Helper()
+	for range n {
+		if err := db.AgentStarted(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A box whose clock was wrong for a minute, years back or years ahead, has dated
+// events by it. They must not keep all that comes behind them for ever: the file
+// would fill up.
+func TestEventsOfAWrongClockKeepNothingBehindThem(t *testing.T) {
+	const now = 26 * year
+	for name, wrong := range map[string]time.Duration{"years back": 10 * year, "years ahead": 36 * year} {
+		t.Run(name, func(t *testing.T) {
+			path := dataFile(t)
+			at(t, now, func(t *testing.T) { starts(t, open(t, options(path)), 1) })
+			at(t, wrong, func(t *testing.T) { starts(t, open(t, options(path)), 300) })
+			at(t, now+time.Hour, func(t *testing.T) {
+				db := open(t, options(path))
+				starts(t, db, 20)
+				confirmAll(t, db, "historian")
+				time.Sleep(48 * time.Hour) // much longer than anything is kept
+				for range 4 {
+					time.Sleep(2 * time.Minute)
+					starts(t, db, 1)
+					confirmAll(t, db, "historian")
+				}
+				left, err := db.Range(db.Epoch(), edgeagent.Range{Stream: edgeagent.StreamEvent, From: 1, To: 1000})
+				if err != nil || len(left) > 4 {
+					t.Errorf("%d events are left, %v; want those of the last minutes", len(left), err)
+				}
+			})
+		})
+	}
+}
