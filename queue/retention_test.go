@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgeagent"
@@ -57,4 +58,35 @@ func TestEventsOfAWrongClockKeepNothingBehindThem(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The last events of an earlier epoch go before a destination that nobody waits for
+// has them: it is told, as it is of those of this epoch.
+func TestTheEndOfAnEarlierEpochIsToldToo(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := options(path)
+		o.Destinations = append(o.Destinations, queue.Destination{Name: "mes", Keep: time.Hour})
+		db := open(t, o)
+		first := db.Epoch()
+		record(t, db, raise("L", "A1", 2), raise("L", "A2", 2), raise("L", "A3", 2))
+		confirmAll(t, db, "historian")
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.Agent = "renamed"
+		db = open(t, o)
+		time.Sleep(3 * time.Hour)
+		for range 2 {
+			time.Sleep(2 * time.Minute)
+			record(t, db, raise("L", "B", 2)) // housekeeping rides on a commit
+		}
+		if left, err := db.Range(first, edgeagent.Range{Stream: edgeagent.StreamAlarm, From: 1, To: 3}); err != nil || len(left) != 0 {
+			t.Fatalf("%d events left, %v: this proves nothing", len(left), err)
+		}
+		gaps := wholeGaps(t, db)
+		if len(gaps) != 1 || gaps[0].Epoch != first || gaps[0].Stream != edgeagent.StreamAlarm || gaps[0].From != 1 || gaps[0].To != 3 {
+			t.Errorf("gaps = %+v, want alarms 1 to 3 of the first epoch", gaps)
+		}
+	})
 }

@@ -58,6 +58,9 @@ func (b *batch) tidyOutbox() error {
 			b.outboxChanged = true
 		}
 		if s.epoch != b.w.epoch && seq > b.w.last[s] {
+			if err := b.skipGone(); err != nil { // with the stream goes who has how much of it
+				return err
+			}
 			b.forgetStream(s)
 		}
 	}
