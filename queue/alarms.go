@@ -144,6 +144,9 @@ func (b *batch) seen(t *edgeagent.Transition) (edgeagent.Alarm, bool, error) {
 		return edgeagent.Alarm{}, false, nil // its own: the revision decides
 	}
 	a, err := b.alarm(k.Alarm)
+	if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
+		return edgeagent.Alarm{}, false, nil // lost with a damaged page: the key is free, as for ByKey
+	}
 	return a, err == nil, err
 }
 

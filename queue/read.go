@@ -207,11 +207,15 @@ func limited(n int) int {
 }
 
 // ByKey returns the alarm that came with an idempotency key, and the hash of the
-// body that it came with.
+// body that it came with. A key whose alarm is lost, or damaged, is free.
 func (db *DB) ByKey(key string) (alarm edgeagent.ID, bodyHash string, ok bool) {
 	var k keyed
 	err := db.viewing("look up an idempotency key", func(tx *bbolt.Tx) error {
-		return getter(tx)(bucketKeys, idempotencyKey(key), &k)
+		if err := getter(tx)(bucketKeys, idempotencyKey(key), &k); err != nil {
+			return err
+		}
+		_, _, err := readRecord(tx, bucketAlarms, string(k.Alarm))
+		return err
 	})
 	if err != nil && !errors.Is(err, edgeagent.ErrNotFound) {
 		db.options.Load().Log.Error("an idempotency key cannot be read and counts as unknown", "error", err)

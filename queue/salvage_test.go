@@ -181,3 +181,41 @@ func TestGapsAreToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// The alarm of an idempotency key is lost, the key is not. Who repeats it, for he
+// never had an answer, has an alarm to tell: it is not refused for ever.
+func TestAKeyWhoseAlarmIsLostIsFree(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	keyed := func() edgeagent.Transition {
+		up := raise("L", "OUTSIDE", 2)
+		up.Alarm.Origin, up.Key, up.KeyHash = edgeagent.OriginOutside, "key", "body"
+		return up
+	}
+	first := record(t, db, keyed(), raise("L", "OTHER", 2))[0]
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data := readFile(t, path)
+	for at := range data[:len(data)-100] {
+		if string(data[at:at+4]) == "EA\x01a" && string(data[at+16:at+42]) == string(first.ID) {
+			data[at+60] ^= 1
+		}
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, options(path))
+	if _, err := db.Alarm(first.ID); !errors.Is(err, edgeagent.ErrNotFound) {
+		t.Fatalf("the alarm reads %v: this proves nothing", err)
+	}
+	if id, _, known := db.ByKey("key"); known {
+		t.Errorf("the key is known, of alarm %s which is not there", id)
+	}
+	if again := record(t, db, keyed())[0]; again.ID == first.ID || again.Job == "" {
+		t.Errorf("again: alarm %+v, want a new one", again)
+	}
+	if id, _, known := db.ByKey("key"); !known || id == first.ID {
+		t.Errorf("the key is alarm %s's (%v), want the new one's", id, known)
+	}
+}
