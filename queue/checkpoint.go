@@ -283,11 +283,17 @@ func (db *DB) published() (*working, error) {
 	return w, w.loadOutbox(db.tx)
 }
 
-// resume begins the transaction again and puts into it what is in the journal.
-func (db *DB) resume(s settlement) error {
+// resume begins the transaction again and puts into it what is in the journal. If
+// it cannot, there is none: nobody is to read less than what was answered.
+func (db *DB) resume(s settlement) (err error) {
 	if err := db.beginTx(); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			db.dropTx()
+		}
+	}()
 	lots := slices.DeleteFunc(slices.Clone(s.lots), func(l lot) bool { return l.frames == 0 })
 	if len(lots) == 0 {
 		return nil // there may be no journal

@@ -146,6 +146,19 @@ func (db *DB) SlowSync(ctx context.Context, begun chan<- struct{}, release <-cha
 	})
 }
 
+// FailSync has the sync of the next frame fail, which the disk has all the same.
+func (db *DB) FailSync(ctx context.Context) error {
+	return db.do(ctx, "fail to sync", func(*batch) error {
+		db.keeper.join()
+		db.journal.syncing = func() {
+			real := db.journal.file
+			db.journal.file, _ = os.OpenFile("/dev/null", os.O_RDWR, 0) // which cannot be synced
+			_ = real.Close()
+		}
+		return nil
+	})
+}
+
 // RefuseFrames has the journal find no space, or find it again.
 func (db *DB) RefuseFrames(ctx context.Context, refuse bool) error {
 	return db.do(ctx, "refuse", func(*batch) error {

@@ -122,12 +122,16 @@ func (db *DB) settleBeside(s settlement) {
 }
 
 // putRecords puts what the journal holds of a batch into the transaction. Of one
-// that was taken back meanwhile there is nothing.
+// that was taken back meanwhile there is nothing. Where it cannot, there is no
+// transaction any more: who reads is told that the file has failed, and not that
+// what was answered is not there.
 func (db *DB) putRecords(b *batch) {
 	if db.failure() != nil {
+		db.dropTx()
 		return
 	}
 	if err := guard(func() error { return writeThese(db.tx, b.names, b.puts) }); err != nil {
 		db.fail(fmt.Errorf("put into %s what its journal holds: %w", db.path, err))
+		db.dropTx()
 	}
 }

@@ -337,3 +337,52 @@ func TestStorageOfAFileThatIsClosed(t *testing.T) {
 		t.Errorf("storage %+v, want the file as it is", s)
 	}
 }
+
+// The sync of a storm's frame fails: until the agent has ended nobody is told that
+// what was answered before is not there.
+func TestNoAlarmVanishesWhenASyncFails(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	alarms := stormOn(t, db, 4)
+	if err := db.FailSync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ups := make([]edgeagent.Transition, 40)
+	for i := range ups {
+		ups[i] = raise(fmt.Sprint("L", i%4), fmt.Sprint("B", i), 2)
+	}
+	if _, err := db.Record(t.Context(), ups); err == nil {
+		t.Fatal("the storm was stored: this proves nothing")
+	}
+	<-db.Failed()
+	for _, a := range alarms {
+		if _, err := db.Alarm(a.ID); errors.Is(err, edgeagent.ErrNotFound) {
+			t.Errorf("alarm %s: %v", a.Code, err)
+		}
+	}
+	again := open(t, options(asKilled(t, path)))
+	for _, a := range alarms {
+		if _, err := again.Alarm(a.ID); err != nil {
+			t.Errorf("alarm %s after a restart: %v", a.Code, err)
+		}
+	}
+}
+
+// The file fails in the keeper's hands, and a raise that was answered meanwhile is
+// not in what everybody reads: who asks for it is told that the file has failed.
+func TestNoAlarmVanishesWhenTheKeeperFails(t *testing.T) {
+	path, release := dataFile(t), make(chan struct{})
+	db := open(t, options(path))
+	if err := db.FailBeside(t.Context(), release); err != nil {
+		t.Fatal(err)
+	}
+	a := record(t, db, raise("L", "A", 2))[0]
+	close(release)
+	<-db.Failed()
+	if _, err := db.Alarm(a.ID); err == nil || errors.Is(err, edgeagent.ErrNotFound) {
+		t.Errorf("the alarm reads %v, want that the file has failed", err)
+	}
+	if _, err := open(t, options(asKilled(t, path))).Alarm(a.ID); err != nil {
+		t.Errorf("after a restart: %v", err)
+	}
+}
