@@ -299,6 +299,36 @@ func afterRestore(t *testing.T, db *queue.DB, old edgeagent.ID) {
 	}
 }
 
+// A backup is put back while the clock stands years back: what comes first is still
+// sent first.
+func TestARestoreUnderAClockThatWasNotSet(t *testing.T) {
+	path := dataFile(t)
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	var old edgeagent.ID
+	at(t, 26*year, func(t *testing.T) {
+		db, err := queue.Open(t.Context(), options(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old = db.Epoch()
+		record(t, db, raise("L", "BEFORE", 1))
+		if err := errors.Join(db.Close(), queue.BackupFile(t.Context(), path, backup)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	at(t, 0, func(t *testing.T) {
+		r, err := queue.Restore(t.Context(), backup, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db := open(t, options(path))
+		record(t, db, raise("L", "AFTER", 1))
+		if got := pending(t, db, "historian"); r.Epoch <= old || len(got) != 1 || got[0].Epoch != old {
+			t.Errorf("epoch %s, pending %+v; want one behind %s, and the event of that first", r.Epoch, got, old)
+		}
+	})
+}
+
 func TestRestoreRefusesADamagedBackup(t *testing.T) {
 	path := dataFile(t)
 	db, err := queue.Open(t.Context(), options(path))

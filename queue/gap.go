@@ -155,18 +155,23 @@ func (b *batch) newLife() error {
 	return nil
 }
 
-// beginEpoch numbers all streams anew. The epoch sorts behind all that were,
-// whatever the clock says.
+// beginEpoch numbers all streams anew.
 func (b *batch) beginEpoch() error {
-	at := b.now
-	for _, old := range append(b.epochs(), b.w.epoch) {
+	epoch := epochBehind(append(b.epochs(), b.w.epoch), b.now)
+	assign(b, &b.w.epoch, epoch)
+	return b.put(bucketMeta, keyEpoch, 0, []byte(epoch))
+}
+
+// epochBehind returns a new epoch, which sorts behind all that were, whatever the
+// clock says: what comes first is sent first.
+func epochBehind(were []edgeagent.ID, now time.Time) edgeagent.ID {
+	at := now
+	for _, old := range were {
 		if t := old.Time(); !t.Before(at) {
 			at = t.Add(time.Millisecond)
 		}
 	}
-	epoch := edgeagent.NewID(at)
-	assign(b, &b.w.epoch, epoch)
-	return b.put(bucketMeta, keyEpoch, 0, []byte(epoch))
+	return edgeagent.NewID(at)
 }
 
 func (b *batch) epochs() []edgeagent.ID {

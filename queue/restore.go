@@ -76,8 +76,7 @@ func beginAnew(ctx context.Context, fresh, path string, check func(context.Conte
 		return Restored{}, err
 	}
 	b.MaxSize = 0
-	now := time.Now()
-	r := Restored{Epoch: edgeagent.NewID(now)}
+	now, r := time.Now(), Restored{}
 	if _, err := os.Stat(path); err == nil {
 		r.Kept = fmt.Sprintf("%s.replaced-%s", path, now.UTC().Format("20060102T150405.000Z"))
 		r.Lost = unconfirmed(ctx, path, b, check)
@@ -90,6 +89,7 @@ func beginAnew(ctx context.Context, fresh, path string, check func(context.Conte
 		if err != nil {
 			return err
 		}
+		r.Epoch = epochBehind([]edgeagent.ID{edgeagent.ID(was)}, now)
 		note, err := json.Marshal(restored{At: now, Kept: filepath.Base(r.Kept), Lost: r.Lost, Epoch: edgeagent.ID(was)})
 		if err != nil {
 			return err
