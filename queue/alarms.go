@@ -104,7 +104,7 @@ func (b *batch) record(t *edgeagent.Transition, f frozenRaise) (edgeagent.Alarm,
 			return a, err
 		}
 	}
-	before, err := b.alarm(t.Alarm.ID)
+	before, err := b.storedBefore(t)
 	known := !errors.Is(err, edgeagent.ErrNotFound)
 	if known && (err != nil || before.Revision >= t.Alarm.Revision) {
 		return before, err
@@ -126,6 +126,18 @@ func (b *batch) record(t *edgeagent.Transition, f frozenRaise) (edgeagent.Alarm,
 		return edgeagent.Alarm{}, err
 	}
 	return a, b.tell(t, &a, stored)
+}
+
+// storedBefore returns the alarm of a transition as it is stored. One that cannot be
+// read is stored anew as the transition tells it: to be refused would keep all
+// others waiting that come behind it.
+func (b *batch) storedBefore(t *edgeagent.Transition) (edgeagent.Alarm, error) {
+	a, err := b.alarm(t.Alarm.ID)
+	if errors.Is(err, errDamaged) {
+		b.o.Log.Error("an alarm cannot be read and is stored anew", "alarm", t.Alarm.ID, "error", err)
+		return edgeagent.Alarm{Job: t.Alarm.Job, LastTime: t.Alarm.LastTime}, nil
+	}
+	return a, err
 }
 
 // seen returns the alarm that another transition with the same idempotency key

@@ -278,3 +278,13 @@ func (db *DB) Hang() (release func()) {
 	db.options.Store(&o)
 	return func() { close(c) }
 }
+
+// DamageJob flips a byte of a job's header, in the open file.
+func (db *DB) DamageJob(ctx context.Context, id edgeagent.ID) error {
+	return db.flip(ctx, bucketJobs, string(id))
+}
+
+// DamageAlarm flips a byte of an alarm's record, in the open file.
+func (db *DB) DamageAlarm(ctx context.Context, id edgeagent.ID) error {
+	return db.flip(ctx, bucketAlarms, string(id))
+}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,10 +14,12 @@ func (b *batch) assignJob(a *edgeagent.Alarm, at time.Time, told *edgeagent.Evid
 	set(b, b.w.flood, g, b.w.flood[g].raise(b.now))
 	if id, open := b.w.groups[g.key()]; open {
 		j, err := b.joinable(id)
-		if err != nil {
+		switch {
+		case errors.Is(err, errDamaged):
+			b.o.Log.Error("a job cannot be read and is joined by no alarm", "job", id.id(), "error", err)
+		case err != nil:
 			return err
-		}
-		if j.Group == g {
+		case j.Group == g:
 			return b.join(j, a, at, told)
 		}
 	}
