@@ -89,19 +89,24 @@ func (db *DB) upcoming(n int) (o op, any bool) {
 // alone is a batch of one operation.
 func alone(int) (o op, any bool) { return o, false }
 
-// runBatch applies, commits, publishes and answers.
+// runBatch applies, commits, publishes and answers. Who is refused is told so after
+// the commit too: it may be for what another of the batch has done.
 func (db *DB) runBatch(first op, next func(n int) (op, bool)) {
-	b, accepted := db.gather(first, next)
+	b, ops, refused := db.gather(first, next)
+	accepted := acceptedOf(ops, refused)
 	answerEarly(accepted)
 	err := db.finish(b, len(accepted))
-	if errors.Is(err, edgeagent.ErrFull) && len(accepted) > 1 {
-		for _, o := range accepted { // what is small, or frees space, still fits
+	if len(accepted) == 0 {
+		err = nil // of housekeeping alone, which nobody has asked for
+	}
+	if errors.Is(err, edgeagent.ErrFull) && len(ops) > 1 {
+		for _, o := range ops { // what is small, or frees space, still fits
 			db.runBatch(o, alone)
 		}
 		return
 	}
-	for _, o := range accepted {
-		o.answer(err)
+	for n, o := range ops {
+		o.answer(cmp.Or(err, refused[n]))
 	}
 	db.putAway(b)
 	b.done()
@@ -110,27 +115,30 @@ func (db *DB) runBatch(first op, next func(n int) (op, bool)) {
 	}
 }
 
-// gather carries out operations and returns those that can be committed. Who is
-// refused is told so at the end: nobody comes twice into one batch.
-func (db *DB) gather(first op, next func(n int) (op, bool)) (*batch, []op) {
+// gather carries out operations and returns them with why they cannot be committed.
+// Nobody is answered meanwhile, and so nobody comes twice into one batch.
+func (db *DB) gather(first op, next func(n int) (op, bool)) (b *batch, ops []op, refused []error) {
 	late := db.takeBackLate()
-	b, ops := db.newBatch(db.journal.shared), []op{first}
-	errs := make([]error, 0, db.journal.shared)
+	b, ops = db.newBatch(db.journal.shared), []op{first}
+	refused = make([]error, 0, db.journal.shared)
 	for n := 0; n < len(ops); n++ {
-		errs = append(errs, db.applyOne(b, ops[n], late))
+		refused = append(refused, db.applyOne(b, ops[n], late))
 		if o, any := next(n + 1); any {
 			ops = append(ops, o)
 		}
 	}
+	return b, ops, refused
+}
+
+// acceptedOf returns the operations that can be committed.
+func acceptedOf(ops []op, refused []error) []op {
 	accepted := make([]op, 0, len(ops))
 	for n, o := range ops {
-		if errs[n] != nil {
-			o.answer(errs[n])
-			continue
+		if refused[n] == nil {
+			accepted = append(accepted, o)
 		}
-		accepted = append(accepted, o)
 	}
-	return b, accepted
+	return accepted
 }
 
 // newBatch begins one for so many operations, a raise putting the most of them.

@@ -169,3 +169,45 @@ func TestManyAtOnceWakeTheCommitter(t *testing.T) {
 		})
 	}
 }
+
+// Who is refused because of what somebody else does in the same batch is told so
+// when that is stored: a result that is paid for must not be dropped for nothing.
+func TestNobodyIsRefusedForWhatIsNotStored(t *testing.T) {
+	db := openPlain(t, filepath.Join(t.TempDir(), "agent.db"))
+	up := edgeagent.Transition{Kind: edgeagent.TransitionRaised, At: time.Now(), Alarm: edgeagent.Alarm{
+		ID: edgeagent.NewID(time.Now()), Line: "line-1", Code: "A1", State: edgeagent.AlarmUnacked, Diagnose: true, Revision: 1,
+	}}
+	if _, err := db.Record(t.Context(), []edgeagent.Transition{up}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := db.Lease(t.Context())
+	if err != nil || l == nil {
+		t.Fatalf("lease = %v, %v", l, err)
+	}
+	if err := db.Limit(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	discardMuch := func(ctx context.Context) error {
+		return db.do(ctx, "discard, and more than fits", func(b *batch) error {
+			j, err := b.job(l.Job)
+			if err != nil {
+				return err
+			}
+			return errors.Join(b.step(&j, evDiscard), b.note(&j, "discarded", nil), b.put(bucketBodies, string(j.id)+"e", 0, make([]byte, 1<<20)))
+		})
+	}
+	complete := func(ctx context.Context) error {
+		return db.Complete(ctx, *l, edgeagent.Outcome{Diagnosis: &edgeagent.Diagnosis{Summary: "x"}})
+	}
+	got := beside(t, db, []context.Context{t.Context(), t.Context()}, discardMuch, complete)
+	if !errors.Is(got[0], edgeagent.ErrFull) {
+		t.Fatalf("discard = %v: this proves nothing", got[0])
+	}
+	if errors.Is(got[1], edgeagent.ErrLeaseLost) {
+		t.Errorf("complete = %v, and nobody has taken the lease", got[1])
+	}
+	if err := db.Limit(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	closesInTime(t, db)
+}
