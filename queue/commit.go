@@ -96,6 +96,7 @@ func (db *DB) runBatch(first op, next func(n int) (op, bool)) {
 	accepted := acceptedOf(ops, refused)
 	answerEarly(accepted)
 	err := db.finish(b, len(accepted))
+	db.ends(&db.busy)
 	if len(accepted) == 0 {
 		err = nil // of housekeeping alone, which nobody has asked for
 	}
@@ -159,6 +160,9 @@ func (db *DB) applyOne(b *batch, o op, late error) error {
 	}
 	if err := o.ctx.Err(); err != nil {
 		return err
+	}
+	if db.busy.began.Load() == 0 {
+		db.starts(&db.busy) // pages are read, of a disk that may hang; until runBatch has finished
 	}
 	mark := len(b.undo)
 	err := guard(func() error { return o.apply(b) })

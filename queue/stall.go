@@ -16,7 +16,7 @@ const (
 	stallLook  = 2 * time.Second
 )
 
-// ErrStalled is returned when a commit has been under way for half a minute. What
+// ErrStalled is returned when a commit, or what it reads, has been under way for half a minute. What
 // was asked for may or may not be stored; it shows when the disk answers.
 var ErrStalled = errors.New("the disk does not answer")
 

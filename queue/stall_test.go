@@ -37,3 +37,24 @@ func TestNobodyHangsWithADiskThatHangs(t *testing.T) {
 		lease(t, db) // the one that nobody waited for was put back
 	})
 }
+
+// A card that hangs while an operation reads what it needs is said like one that hangs
+// in a commit: nothing is written any more either way.
+func TestAReadThatHangsIsSaid(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, options(path))
+		held, release, done := make(chan struct{}), make(chan struct{}), make(chan error)
+		go func() { done <- db.Hold(t.Context(), held, release) }()
+		<-held
+		time.Sleep(31 * time.Second)
+		if err := db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}); !errors.Is(err, queue.ErrStalled) || db.Stalled() == nil {
+			t.Errorf("save = %v, stalled = %v; want that the disk does not answer", err, db.Stalled())
+		}
+		close(release)
+		<-done
+		if err := db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}); err != nil || db.Stalled() != nil {
+			t.Errorf("when it answers: %v, %v", err, db.Stalled())
+		}
+	})
+}
