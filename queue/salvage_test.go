@@ -219,3 +219,32 @@ func TestAKeyWhoseAlarmIsLostIsFree(t *testing.T) {
 		t.Errorf("the key is alarm %s's (%v), want the new one's", id, known)
 	}
 }
+
+// Events that were confirmed are lost at the end of a stream: they are no backlog, and
+// take nothing from the one there is.
+func TestABacklogBehindLostEventsIsCounted(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	old := db.Epoch()
+	record(t, db, raise("L", "A1", 2), raise("L", "A2", 2), raise("L", "A3", 2), raise("L", "A4", 2))
+	if err := db.Confirm(t.Context(), "historian", receipt(db, 4, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data := readFile(t, path)
+	for at := range data[:len(data)-100] {
+		if string(data[at:at+4]) == "EA\x01o" && string(data[at+16:at+43]) == string(old)+"a" && data[at+50] > 1 {
+			data[at+60] ^= 1
+		}
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, options(path))
+	record(t, db, raise("L", "B", 2))
+	if got, want := db.Backlog("historian"), len(pending(t, db, "historian")); got.Events != want || want == 0 || got.Oldest.IsZero() {
+		t.Errorf("backlog = %+v, want the %d events that wait", got, want)
+	}
+}

@@ -159,7 +159,7 @@ func (db *DB) Backlog(dest string) edgeagent.Backlog {
 	}
 	for s, last := range v.last {
 		c := cursorKey{dest, s}
-		b.Events += int(last - v.position(c))
+		b.Events += int(last - min(last, v.position(c))) // confirmed events may be lost with a damaged page
 		b.Confirmed += v.cursors[c].confirmed
 	}
 	for p := range v.parked {
