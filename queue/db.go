@@ -99,6 +99,9 @@ func (db *DB) start(ctx context.Context, o Options) error {
 	if err := db.openFile(ctx, o); err != nil {
 		return err
 	}
+	if err := db.tellNewer(o); err != nil {
+		return errors.Join(err, db.detach())
+	}
 	return db.begin()
 }
 

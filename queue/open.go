@@ -151,6 +151,19 @@ func (db *DB) beginAnew(o Options, why string, cause error) error {
 	return nil
 }
 
+// tellNewer says of a newer file that an earlier start has set aside what it is: what
+// is in it is missed until a person has put it back or deleted it.
+func (db *DB) tellNewer(o Options) error {
+	found, err := filepath.Glob(escapeGlob(o.Path) + "." + asideNewer + "-*Z")
+	if err != nil || len(found) == 0 || db.salvaged != "" {
+		return err
+	}
+	db.newer = true
+	db.salvaged = fmt.Sprintf("a data file that a newer version of the agent has written lies set aside as %s: put it back with that version, or delete it",
+		filepath.Base(found[len(found)-1]))
+	return nil
+}
+
 // salvageInto replaces a damaged file by one of all that is whole in it. Where
 // there is no room for that, older damaged files go, then what a job can do
 // without.

@@ -159,6 +159,23 @@ func TestANewerFileIsAFault(t *testing.T) {
 		t.Errorf("kept %v: the newer file was changed", kept)
 	}
 	record(t, db, raise("L", "A1", 1))
+	restarted := func() string {
+		t.Helper()
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, options(path))
+		return db.Storage().Error
+	}
+	if said := restarted(); !strings.Contains(said, filepath.Base(kept[0])) {
+		t.Errorf("after a restart: %q, and nobody has decided yet what becomes of %s", said, kept[0])
+	}
+	if err := os.Remove(kept[0]); err != nil {
+		t.Fatal(err)
+	}
+	if said := restarted(); said != "" {
+		t.Errorf("after it was deleted: %q", said)
+	}
 }
 
 // What a salvage has to tell is told once, over any number of starts.
