@@ -402,6 +402,9 @@ func (db *DB) enter() error {
 	if db.turn.TryRLock() {
 		return nil
 	}
+	if err := db.Stalled(); err != nil {
+		return err // and leave nobody behind who waits: there may be a page a second for hours
+	}
 	in := make(chan struct{})
 	go func() { db.turn.RLock(); close(in) }()
 	look := time.NewTicker(stallLook)

@@ -386,3 +386,27 @@ func TestNoAlarmVanishesWhenTheKeeperFails(t *testing.T) {
 		t.Errorf("after a restart: %v", err)
 	}
 }
+
+// Pages that are asked for while a disk hangs for hours leave nothing behind that waits.
+func TestAPageOfADiskThatHangsLeavesNothingBehind(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		db, release := open(t, options(path)), make(chan struct{})
+		stormOn(t, db, 4)
+		if err := db.Occupy(t.Context(), release); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(31 * time.Second)
+		before := runtime.NumGoroutine()
+		for range 100 {
+			if _, _, err := db.Jobs(queue.JobFilter{}); !errors.Is(err, queue.ErrStalled) {
+				t.Fatalf("a list says %v", err)
+			}
+		}
+		if more := runtime.NumGoroutine() - before; more > 10 {
+			t.Errorf("%d goroutines more after 100 pages", more)
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
