@@ -16,8 +16,8 @@ const (
 	stallLook  = 2 * time.Second
 )
 
-// ErrStalled is returned when a commit, or what it reads, has been under way for half a minute. What
-// was asked for may or may not be stored; it shows when the disk answers.
+// ErrStalled is returned when a commit, or what it reads, has been under way for half
+// a minute. What was asked for may or may not be stored; it shows when the disk answers.
 var ErrStalled = errors.New("the disk does not answer")
 
 // late is the error of an operation whose answer nobody waits for any more.
