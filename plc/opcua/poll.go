@@ -112,7 +112,9 @@ func (e *episode) audit(ctx context.Context) error {
 }
 
 // compare reads items that are subscribed to. What is told meanwhile is newer
-// than what was read, which is then dropped.
+// than what was read, which is then dropped. What was read is as good as told:
+// the server will not tell again what did not change, and its messages confirm
+// that, or do not where it turned out bad.
 func (e *episode) compare(ctx context.Context, which func(*item) bool) error {
 	subscribed := e.in(subscribed, func(*item) bool { return true })
 	e.mu.Lock()
@@ -137,12 +139,10 @@ func (e *episode) compare(ctx context.Context, which func(*item) bool) error {
 			i.status = ua.StatusGood // told of just now: the node is there
 			continue
 		}
+		before := len(l.samples)
 		l.samples = i.samples(l.samples, values[n], now)
-		i.listed = false // the roster may be corrected below
-	}
-	for _, s := range l.samples {
-		for _, sub := range e.subs {
-			sub.roster.correct(s)
+		if i.told > 0 { // what was never told, no message of the server confirms
+			i.listed = i.sub.roster.toldAll(l.samples[before:], false)
 		}
 	}
 	refuse(items)

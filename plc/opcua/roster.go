@@ -55,13 +55,6 @@ func (r *roster) toldAll(samples []edgeagent.Sample, listed bool) bool {
 	return good
 }
 
-// correct takes a tag off that turned out bad, though nothing was told of it.
-func (r *roster) correct(s edgeagent.Sample) {
-	if _, in := r.at[s.Tag]; in && s.Quality == edgeagent.QualityBad {
-		r.told(s)
-	}
-}
-
 // own copies the names before they change, if somebody reads them.
 func (r *roster) own() {
 	if r.lent {
