@@ -119,14 +119,18 @@ type episode struct {
 
 	items      []*item // by client handle
 	unresolved []edgeagent.Sample
-	letters    uint64 // of the publishing goroutine
+	eventless  *subscription // made for events, whether or not the server tells them
+	letters    uint64        // of the publishing goroutine
+	// events is the subscription that tells conditions; nil: none does, or none
+	// does yet.
+	events atomic.Pointer[subscription]
+	some   chan struct{} // closed with the first subscription; none is added to subs after it but in begin
 
 	telling sync.Mutex // held while something is told; never waits for mu
 	tell    func(plc.Heard)
 
 	mu       sync.Mutex // guards what the workers share
 	subs     []*subscription
-	events   *subscription // the one that tells conditions; nil: none
 	refresh  chan struct{} // asks for a ConditionRefresh
 	doubt    chan struct{} // asks to read what is told: something was lost
 	sooner   chan struct{} // a subscription can be silent sooner than was thought
@@ -135,7 +139,7 @@ type episode struct {
 
 func newEpisode(c *Client, conn *client) *episode {
 	e := &episode{
-		c: c, conn: conn, sent: &counter{caller: conn.ch},
+		c: c, conn: conn, sent: &counter{caller: conn.ch}, some: make(chan struct{}),
 		refresh: make(chan struct{}, 1), doubt: make(chan struct{}, 1),
 		sooner: make(chan struct{}, 1), watchdog: c.watchdog(),
 	}

@@ -1,6 +1,7 @@
 package opcua
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -33,7 +34,13 @@ const (
 	identityBytes = 512
 )
 
-const defaultCodeFrom = "ConditionName"
+const (
+	defaultCodeFrom = "ConditionName"
+	// defaultSource is the Server object, which tells the events of all others.
+	defaultSource = "i=2253"
+)
+
+func (e *Events) source() string { return cmp.Or(e.Source, defaultSource) }
 
 // priority returns 1 for the highest to 4. A severity below the whole table is
 // the least urgent.

@@ -37,10 +37,13 @@ func soonest(rounds []*round) *round {
 }
 
 // polling does what is not told: the scans of tags that can be read only, the
-// audit, and the questions for refused nodes. One goroutine, one request at a
+// audit, and the questions for what is missing. One goroutine, one request at a
 // time; what is late is done once, not caught up with.
 func (e *episode) polling(ctx context.Context) error {
-	rounds := []*round{{every: audit, do: e.audit}, {every: askAgain, do: e.askAgain}}
+	rounds := []*round{
+		{every: audit, do: e.audit}, {every: askAgain, do: e.askAgain},
+		{every: audit, do: e.askMissing, idle: e.complete},
+	}
 	for _, scan := range scansOf(e.items) {
 		rounds = append(rounds, &round{
 			every: scan, do: func(ctx context.Context) error { return e.poll(ctx, scan) },

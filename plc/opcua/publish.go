@@ -17,8 +17,10 @@ import (
 // publishing asks for notifications, one request at a time: so they come in
 // the order in which they were sent, and an older value never follows a newer.
 func (e *episode) publishing(ctx context.Context) error {
-	if len(e.subs) == 0 {
-		return nil
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.some:
 	}
 	var acks []*ua.SubscriptionAcknowledgement
 	pace := pace{wait: e.watchdog / 30}
@@ -192,7 +194,7 @@ func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification,
 // told may not be the last there was. All is read, and all conditions are asked
 // for again.
 func (e *episode) doubtAll(s *subscription) {
-	if s == e.events {
+	if s == e.events.Load() {
 		e.eventsLost()
 	}
 	select {

@@ -1,7 +1,6 @@
 package opcua
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -12,8 +11,6 @@ import (
 )
 
 const (
-	// defaultSource is the Server object, which tells the events of all others.
-	defaultSource = "i=2253"
 	// eventsInterval is how often events are published.
 	eventsInterval = 500 * time.Millisecond
 	// refreshEvery is how often a server may be asked to tell all its conditions
@@ -24,12 +21,21 @@ const (
 // subscribeEvents follows the server's conditions, if that is configured. A
 // server without them is said so once, and its tags are read all the same.
 func (e *episode) subscribeEvents(ctx context.Context) error {
-	events := e.c.o.Events
-	if events == nil {
+	if e.c.o.Events == nil {
 		return nil
 	}
 	e.c.conditions.reconnected(e.conn.ns)
-	source, err := e.conn.resolve(cmp.Or(events.Source, defaultSource))
+	return e.seekEvents(ctx)
+}
+
+// seekEvents tries to have the conditions told. What was made for them in vain
+// is kept for the next time.
+func (e *episode) seekEvents(ctx context.Context) error {
+	events := e.c.o.Events
+	if events == nil || e.events.Load() != nil {
+		return nil
+	}
+	source, err := e.conn.resolve(events.source())
 	if err != nil {
 		if e.c.first("source") {
 			e.c.o.log().Warn("alarms and conditions are not followed: the source cannot be resolved",
@@ -37,26 +43,36 @@ func (e *episode) subscribeEvents(ctx context.Context) error {
 		}
 		return nil
 	}
-	s, err := e.subscriptionFor(ctx, eventsInterval)
-	if err != nil || s == nil {
-		return err
-	}
-	for _, filter := range events.filters() {
-		status, err := e.monitorEvents(ctx, s, source, filter)
-		if err != nil {
+	if e.eventless == nil {
+		if e.eventless, err = e.subscriptionFor(ctx, eventsInterval); err != nil || e.eventless == nil {
 			return err
 		}
+	}
+	follows, err := e.followEvents(ctx, e.eventless, source)
+	if follows {
+		e.events.Store(e.eventless)
+		e.askRefresh()
+	}
+	return err
+}
+
+// followEvents adds the source's events to a subscription by the narrowest
+// filter that the server takes, and reports whether it takes one.
+func (e *episode) followEvents(ctx context.Context, s *subscription, source *ua.NodeID) (bool, error) {
+	for _, filter := range e.c.o.Events.filters() {
+		status, err := e.monitorEvents(ctx, s, source, filter)
+		if err != nil {
+			return false, err
+		}
 		if !isBad(status) {
-			e.events = s
-			e.askRefresh()
-			return nil
+			return true, nil
 		}
 		if refused := filterName(filter); e.c.first(refused) {
 			e.c.o.log().Warn("alarms and conditions: the server refuses a filter", "refused", refused,
-				"endpoint", e.c.o.Endpoint, "source", events.Source, "status", statusName(status))
+				"endpoint", e.c.o.Endpoint, "source", e.c.o.Events.Source, "status", statusName(status))
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // filterName says what a refused filter means.
@@ -92,7 +108,7 @@ func (e *episode) monitorEvents(ctx context.Context, s *subscription, source *ua
 
 // happened takes one event.
 func (e *episode) happened(event *ua.EventFieldList, l *letter) {
-	if event == nil || e.events == nil || event.ClientHandle != eventsHandle {
+	if event == nil || e.events.Load() == nil || event.ClientHandle != eventsHandle {
 		return
 	}
 	e.mu.Lock()
@@ -124,7 +140,7 @@ func (e *episode) askRefresh() {
 // refreshing makes the server tell its conditions after each connect and
 // whenever it wants to, and gives up a refresh that does not end.
 func (e *episode) refreshing(ctx context.Context) error {
-	if e.events == nil {
+	if e.c.o.Events == nil {
 		return nil
 	}
 	look := time.NewTicker(e.watchdog)
@@ -161,7 +177,7 @@ func (e *episode) refreshNow(ctx context.Context) error {
 	e.mu.Lock()
 	e.c.conditions.begin(time.Now())
 	e.mu.Unlock()
-	err := e.conn.conditionRefresh(ctx, e.events.id)
+	err := e.conn.conditionRefresh(ctx, e.events.Load().id)
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {
 		return nil // a server may take its time; whether it lives is not judged here
 	}

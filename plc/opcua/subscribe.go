@@ -219,7 +219,11 @@ func (e *episode) subscribe(ctx context.Context) error {
 func (e *episode) subscriptionFor(ctx context.Context, interval time.Duration) (*subscription, error) {
 	s, err := e.create(ctx, interval)
 	if err == nil {
-		e.subs = append(e.subs, s)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.subs = append(e.subs, s); len(e.subs) == 1 {
+			close(e.some)
+		}
 		return s, nil
 	}
 	status, refused := itemRefusal(err)
