@@ -170,6 +170,21 @@ func TestPasswordsAreNeverReadable(t *testing.T) {
 	}
 }
 
+// TestAShortPasswordIsSentToo: of one letter is found in most cipher texts.
+func TestAShortPasswordIsSentToo(t *testing.T) {
+	server, err := readCertificate(startPlant(t).cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := &trust{mode: ua.MessageSecurityModeSignAndEncrypt, server: server}
+	l := login{id: "u", policy: ua.SecurityPolicyURIBasic256Sha256}
+	for range 20 {
+		if _, err := password(make([]byte, minNonce), l, at, &Options{User: "edge", Password: func() (string, error) { return "1", nil }}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestPasswordNeedsAnEncryptedLoginAndATrustedServer(t *testing.T) {
 	p := startPlant(t)
 	r, l := record(t, p.endpoint)
