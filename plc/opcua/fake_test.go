@@ -38,6 +38,7 @@ type rig struct {
 	refresh     func(p *rig) ua.StatusCode // ConditionRefresh; nil: unknown
 	deaf        map[string]bool            // nodes whose changes are not told
 	sampling    float64                    // revised, in milliseconds; 0: as asked
+	publishing  float64                    // the same
 
 	subs      map[uint32]*rigSub
 	reads     map[string]int
@@ -184,14 +185,15 @@ func (p *rig) subscribe(r *ua.CreateSubscriptionRequest) (ua.Response, error) {
 	if p.keepAlive > 0 {
 		keepAlive = p.keepAlive
 	}
-	interval := time.Duration(r.RequestedPublishingInterval * float64(time.Millisecond))
+	revised := max(p.publishing, r.RequestedPublishingInterval)
+	interval := time.Duration(revised * float64(time.Millisecond))
 	s := &rigSub{
 		id: uint32(len(p.subs)) + 1, interval: interval, alive: interval * time.Duration(keepAlive),
 		last: time.Now(), items: make(map[uint32]string),
 	}
 	p.subs[s.id] = s
 	return &ua.CreateSubscriptionResponse{
-		SubscriptionID: s.id, RevisedPublishingInterval: r.RequestedPublishingInterval,
+		SubscriptionID: s.id, RevisedPublishingInterval: revised,
 		RevisedMaxKeepAliveCount: keepAlive, RevisedLifetimeCount: r.RequestedLifetimeCount,
 	}, nil
 }

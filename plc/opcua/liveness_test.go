@@ -107,6 +107,35 @@ func TestAServerThatSamplesSeldomIsRead(t *testing.T) {
 	})
 }
 
+// TestAServerThatTellsSeldomIsRead: however often it looks, what it says once a
+// minute is stale for most of it.
+func TestAServerThatTellsSeldomIsRead(t *testing.T) {
+	for name, seldom := range map[string]func(*rig){
+		"publishes": func(p *rig) { p.publishing = 60_000 },
+		"keeps alive, and tells no time": func(p *rig) {
+			p.keepAlive = 120
+			p.monitorFail["i=2258"] = ua.StatusBadUserAccessDenied
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newRig()
+				seldom(p)
+				p.set("ns=1;s=a", int16(1))
+				r := start(t, p, Options{Tags: []plc.TagSpec{node("a", edgeagent.TypeInt16)}})
+				settle(30 * time.Second)
+				r.forget()
+				settle(5 * time.Second)
+				confirmed := r.count(func(h plc.Heard) bool { return slices.Contains(h.Confirmed, "a") })
+				if len(r.values("a")) == 0 && confirmed == 0 {
+					t.Error("nothing was heard of a for ten scans")
+				}
+				r.finish(t)
+			})
+		})
+	}
+}
+
 // TestWaitingForInitialDataIsNoNews: servers say so of each new item, of which
 // the value was read a moment before.
 func TestWaitingForInitialDataIsNoNews(t *testing.T) {

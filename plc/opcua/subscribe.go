@@ -58,7 +58,7 @@ type item struct {
 	told, audited uint64 // notifications, now and at the last audit; guarded by episode.mu
 	letter        uint64 // the last that told it; of the publishing goroutine
 	listed        bool   // all its tags are on the roster; guarded by episode.mu
-	slow          bool   // sampled so seldom that it is read: what is told of it is too old; guarded by episode.mu
+	slow          bool   // sampled or told so seldom that it is read: what is told of it is too old; guarded by episode.mu
 }
 
 // samples appends one sample of each of the item's tags.
@@ -178,6 +178,7 @@ type subscription struct {
 	pause time.Duration // the longest between two messages; guarded by episode.mu
 	heard time.Time     // the last one; guarded by episode.mu
 	beat  time.Duration // between two heartbeats, if they come
+	tells time.Duration // the longest between two messages, as the server promised
 
 	roster roster // guarded by episode.mu
 
@@ -260,6 +261,7 @@ func (e *episode) create(ctx context.Context, interval time.Duration) (*subscrip
 		id: res.SubscriptionID, next: 1, heard: time.Now(), beat: max(beat, published),
 		pause: published * time.Duration(min(max(res.RevisedMaxKeepAliveCount, 1), 100_000)),
 	}
+	s.tells = s.pause
 	return s, e.heartbeat(ctx, s)
 }
 
@@ -276,9 +278,12 @@ func revised(ms float64, wanted time.Duration) time.Duration {
 // keep-alives alone.
 func (e *episode) heartbeat(ctx context.Context, s *subscription) error {
 	clock := &item{handle: heartbeatHandle, node: ua.NewNumericNodeID(0, id.Server_ServerStatus_CurrentTime), scan: s.beat}
-	_, err := e.conn.createMonitoredItems(ctx, s.id, []*ua.MonitoredItemCreateRequest{clock.request(false)})
+	results, err := e.conn.createMonitoredItems(ctx, s.id, []*ua.MonitoredItemCreateRequest{clock.request(false)})
 	if _, refused := itemRefusal(err); refused {
 		return nil
+	}
+	if err == nil && results[0] != nil && !isBad(results[0].StatusCode) {
+		s.tells = min(s.tells, s.beat)
 	}
 	return err
 }
@@ -295,15 +300,17 @@ func (e *episode) monitor(ctx context.Context, s *subscription, items []*item) e
 }
 
 // subscribedTo takes an item for told, unless the server looks at it so seldom
-// that its keep-alives would confirm what nobody has looked at: then it is read.
-func (e *episode) subscribedTo(i *item, sampling float64) {
-	slow := sampling > milliseconds(max(silences*i.scan, e.watchdog))
+// that its keep-alives would confirm what nobody has looked at, or says anything
+// so seldom that its values would be stale in between: then it is read.
+func (e *episode) subscribedTo(i *item, s *subscription, sampling float64) {
+	most := max(silences*i.scan, e.watchdog)
+	slow := sampling > milliseconds(most) || s.tells > most
 	i.state = subscribed
 	if slow {
 		i.state = polled
 		if e.c.first("slow") {
-			e.c.o.log().Warn("the server samples more slowly than is asked for; such tags are read at their scan instead",
-				"endpoint", e.c.o.Endpoint, "node", i.node.String(), "scan", i.scan, "sampling_ms", sampling)
+			e.c.o.log().Warn("the server samples or tells more slowly than is asked for; such tags are read at their scan instead",
+				"endpoint", e.c.o.Endpoint, "node", i.node.String(), "scan", i.scan, "sampling_ms", sampling, "tells", s.tells)
 		}
 	}
 	e.mu.Lock()
@@ -333,7 +340,7 @@ func (e *episode) createItems(ctx context.Context, s *subscription, items []*ite
 		}
 		switch {
 		case !isBad(status):
-			e.subscribedTo(i, results[n].RevisedSamplingInterval)
+			e.subscribedTo(i, s, results[n].RevisedSamplingInterval)
 		case filtered && i.deadband > 0:
 			unfiltered = append(unfiltered, i)
 		case unknownNode(status) && isBad(i.status):
