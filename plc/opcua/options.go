@@ -44,7 +44,8 @@ type Options struct {
 	Log    *slog.Logger
 	// ClockSynced says whether the clock can be believed; nil: it can. While it
 	// cannot, a certificate that is not valid yet is accepted with a warning: a
-	// gateway without a battery wakes up in 1970.
+	// gateway without a battery wakes up in 1970. One that has ended is refused,
+	// but not for good.
 	ClockSynced func() bool
 }
 

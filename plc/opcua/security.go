@@ -29,7 +29,7 @@ type trust struct {
 }
 
 // loadTrust reads the certificates. What is missing is missing until a person
-// brings it: every error is for good.
+// brings it: every error is for good but that of a clock which is not set.
 func loadTrust(o *Options, now time.Time) (*trust, error) {
 	t := &trust{}
 	var err error
@@ -44,7 +44,11 @@ func loadTrust(o *Options, now time.Time) (*trust, error) {
 			return nil, forGood(fmt.Errorf("trusted server certificate: %w: %s", err, howToTrust(o)))
 		}
 		if err := checkCertificate(t.server.leaf, o, now); err != nil {
-			return nil, forGood(fmt.Errorf("trusted server certificate %s: %w", o.ServerCertFile, err))
+			err = fmt.Errorf("trusted server certificate %s: %w", o.ServerCertFile, err)
+			if errors.Is(err, plc.ErrUnreachable) {
+				return nil, err
+			}
+			return nil, forGood(err)
 		}
 	}
 	if t.mode != ua.MessageSecurityModeNone {
@@ -79,6 +83,9 @@ func checkCertificate(c *x509.Certificate, o *Options, now time.Time) error {
 	}
 	if bits := keyBits(c); bits < minKeyBits {
 		return fmt.Errorf("has a key of %d bits, at least %d are needed: make the server a new one", bits, minKeyBits)
+	}
+	if now.After(c.NotAfter) && !o.clockSynced() {
+		return fmt.Errorf("%w: ended on %s, if this machine's clock is right (it says %s): tried again, since nothing has set it", plc.ErrUnreachable, date(c.NotAfter), date(now))
 	}
 	if now.After(c.NotAfter) {
 		return fmt.Errorf("ended on %s: make the server a new one, or set this machine's clock (it says %s)", date(c.NotAfter), date(now))

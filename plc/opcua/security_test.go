@@ -249,6 +249,7 @@ func TestLoginPoliciesAreChosen(t *testing.T) {
 func TestRejectionsAreForGood(t *testing.T) {
 	for status, want := range map[ua.StatusCode]error{
 		ua.StatusBadUserAccessDenied: plc.ErrRefused, ua.StatusBadIdentityTokenRejected: plc.ErrRefused,
+		ua.StatusBadCertificateTimeInvalid: plc.ErrSilent, ua.StatusBadCertificateIssuerTimeInvalid: plc.ErrSilent, // a PLC's clock is set by itself
 		ua.StatusBadTooManySessions: plc.ErrSilent, ua.StatusBadServerHalted: plc.ErrSilent, ua.StatusBadShutdown: plc.ErrSilent,
 	} {
 		logins := 0
@@ -393,6 +394,23 @@ func TestUnsetClockDoesNotStopADevice(t *testing.T) {
 	}
 	o.ClockSynced = func() bool { return true }
 	wants(t, checkCertificate(c.leaf, o, time.Unix(0, 0)), nil, "set this machine's clock")
+}
+
+// TestACertificateThatEndedByAnUnsetClock is refused, but not for good: the clock
+// of a gateway may be years ahead until somebody tells it the time.
+func TestACertificateThatEndedByAnUnsetClock(t *testing.T) {
+	p := startPlant(t)
+	o := p.options("Basic256Sha256", "Sign")
+	o.ClockSynced = func() bool { return false }
+	ahead := time.Now().AddDate(2*certificateAge, 0, 0)
+	_, err := loadTrust(&o, ahead)
+	wants(t, err, plc.ErrUnreachable, "ended on", "clock")
+	if errors.Is(err, plc.ErrRefused) {
+		t.Errorf("refused for good: %v", err)
+	}
+	o.ClockSynced = func() bool { return true }
+	_, err = loadTrust(&o, ahead)
+	wants(t, err, plc.ErrRefused, "ended on")
 }
 
 func TestSecurityAndModeBelongTogether(t *testing.T) {

@@ -226,7 +226,6 @@ var rejections = map[ua.StatusCode]string{
 	ua.StatusBadSecurityChecksFailed:         "the server refuses the agent's certificate: trust it in the server (its list of rejected certificates), then resume the device",
 	ua.StatusBadCertificateUntrusted:         "the server does not trust the agent's certificate: trust it in the server (its list of rejected certificates), then resume the device",
 	ua.StatusBadCertificateInvalid:           "the server refuses the agent's certificate as invalid: look into the server's log",
-	ua.StatusBadCertificateTimeInvalid:       "the server finds the agent's certificate ended or not valid yet: check the server's clock",
 	ua.StatusBadCertificateURIInvalid:        "the server misses the agent's application URI in its certificate: remove certificate and key to have them made anew",
 	ua.StatusBadCertificateUseNotAllowed:     "the server refuses the agent's certificate for this use: remove certificate and key to have them made anew",
 	ua.StatusBadCertificateRevoked:           "the server has revoked the agent's certificate",
@@ -237,6 +236,13 @@ var rejections = map[ua.StatusCode]string{
 	ua.StatusBadApplicationSignatureInvalid:  "the server refuses the agent's signature: the key does not belong to its certificate there",
 }
 
+// untimely are the answers of a server whose clock may not be set: that of a PLC
+// without a battery is behind after each power cut, until it is told the time.
+var untimely = map[ua.StatusCode]string{
+	ua.StatusBadCertificateTimeInvalid:       "the server finds the agent's certificate ended or not valid yet: check the server's clock",
+	ua.StatusBadCertificateIssuerTimeInvalid: "the server finds the authority of the agent's certificate ended or not valid yet: check the server's clock",
+}
+
 // classify says of a failed connect whether trying again can help.
 func classify(err error) error {
 	var status ua.StatusCode
@@ -245,6 +251,8 @@ func classify(err error) error {
 		return err
 	case errors.As(err, &status) && rejections[status] != "":
 		return fmt.Errorf("%w: %s (%s)", plc.ErrRefused, rejections[status], statusName(status))
+	case errors.As(err, &status) && untimely[status] != "":
+		return fmt.Errorf("%w: %s (%s)", plc.ErrSilent, untimely[status], statusName(status))
 	case errors.Is(err, plc.ErrSilent):
 		return err
 	case errors.As(err, &status):
