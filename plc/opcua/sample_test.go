@@ -1,6 +1,7 @@
 package opcua
 
 import (
+	"encoding/binary"
 	"math"
 	"reflect"
 	"strings"
@@ -190,6 +191,43 @@ func TestTimesOfAnUnsetClockAreNone(t *testing.T) {
 	s := sample(tag(edgeagent.TypeInt16), dv, now)
 	if !s.SourceAt.IsZero() || !s.ServerAt.Equal(now) || !s.At.Equal(now) {
 		t.Errorf("source %v server %v at %v", s.SourceAt, s.ServerAt, s.At)
+	}
+}
+
+// TestATimeThatCannotBeHeldIsNone: many servers write "never" as the year 9999,
+// which the library's nanoseconds would make another year of.
+func TestATimeThatCannotBeHeldIsNone(t *testing.T) {
+	const epoch = 116444736000000000 // of Unix, in 100 ns since 1601
+	for name, c := range map[string]struct {
+		ticks uint64
+		want  string
+	}{
+		"the largest number":          {math.MaxInt64, ""},
+		"the end of 9999":             {2650467743990000000, ""},
+		"negative":                    {math.MaxUint64, ""},
+		"1601":                        {1, ""},
+		"before the first nanosecond": {epoch - math.MaxInt64/100 - 1, ""},
+		"the first":                   {epoch - math.MaxInt64/100, "1677-09-21T00:12:43.1452242Z"},
+		"now":                         {epoch + 17_000_000_000_000_000, "2023-11-14T22:13:20Z"},
+		"the last":                    {epoch + math.MaxInt64/100, "2262-04-11T23:47:16.8547758Z"},
+		"after the last nanosecond":   {epoch + math.MaxInt64/100 + 1, ""},
+	} {
+		data := binary.LittleEndian.AppendUint64([]byte{ua.DataValueValue | ua.DataValueSourceTimestamp, byte(ua.TypeIDDateTime)}, c.ticks)
+		data = binary.LittleEndian.AppendUint64(data, c.ticks)
+		if err := wellFormed(data, reflect.TypeFor[ua.DataValue]()); err != nil {
+			t.Fatal(err)
+		}
+		dv := new(ua.DataValue)
+		if _, err := dv.Decode(data); err != nil {
+			t.Fatal(err)
+		}
+		s := sample(tag(edgeagent.TypeString), dv, time.Now())
+		if got := s.Value.String(); s.Quality != edgeagent.QualityGood || got != c.want {
+			t.Errorf("%s: %q (%s), want %q", name, got, s.Quality, c.want)
+		}
+		if year := s.SourceAt.Year(); c.want == "" && !s.SourceAt.IsZero() {
+			t.Errorf("%s: measured in %d", name, year)
+		}
 	}
 }
 

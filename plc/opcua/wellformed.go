@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"sync"
 	"time"
@@ -26,7 +27,8 @@ var (
 // wellFormed walks a message along its type without decoding it. The library's
 // decoder believes lengths: a variant of -2 elements, or nested a million deep,
 // ends the process; dimensions whose product overflows keep it busy for ever.
-// Such a message does not get that far.
+// Such a message does not get that far. Of one that does, times that the decoder
+// would take for others are blanked.
 func wellFormed(body []byte, typ reflect.Type) error {
 	w := &walker{b: body, left: maxDecoded}
 	return w.walk(typ, 0)
@@ -53,7 +55,7 @@ func init() {
 		reflect.TypeFor[ua.LocalizedText]():   func(w *walker, _ int) error { return w.localizedText() },
 		reflect.TypeFor[ua.DiagnosticInfo]():  (*walker).diagnostic,
 		reflect.TypeFor[ua.GUID]():            func(w *walker, _ int) error { return w.skip(16) },
-		reflect.TypeFor[time.Time]():          func(w *walker, _ int) error { return w.skip(8) },
+		reflect.TypeFor[time.Time]():          func(w *walker, _ int) error { return w.time() },
 	}
 }
 
@@ -246,10 +248,26 @@ func (w *walker) dataValue(depth int) error {
 		err = w.value(depth)
 	}
 	return w.optional(err, mask, []flagged{
-		{ua.DataValueStatusCode, 4}, {ua.DataValueSourceTimestamp, 8}, {ua.DataValueSourcePicoseconds, 2},
-		{ua.DataValueServerTimestamp, 8}, {ua.DataValueServerPicoseconds, 2},
+		{ua.DataValueStatusCode, 4}, {ua.DataValueSourceTimestamp, timeSize}, {ua.DataValueSourcePicoseconds, 2},
+		{ua.DataValueServerTimestamp, timeSize}, {ua.DataValueServerPicoseconds, 2},
 	})
 }
+
+// time makes none of a time that the library cannot hold: "never", which servers
+// write as the year 9999 or the largest number, would be read as one of 1816 or
+// 2185.
+func (w *walker) time() error {
+	const unixEpoch, most = 116444736000000000, math.MaxInt64 / 100 // in 100 ns, since 1601 and from 1970
+	if len(w.b) < timeSize {
+		return errCut
+	}
+	if since := int64(binary.LittleEndian.Uint64(w.b) - unixEpoch); since > most || since < -most {
+		clear(w.b[:timeSize])
+	}
+	return w.skip(timeSize)
+}
+
+const timeSize = 8
 
 // flagged is a field that is there if its bit is set.
 type flagged struct {
@@ -259,7 +277,11 @@ type flagged struct {
 
 func (w *walker) optional(err error, mask byte, fields []flagged) error {
 	for _, f := range fields {
-		if err == nil && mask&f.bit != 0 {
+		switch {
+		case err != nil || mask&f.bit == 0:
+		case f.size == timeSize: // nothing else of that size is optional
+			err = w.time()
+		default:
 			err = w.skip(f.size)
 		}
 	}
