@@ -44,7 +44,7 @@ func (q *Quality) UnmarshalText(text []byte) error {
 const (
 	ReasonNeverRead     = "never_read"     // nothing has been read since the start
 	ReasonStale         = "stale"          // older than the tag's stale_after
-	ReasonOutOfRange    = "out_of_range"   // outside min and max; uncertain, still evaluated by alarms
+	ReasonOutOfRange    = "out_of_range"   // outside min and max, or the sensor's own range; uncertain, still evaluated by alarms
 	ReasonNotANumber    = "not_a_number"   // NaN or an infinity, a BCD digit above 9
 	ReasonMalformed     = "malformed"      // the bytes cannot be the tag's: a text longer than its registers
 	ReasonException     = "exception"      // the PLC refused the address; params: code, address

@@ -48,13 +48,17 @@ func judged(t *plc.TagSpec, dv *ua.DataValue) edgeagent.Sample {
 	return graded(plc.Judge(t, v), dv.Status)
 }
 
-// graded lowers a judged sample to what the server says of it. Out of range
-// stays out of range: such a value is still evaluated by alarms.
+// graded lowers a judged sample to what the server says of it. Out of range,
+// as judged here or by the server, is still evaluated by alarms; what the server
+// calls uncertain for another reason is not.
 func graded(s edgeagent.Sample, status ua.StatusCode) edgeagent.Sample {
 	switch {
 	case s.Quality == edgeagent.QualityBad:
 	case isUncertain(status):
 		s.Quality, s.Reason = edgeagent.QualityUncertain, statusNote(status)
+		if status&0xFFFF0000 == ua.StatusUncertainEngineeringUnitsExceeded {
+			s.Reason.Code = edgeagent.ReasonOutOfRange // or a sensor that is driven over its range silences its own alarm
+		}
 	case overflowed(status) && s.Quality == edgeagent.QualityGood:
 		s.Quality = edgeagent.QualityUncertain
 		s.Reason = edgeagent.NewNote(edgeagent.ReasonOverflow, "the server's queue lost values before this one")

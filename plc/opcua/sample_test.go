@@ -147,6 +147,7 @@ func TestTheServersVerdictIsKept(t *testing.T) {
 		{"overflow", 0x480, int16(5), edgeagent.QualityUncertain, edgeagent.ReasonOverflow, ""},
 		{"overflow out of range is still evaluated", 0x480, int16(11), edgeagent.QualityUncertain, edgeagent.ReasonOutOfRange, ""},
 		{"uncertain out of range is not", ua.StatusUncertain, int16(11), edgeagent.QualityUncertain, edgeagent.ReasonStatus, "Uncertain"},
+		{"out of the sensor's range", ua.StatusUncertainEngineeringUnitsExceeded, int16(5), edgeagent.QualityUncertain, edgeagent.ReasonOutOfRange, "UncertainEngineeringUnitsExceeded"},
 		{"out of range", ua.StatusOK, int16(11), edgeagent.QualityUncertain, edgeagent.ReasonOutOfRange, ""},
 	}
 	for _, c := range cases {
