@@ -209,7 +209,8 @@ func (e *episode) follow(ctx context.Context) error {
 			}
 		})
 	}
-	workers.Wait() // what came before the end is true, and told
+	workers.Wait()
+	e.tellHeld() // what came before the end is true, and told
 	return context.Cause(ctx)
 }
 

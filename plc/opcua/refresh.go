@@ -192,10 +192,18 @@ func (e *episode) refreshNow(ctx context.Context) error {
 	if status == ua.StatusBadRefreshInProgress {
 		e.askRefresh()
 	}
-	e.mu.Lock()
-	e.mailConditions(e.c.conditions.fail()) // before anything newer can be
-	e.mu.Unlock()
+	e.tellHeld()
 	return nil
+}
+
+// tellHeld ends a refresh that is not to be completed: what it told holds.
+func (e *episode) tellHeld() {
+	if e.c.conditions == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mailConditions(e.c.conditions.fail()) // before anything newer can be
 }
 
 func (e *episode) giveUp(now time.Time) {

@@ -103,6 +103,24 @@ func TestARefreshWithoutAnEndClosesNothing(t *testing.T) {
 	})
 }
 
+// TestARefreshThatIsCutIsToldAsFarAsItCame: the server may be away for long.
+func TestARefreshThatIsCutIsToldAsFarAsItCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, log := newRig(), &bytes.Buffer{}
+		p.refresh = retained(false)
+		r := start(t, p, withEvents(log))
+		settle(time.Second)
+		if got := r.told(); got != "" {
+			t.Errorf("amid the refresh: %q", got)
+		}
+		close(p.dead)
+		<-r.end
+		if got := r.told(); got != "[LevelAlarm!]" {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
 func TestLostEventsAreAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, log := newRig(), &bytes.Buffer{}
