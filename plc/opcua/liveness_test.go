@@ -237,6 +237,48 @@ func stopsAfter(t *testing.T, beats int) {
 	}
 }
 
+// TestAHeartbeatThatIsSampledSlowly beats as often as the server said, not as it
+// was asked.
+func TestAHeartbeatThatIsSampledSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		p.keepAlive, p.sampling = 1000, 10_000
+		p.set("ns=1;s=a", int16(1))
+		r := start(t, p, Options{Tags: []plc.TagSpec{node("a", edgeagent.TypeInt16)}})
+		for range 30 {
+			p.set("i=2258", time.Now())
+			settle(10 * time.Second)
+		}
+		if len(r.end) > 0 {
+			t.Fatalf("ended in health: %v", <-r.end)
+		}
+		p.do(func() { p.mute = true })
+		settle(time.Minute)
+		if len(r.end) == 0 {
+			t.Error("a server that is silent for a minute is believed")
+			r.stop()
+		}
+		<-r.end
+	})
+}
+
+// TestASlowClockKeepsNobodyFromConfirming what keep-alives say in time.
+func TestASlowClockKeepsNobodyFromConfirming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		p.sampling = 60_000
+		p.set("ns=1;s=a", int16(1))
+		slow := node("a", edgeagent.TypeInt16)
+		slow.Scan = time.Minute
+		r := start(t, p, Options{Tags: []plc.TagSpec{slow}})
+		settle(20 * time.Second)
+		if n := r.count(func(h plc.Heard) bool { return len(h.Confirmed) > 0 }); n < 8 {
+			t.Errorf("confirmed %d times in 20 s", n)
+		}
+		r.finish(t)
+	})
+}
+
 func TestAServerThatDoesNotRunIsNoConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newRig()

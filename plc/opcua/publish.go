@@ -210,8 +210,8 @@ func (e *episode) heardOf(s *subscription, now time.Time, more bool) []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.heard = now
-	if s.beats > 1 && s.pause > s.beat {
-		s.pause = s.beat
+	if s.beats > 1 && s.pause > s.clock {
+		s.pause = s.clock
 		select {
 		case e.sooner <- struct{}{}:
 		default:

@@ -177,7 +177,8 @@ type subscription struct {
 	id    uint32
 	pause time.Duration // the longest between two messages; guarded by episode.mu
 	heard time.Time     // the last one; guarded by episode.mu
-	beat  time.Duration // between two heartbeats, if they come
+	beat  time.Duration // between two heartbeats, as they are asked for
+	clock time.Duration // the same as the server gives them, if they come
 	tells time.Duration // the longest between two messages, as the server promised
 
 	roster roster // guarded by episode.mu
@@ -261,7 +262,7 @@ func (e *episode) create(ctx context.Context, interval time.Duration) (*subscrip
 		id: res.SubscriptionID, next: 1, heard: time.Now(), beat: max(beat, published),
 		pause: published * time.Duration(min(max(res.RevisedMaxKeepAliveCount, 1), 100_000)),
 	}
-	s.tells = s.pause
+	s.clock, s.tells = s.beat, s.pause
 	return s, e.heartbeat(ctx, s)
 }
 
@@ -283,7 +284,8 @@ func (e *episode) heartbeat(ctx context.Context, s *subscription) error {
 		return nil
 	}
 	if err == nil && results[0] != nil && !isBad(results[0].StatusCode) {
-		s.tells = min(s.tells, s.beat)
+		s.clock = max(s.beat, revised(results[0].RevisedSamplingInterval, s.beat))
+		s.tells = min(s.tells, s.clock)
 	}
 	return err
 }
