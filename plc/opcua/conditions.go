@@ -46,6 +46,7 @@ type open struct {
 // counts.
 type refresh struct {
 	running, started bool
+	awaited          bool // it was given up before it started: a slow server may yet tell it
 	broken           bool // events were lost, or were too many: it cannot be complete
 	begun, heard     time.Time
 	held             map[string]edgeagent.Condition
@@ -78,6 +79,9 @@ func (c *conditions) told(values []*ua.Variant, now time.Time) (sets []edgeagent
 	c.refresh.heard = now
 	switch o.kind {
 	case id.RefreshStartEventType:
+		if c.refresh.awaited {
+			c.begin(now)
+		}
 		c.refresh.started = c.refresh.running
 	case id.RefreshEndEventType:
 		if !c.refresh.started {
@@ -219,6 +223,8 @@ func (c *conditions) overdue(now time.Time) (sets []edgeagent.ConditionSet, err 
 	if !r.running || !silent && !long {
 		return nil, nil
 	}
-	return c.flush(false), fmt.Errorf("the refresh of conditions did not end within %v (%d told)",
+	sets = c.flush(false)
+	c.refresh.awaited = !r.started
+	return sets, fmt.Errorf("the refresh of conditions did not end within %v (%d told)",
 		now.Sub(r.begun).Round(time.Millisecond), len(r.held))
 }

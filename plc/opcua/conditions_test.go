@@ -255,6 +255,8 @@ func TestRefresh(t *testing.T) {
 		{"no end, and one is gone", []step{{"begin", nil, ""}, {"event", a(nil), ""}, {"event", b(gone), ""}, {"wait", nil, "[bx a!]"}}},
 		{"the end of one that was given up", []step{{"begin", nil, ""}, {"start", nil, ""}, {"wait", nil, ""}, {"end", nil, ""},
 			{"begin", nil, ""}, {"end", nil, ""}, {"start", nil, ""}, {"event", a(nil), ""}, {"end", nil, "complete[a!]"}}},
+		{"one that begins late", []step{{"event", a(nil), "[a!]"}, {"begin", nil, ""}, {"wait", nil, ""}, {"start", nil, ""}, {"event", b(nil), ""}, {"end", nil, "complete[b!]"},
+			{"start", nil, ""}, {"end", nil, ""}}},
 		{"an end without a beginning", []step{{"end", nil, ""}, {"start", nil, ""}, {"end", nil, ""}, {"event", a(nil), "[a!]"}}},
 		{"refused", []step{{"begin", nil, ""}, {"event", a(nil), ""}, {"fail", nil, "[a!]"}, {"event", a(over), "[a-]"}}},
 		{"events were lost", []step{{"begin", nil, ""}, {"start", nil, ""}, {"event", a(nil), ""}, {"overflow", nil, "again"}, {"end", nil, "[a!]"}}},
