@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -353,6 +354,19 @@ func reference(n *ua.NodeID, name string) *ua.ReferenceDescription {
 	return &ua.ReferenceDescription{
 		ReferenceTypeID: ua.NewTwoByteNodeID(35), IsForward: true, NodeID: &ua.ExpandedNodeID{NodeID: n}, BrowseName: &ua.QualifiedName{Name: name},
 		DisplayName: &ua.LocalizedText{}, NodeClass: ua.NodeClassObject, TypeDefinition: ua.NewTwoByteExpandedNodeID(0),
+	}
+}
+
+// TestAHandleThatNobodyGave is nobody's, also where int has 32 bits.
+func TestAHandleThatNobodyGave(t *testing.T) {
+	e := newEpisode(New(Options{}), &client{})
+	e.items = []*item{{}}
+	for _, handle := range []uint32{1, 1 << 31, eventsHandle, math.MaxUint32 - 2} {
+		l := letter{}
+		e.changed(&subscription{}, &ua.MonitoredItemNotification{ClientHandle: handle, Value: &ua.DataValue{}}, &l)
+		if len(l.samples) > 0 {
+			t.Errorf("handle %d: told %+v", handle, l.samples)
+		}
 	}
 }
 

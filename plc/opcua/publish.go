@@ -174,8 +174,8 @@ func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification,
 	case change.ClientHandle == heartbeatHandle:
 		s.beats++
 		return
-	case int(change.ClientHandle) >= len(e.items):
-		return // none of ours
+	case uint64(change.ClientHandle) >= uint64(len(e.items)):
+		return // none of ours; an int of 32 bits would make a negative of it
 	}
 	i := e.items[change.ClientHandle]
 	if i.slow || change.Value.Status&0xFFFF0000 == ua.StatusBadWaitingForInitialData {
