@@ -119,7 +119,7 @@ type episode struct {
 
 	items      []*item // by client handle
 	unresolved []edgeagent.Sample
-	eventless  *subscription // made for events, whether or not the server tells them
+	forEvents  *subscription // made for events, whether or not the server tells them
 	letters    uint64        // of the publishing goroutine
 	// events is the subscription that tells conditions; nil: none does, or none
 	// does yet.

@@ -43,14 +43,14 @@ func (e *episode) seekEvents(ctx context.Context) error {
 		}
 		return nil
 	}
-	if e.eventless == nil {
-		if e.eventless, err = e.subscriptionFor(ctx, eventsInterval); err != nil || e.eventless == nil {
+	if e.forEvents == nil {
+		if e.forEvents, err = e.subscriptionFor(ctx, eventsInterval); err != nil || e.forEvents == nil {
 			return err
 		}
 	}
-	follows, err := e.followEvents(ctx, e.eventless, source)
+	follows, err := e.followEvents(ctx, e.forEvents, source)
 	if follows {
-		e.events.Store(e.eventless)
+		e.events.Store(e.forEvents)
 		e.askRefresh()
 	}
 	return err
