@@ -237,6 +237,32 @@ func stopsAfter(t *testing.T, beats int) {
 	}
 }
 
+// TestAServerThatNeverPublishes, and promised to be heard in an hour, is read:
+// it would be connected, and nothing of it known.
+func TestAServerThatNeverPublishes(t *testing.T) {
+	for name, mute := range map[string]time.Duration{"nothing at all": 0, "after the first values": 3 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newRig()
+				p.keepAlive, p.mute = 7200, mute == 0
+				p.set("i=2258", time.Now())
+				p.set("ns=1;s=a", int16(1))
+				r := start(t, p, Options{Tags: []plc.TagSpec{node("a", edgeagent.TypeInt16)}})
+				settle(mute)
+				p.do(func() { p.mute = true })
+				settle(70 * time.Second)
+				r.forget()
+				p.set("ns=1;s=a", int16(2))
+				settle(5 * time.Second)
+				if got := r.values("a"); len(r.end) > 0 || len(got) < 9 || !got[0].Value.Equal(edgeagent.Int(2)) {
+					t.Errorf("ended %d, told %d values", len(r.end), len(got))
+				}
+				r.finish(t)
+			})
+		})
+	}
+}
+
 // TestAHeartbeatThatIsSampledSlowly beats as often as the server said, not as it
 // was asked.
 func TestAHeartbeatThatIsSampledSlowly(t *testing.T) {

@@ -111,7 +111,26 @@ func (e *episode) poll(ctx context.Context, scan time.Duration) error {
 
 // audit reads what is subscribed to and was not told of since the last audit.
 func (e *episode) audit(ctx context.Context) error {
+	e.readSilent(time.Now())
 	return e.compare(ctx, func(i *item) bool { return i.audited == i.told })
+}
+
+// readSilent has those items read at their scan from now on whose subscription
+// does not tell what its heartbeat should, though its keep-alive is not due: a
+// server that revises that to an hour may never publish.
+func (e *episode) readSilent(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, i := range e.items {
+		if i.state != subscribed || i.sub.pause <= i.sub.tells || now.Sub(i.sub.heard) <= silences*max(i.sub.tells, i.scan, e.watchdog) {
+			continue
+		}
+		i.state, i.slow = polled, true
+		if e.c.first("silent") {
+			e.c.o.log().Warn("the server accepts subscriptions and does not publish; such tags are read at their scan instead",
+				"endpoint", e.c.o.Endpoint, "node", i.node.String(), "silent", now.Sub(i.sub.heard))
+		}
+	}
 }
 
 // compare reads items that are subscribed to. What is told meanwhile is newer
