@@ -57,7 +57,11 @@ func (u *Uploader) deliver(ctx context.Context, b batch) result {
 		return u.failedAgain(ctx, b, fault)
 	}
 	if fault != nil {
+		u.barren = u.barren || !u.trusted
 		return result{event: u.classify(fault), err: fault, batch: b}
+	}
+	if !b.again {
+		u.trusted, u.barren = true, false
 	}
 	u.flow = start.Add(u.pace.gap(len(b.events)))
 	u.pace.good(time.Since(start))
@@ -196,11 +200,15 @@ func (u *Uploader) beat(ctx context.Context) result {
 	if err != nil {
 		return result{event: refused, err: &Error{Class: Denied, Text: "heartbeat", Err: err}}
 	}
+	r := result{event: accepted}
 	if _, fault := u.send(ctx, []edgeagent.Outgoing{hb}, false); fault != nil {
-		return result{event: u.classify(fault), err: fault}
+		r = result{event: u.classify(fault), err: fault}
 	}
-	u.takesBeats = true
-	return result{event: accepted}
+	u.takesBeats = u.takesBeats || r.event == accepted
+	if u.barren && u.state != edgeagent.UpstreamUp && (r.event == accepted || r.event == unfit) {
+		return result{event: halfway}
+	}
+	return r
 }
 
 func (u *Uploader) heartbeat(now time.Time) (edgeagent.Outgoing, error) {

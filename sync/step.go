@@ -10,6 +10,7 @@ import (
 
 // step looks the event up in the machine, changes the state and acts.
 func (u *Uploader) step(r result) {
+	u.trial = false
 	for _, row := range machine {
 		if row.from == u.state && row.on == r.event {
 			u.enter(row.to, r)
@@ -29,9 +30,11 @@ func (u *Uploader) enter(to edgeagent.UpstreamState, r result) {
 	if from != to {
 		u.since = time.Now()
 	}
-	u.text = ""
-	if r.err != nil {
+	switch {
+	case r.err != nil:
 		u.text = r.err.Error()
+	case r.event != halfway: // a heartbeat does not mend what the events met
+		u.text = ""
 	}
 	text := u.text
 	u.mu.Unlock()
@@ -47,6 +50,7 @@ func (u *Uploader) enter(to edgeagent.UpstreamState, r result) {
 	}
 	if to != edgeagent.UpstreamUp {
 		u.portion.doubt()
+		u.trusted = false
 		if u.outage.IsZero() {
 			u.outage = time.Now()
 		}
@@ -59,6 +63,8 @@ func (u *Uploader) do(what action, r result) {
 		u.fails = 0
 	case resume:
 		u.comeBack()
+	case try:
+		u.trial = true
 	case backOff, slowDown:
 		u.failed(r)
 	case halve:
