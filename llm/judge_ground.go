@@ -120,7 +120,7 @@ func (f *facts) addFeature(t edgeagent.Feature, ev *edgeagent.Evidence) {
 	if t.LastChange != nil {
 		f.add("s", ev.At.Sub(*t.LastChange).Seconds())
 	}
-	known := make([]float64, 0, 6*7/2) // six numbers and what is between each two
+	known := make([]float64, 0, 6*7) // six numbers and what is between each two, twice
 	if v, ok := t.Value.Float64(); ok {
 		known = append(known, v)
 	}
@@ -131,8 +131,9 @@ func (f *facts) addFeature(t edgeagent.Feature, ev *edgeagent.Evidence) {
 	}
 	all := known
 	for i, a := range known {
+		all = append(all, short(a)) // as a model reads it
 		for _, b := range known[i+1:] {
-			all = append(all, a-b)
+			all = append(all, a-b, short(a)-short(b))
 		}
 	}
 	f.add(unit, all...)

@@ -1,8 +1,12 @@
 package llm
 
 import (
+	"math"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"edgeagent"
 )
@@ -52,6 +56,41 @@ func TestNumbersOfTheCase(t *testing.T) {
 		if ok != tt.held {
 			t.Errorf("%q holds: %v, want %v (%v)", tt.text, ok, tt.held, quantities(tt.text))
 		}
+	}
+}
+
+// TestNumbersOfThePromptAreOfTheCase holds what a model is shown of a tag, and what
+// it works out of that, against what it may say.
+func TestNumbersOfThePromptAreOfTheCase(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		power := random.IntN(12) - 3
+		scale := math.Pow10(power)
+		number := func() float64 { return (random.Float64() - 0.5) * scale }
+		f := edgeagent.Feature{
+			Tag: "d.p", EngUnit: "Pa", Value: edgeagent.Float(number()), Quality: edgeagent.QualityGood, AgeS: 3 + math.Abs(number()),
+			Min: new(number()), Max: new(number()), Mean: new(number()), LimitLow: new(number()), LimitHigh: new(number()),
+		}
+		facts := newFacts(edgeagent.Case{Alarms: []edgeagent.CaseAlarm{{Evidence: &edgeagent.Evidence{Tags: []edgeagent.Feature{f}}}}}, nil)
+		v := newViewTag(f, time.Time{})
+		said := []float64{v.Value.(float64), *v.Min, *v.Max, *v.Mean, *v.LimitLow, *v.LimitHigh, *v.Max - *v.Min, v.Value.(float64) - *v.LimitHigh}
+		for _, n := range said {
+			for _, q := range quantities(strconv.FormatFloat(n, 'f', 9-power, 64) + " Pa") {
+				if !facts.holds(q) {
+					t.Fatalf("%q is shown, or between two that are, and not held: %+v of %+v", q.text, v, f)
+				}
+			}
+		}
+		if q := quantities(strconv.FormatFloat(v.AgeS, 'f', -1, 64) + " s"); len(q) == 1 && !facts.holds(q[0]) {
+			t.Fatalf("%q is the age that is shown of %v s, and not held", q[0].text, f.AgeS)
+		}
+	}
+}
+
+func TestNearALimitIsNotOnIt(t *testing.T) {
+	f := edgeagent.Feature{Tag: "d.p", EngUnit: "Pa", Value: edgeagent.Float(101325.4), LimitHigh: new(101320.0), Quality: edgeagent.QualityGood}
+	if v := newViewTag(f, time.Time{}); v.Value != 101325.0 || *v.LimitHigh != 101320 {
+		t.Errorf("the model is told %v, limit %v", v.Value, *v.LimitHigh)
 	}
 }
 

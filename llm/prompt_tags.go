@@ -158,9 +158,14 @@ func timeText(t time.Time) string {
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*10) / 10 }
 
 // short rounds to four significant digits: what a model needs of a measurement.
+// Digits before the point stay: of 101325 Pa, limited to 101320, both would else be
+// 101300, and whoever quotes that names a number that is not in the case.
 func short(f float64) float64 {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return 0
+	}
+	if size := math.Abs(f); size >= 1e4 && size < 1e15 {
+		return math.Round(f)
 	}
 	r, err := strconv.ParseFloat(strconv.FormatFloat(f, 'g', 4, 64), 64)
 	if err != nil { // cannot be: it was written a moment ago
