@@ -47,7 +47,7 @@ func (d *Destination) answer(res *http.Response) (edgeagent.Receipt, error) {
 		return edgeagent.Receipt{}, &upsync.Error{Class: upsync.NoAnswer, Status: res.StatusCode, Text: "the receipt was cut", Err: err}
 	}
 	return edgeagent.Receipt{}, &upsync.Error{Class: upsync.NotReceipt, Status: res.StatusCode,
-		Text: fmt.Sprintf("%d without a receipt (%s): a proxy or portal answers in the upstream's place, or it stores nothing", res.StatusCode, excerpt(body)), Err: err}
+		Text: fmt.Sprintf("%d without a receipt (%s): a proxy or portal answers in the upstream's place, or it stores nothing", res.StatusCode, excerpt(withoutToken(res, body))), Err: err}
 }
 
 // cut reports whether body is the beginning of a JSON object: the connection
@@ -72,9 +72,19 @@ func refusal(res *http.Response) *upsync.Error {
 	}
 	// The explanation is worth a look, never a failure of its own.
 	if body, err := io.ReadAll(io.LimitReader(res.Body, 4<<10)); err == nil && len(body) > 0 {
-		e.Text += ": " + excerpt(body)
+		e.Text += ": " + excerpt(withoutToken(res, body))
 	}
 	return e
+}
+
+// withoutToken takes our token out of an answer: some repeat it when they refuse
+// it, and what they say stands on the page, in the log and in gap events.
+func withoutToken(res *http.Response, body []byte) []byte {
+	token := strings.TrimPrefix(res.Request.Header.Get("Authorization"), bearer)
+	if token == "" {
+		return body
+	}
+	return bytes.ReplaceAll(body, []byte(token), []byte("[token]"))
 }
 
 func class(status int) upsync.Class {

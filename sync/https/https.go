@@ -105,6 +105,8 @@ func (d *Destination) request(ctx context.Context, batch []edgeagent.Outgoing) (
 	return req, d.authorize(req)
 }
 
+const bearer = "Bearer "
+
 func (d *Destination) authorize(req *http.Request) error {
 	if d.o.Token == nil {
 		return nil
@@ -119,7 +121,7 @@ func (d *Destination) authorize(req *http.Request) error {
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("the token holds a space, a line break or a character that no header may hold")
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", bearer+token)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -146,6 +147,19 @@ func TestEveryAnswerHasItsClass(t *testing.T) {
 				t.Errorf("%d requests, want 1: nothing is followed or repeated here", calls)
 			}
 		})
+	}
+}
+
+func TestAnswerThatRepeatsTheTokenDoesNotTellIt(t *testing.T) {
+	o := Options{Token: func() (string, error) { return "pa55w0rd", nil }}
+	for _, status := range []int{200, 400, 401, 503} {
+		_, err := served(t, o, func(w http.ResponseWriter, req *http.Request) {
+			w.WriteHeader(status)
+			fmt.Fprintf(w, "not accepted: %s", req.Header.Get("Authorization"))
+		})
+		if err == nil || strings.Contains(err.Error(), "pa55") || !strings.Contains(err.Error(), "not accepted: Bearer [token]") {
+			t.Errorf("%d: %v", status, err)
+		}
 	}
 }
 
