@@ -20,21 +20,24 @@ type facts struct {
 	devices  map[string]bool      // that have tags or alarms in the case
 	units    map[string]string    // of tags
 	numbers  map[string][]float64 // by unit; "" holds those without
+	zero     time.Time            // from which the prompt counts
 }
 
 func newFacts(c edgeagent.Case, passages []Passage) *facts {
 	f := &facts{names: map[string]string{}, sources: map[string]string{}, passages: map[string]bool{}, safety: map[string]bool{}, devices: map[string]bool{}, units: map[string]string{}, numbers: map[string][]float64{}}
-	zero := c.First().Alarm.RaisedAt
+	f.zero = c.First().Alarm.RaisedAt
+	tags, _, _ := caseTags(c)
+	f.add("s", skew(tags))
 	for _, a := range c.Alarms { // the units of tags are known before the values of alarms
 		f.addEvidence(a.Evidence)
 	}
 	for _, a := range c.Alarms {
 		f.addAlarm(a.Alarm)
-		f.addTime(c.At, zero, a.Alarm)
+		f.addTime(c.At, a.Alarm)
 	}
 	for _, a := range c.Related {
 		f.addAlarm(a)
-		f.addTime(c.At, zero, a)
+		f.addTime(c.At, a)
 	}
 	for _, p := range c.Before {
 		f.addText(p.Cause)
@@ -76,17 +79,18 @@ func (f *facts) addAlarm(a edgeagent.Alarm) {
 	}
 }
 
-// addTime adds how long ago an alarm rose, from the first one and from now.
-func (f *facts) addTime(now, zero time.Time, a edgeagent.Alarm) {
+// addTime adds how long ago an alarm rose, from the first one and from now, and
+// when it cleared, from the first one and from its own raise.
+func (f *facts) addTime(now time.Time, a edgeagent.Alarm) {
 	if a.RaisedAt.IsZero() {
 		return
 	}
-	f.add("s", zero.Sub(a.RaisedAt).Seconds())
+	f.add("s", f.zero.Sub(a.RaisedAt).Seconds())
 	if !now.IsZero() {
 		f.add("s", now.Sub(a.RaisedAt).Seconds())
 	}
 	if a.ClearedAt != nil {
-		f.add("s", a.ClearedAt.Sub(a.RaisedAt).Seconds())
+		f.add("s", a.ClearedAt.Sub(a.RaisedAt).Seconds(), a.ClearedAt.Sub(f.zero).Seconds())
 	}
 }
 
@@ -118,7 +122,7 @@ func (f *facts) addFeature(t edgeagent.Feature, ev *edgeagent.Evidence) {
 	f.addText(t.Text)
 	f.add("s", t.AgeS)
 	if t.LastChange != nil {
-		f.add("s", ev.At.Sub(*t.LastChange).Seconds())
+		f.add("s", ev.At.Sub(*t.LastChange).Seconds(), t.LastChange.Sub(f.zero).Seconds())
 	}
 	known := make([]float64, 0, 6*7) // six numbers and what is between each two, twice
 	if v, ok := t.Value.Float64(); ok {

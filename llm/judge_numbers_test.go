@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -110,4 +111,51 @@ func FuzzQuantities(f *testing.F) {
 		}
 		newFacts(c, passages).addText(s)
 	})
+}
+
+// TestTimesOfThePromptAreOfTheCase holds every time that a model is shown against
+// what it may say: they count from the first alarm, whichever they are of.
+func TestTimesOfThePromptAreOfTheCase(t *testing.T) {
+	c := fillerCase()
+	at := raised.Add(4 * time.Second)
+	c.At = raised.Add(time.Minute)
+	c.Alarms[1].Alarm.ClearedAt = new(raised.Add(26500 * time.Millisecond))
+	c.Alarms[1].Evidence = &edgeagent.Evidence{At: at, WindowS: 600, Tags: []edgeagent.Feature{
+		{Tag: "packaging.eye", Value: edgeagent.Bool(true), Quality: edgeagent.QualityGood, AgeS: 7.7, LastChange: new(raised.Add(-13600 * time.Millisecond))},
+	}}
+	c.Alarms[0].Evidence.Tags[0].AgeS, c.Alarms[0].Evidence.Tags[2].AgeS = 3.3, 5
+	c.Related[0].ClearedAt = new(raised.Add(-97700 * time.Millisecond))
+	facts := newFacts(c, nil)
+	var shown any
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(BuildPrompt(c, nil, PromptOptions{}).User, caseHead)), &shown); err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	var walk func(key string, v any)
+	walk = func(key string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, x := range v {
+				walk(k, x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(key, x)
+			}
+		case float64:
+			if !strings.HasSuffix(key, "_s") {
+				return
+			}
+			checked++
+			for _, q := range quantities(strconv.FormatFloat(v, 'f', -1, 64) + " s") {
+				if !facts.holds(q) {
+					t.Errorf("%s %v is shown and not held", key, v)
+				}
+			}
+		}
+	}
+	walk("", shown)
+	if checked < 10 {
+		t.Errorf("only %d times were shown", checked)
+	}
 }
