@@ -116,7 +116,7 @@ func (f *facts) addEvidence(ev *edgeagent.Evidence) {
 // a careful reader would name: "rose by 40 %", "10 % above the limit".
 func (f *facts) addFeature(t edgeagent.Feature, ev *edgeagent.Evidence) {
 	f.addName(t.Tag, t.Safety)
-	unit := unitOf(t.EngUnit)
+	unit := readUnit(t.EngUnit)
 	f.units[t.Tag] = unit
 	f.addValue(t.Value, unit)
 	f.addText(t.Text)

@@ -112,6 +112,15 @@ func unitOf(s string) string {
 	return s
 }
 
+// readUnit returns a tag's unit as it is read behind a number: bar of "bar(g)", %
+// of "% rH", Nm of "Nm³/h". What a model repeats is read so too.
+func readUnit(s string) string {
+	if q := quantities("2.5 " + s); len(q) == 1 && q[0].from == 0 {
+		return q[0].unit
+	}
+	return unitOf(s)
+}
+
 // inBase returns the unit in which numbers are compared, and how many of it
 // one is: 1 mbar is 0.001 bar, 6 m³/h are 100 l/min.
 func inBase(unit string) (float64, string) {

@@ -159,3 +159,35 @@ func TestTimesOfThePromptAreOfTheCase(t *testing.T) {
 		t.Errorf("only %d times were shown", checked)
 	}
 }
+
+// TestUnitsWithMoreBehindThem has a model repeat what it was shown, in the units
+// of real plants: what follows bar or % must not make it another number.
+func TestUnitsWithMoreBehindThem(t *testing.T) {
+	for _, unit := range []string{
+		"bar", "bar(g)", "bar (a)", "bar abs", "mbar(a)", "% rH", "%rH", "% vol", "Nm³/h", "Nm3/h", "m³/h", "m²", "m/s²", "mm/s", "kg/cm²", "g/kg", "N/mm²",
+		"W/m²", "V DC", "A rms", "°C", "degC", "1/min", "U/min", "t/h", "mm Hg", "µS/cm", "bottles/min", "Stk", "kWh", "[bar]",
+	} {
+		f := edgeagent.Feature{Tag: "d.x", EngUnit: unit, Value: edgeagent.Float(123.4), Min: new(17.0), LimitHigh: new(120.0), Quality: edgeagent.QualityGood}
+		facts := newFacts(edgeagent.Case{Alarms: []edgeagent.CaseAlarm{{Evidence: &edgeagent.Evidence{Tags: []edgeagent.Feature{f}}}}}, nil)
+		for _, said := range []string{"123.4 " + unit, "123,4" + unit, "3.4 " + unit + " above the limit of 120 " + unit} {
+			for _, q := range quantities(said) {
+				if !facts.holds(q) {
+					t.Errorf("%q of a tag in %s: %q is not held", said, unit, q.text)
+				}
+			}
+		}
+		if wrong := quantities("124.9 " + unit); len(wrong) > 0 && facts.holds(wrong[0]) {
+			t.Errorf("124.9 %s is held", unit)
+		}
+	}
+}
+
+func TestHistoryIsAsLongAsItIsSaid(t *testing.T) {
+	ev := &edgeagent.Evidence{At: raised, WindowS: 600, HistorySince: raised.Add(-240700 * time.Millisecond)}
+	facts := newFacts(edgeagent.Case{Alarms: []edgeagent.CaseAlarm{{Evidence: ev}}}, nil)
+	for _, q := range quantities(historyGap(ev)) {
+		if !facts.holds(q) {
+			t.Errorf("%q is told of 240.7 s and not held", q.text)
+		}
+	}
+}

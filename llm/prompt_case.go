@@ -2,6 +2,7 @@ package llm
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -283,7 +284,7 @@ func historyGap(ev *edgeagent.Evidence) string {
 	if have >= ev.WindowS-1 {
 		return ""
 	}
-	return "history starts " + ev.HistorySince.Format("15:04:05") + ", " + strconv.Itoa(int(max(have, 0))) + " s before the alarm"
+	return "history starts " + ev.HistorySince.Format("15:04:05") + ", " + strconv.Itoa(int(math.Round(max(have, 0)))) + " s before the alarm"
 }
 
 // inOrder puts the parts back into the order in which they are read.
