@@ -16,6 +16,7 @@ type facts struct {
 	names    map[string]string    // as a model saw it -> as the case has it
 	sources  map[string]string    // likewise, of passages
 	passages map[string]bool      // their files
+	told     map[string]bool      // names and files that the passages mention
 	safety   map[string]bool      // names of safety functions
 	devices  map[string]bool      // that have tags or alarms in the case
 	units    map[string]string    // of tags
@@ -24,7 +25,7 @@ type facts struct {
 }
 
 func newFacts(c edgeagent.Case, passages []Passage) *facts {
-	f := &facts{names: map[string]string{}, sources: map[string]string{}, passages: map[string]bool{}, safety: map[string]bool{}, devices: map[string]bool{}, units: map[string]string{}, numbers: map[string][]float64{}}
+	f := &facts{names: map[string]string{}, sources: map[string]string{}, passages: map[string]bool{}, told: map[string]bool{}, safety: map[string]bool{}, devices: map[string]bool{}, units: map[string]string{}, numbers: map[string][]float64{}}
 	f.zero = c.First().Alarm.RaisedAt
 	tags, _, _ := caseTags(c)
 	f.add("s", skew(tags))
@@ -48,8 +49,26 @@ func newFacts(c edgeagent.Case, passages []Passage) *facts {
 		f.passages[withoutAnchor(p.ID)] = true
 		f.addText(p.Title)
 		f.addText(p.Text)
+		f.addMentions(p.Title + " " + p.Text)
 	}
 	return f
+}
+
+// addMentions adds the names in a passage: its checks may be repeated, though they
+// are about a tag that nobody looked at. Texts of the plant prove no name, and
+// neither does a passage that speaks to the model.
+func (f *facts) addMentions(s string) {
+	s = Clean(s, maxPassageText)
+	names, files := mention.FindAllStringSubmatch(s, -1), passageMention.FindAllString(s, -1)
+	if len(names)+len(files) == 0 || speaksToModel.MatchString(normal(s)) {
+		return
+	}
+	for _, m := range names {
+		f.told[m[2]+m[3]+m[4]] = true
+	}
+	for _, p := range files {
+		f.told[withoutAnchor(p)] = true
+	}
 }
 
 func (f *facts) addName(name string, safety bool) {
@@ -224,7 +243,7 @@ func (f *facts) strangers(text string) []string {
 	}
 	for _, m := range mention.FindAllStringSubmatch(text, -1) {
 		name := m[2] + m[3] + m[4]
-		if !f.devices[m[2]] || f.names[name] != "" {
+		if !f.devices[m[2]] || f.names[name] != "" || f.told[name] {
 			continue
 		}
 		if m[3] == "." && !isTagName(m[4]) || m[3] == "/" && !strings.ContainsAny(m[4], "0123456789_") {
@@ -233,7 +252,7 @@ func (f *facts) strangers(text string) []string {
 		out = append(out, name)
 	}
 	for _, p := range passageMention.FindAllString(text, -1) {
-		if !f.passages[withoutAnchor(p)] {
+		if file := withoutAnchor(p); !f.passages[file] && !f.told[file] {
 			out = append(out, p)
 		}
 	}

@@ -169,6 +169,25 @@ func TestNumbersOfTheCaseHold(t *testing.T) {
 	}
 }
 
+func TestNamesOfTheRunbookMayBeRepeated(t *testing.T) {
+	c, passages := fillerCase(), fillerPassages()
+	passages[0].Text += " Compare filler.level_2, see filler/F213 and drawings.csv."
+	c.Alarms[0].Alarm.SourceText = "filler.level_7 did not move"
+	for text, held := range map[string]bool{
+		"Compare filler.level_2 with it.": true, "See filler/F213.": true, "See drawings.csv.": true,
+		"Compare filler.level_3 with it.": false, "See other.csv.": false, "Look at filler.level_7.": false, // the plant's texts prove no name
+	} {
+		if _, fault := Judge(c, passages, with("summary", text), "en"); (fault == nil) != held {
+			t.Errorf("%s: %+v", text, fault)
+		}
+	}
+	if _, fault := Judge(c, passages, reply(func(m map[string]any) {
+		m["evidence"] = []any{map[string]any{"name": "filler.level_2", "observation": "high"}}
+	}), "en"); fault == nil {
+		t.Error("a tag of the runbook without a value was taken for evidence")
+	}
+}
+
 func TestInsufficientEvidenceNeedsNoCause(t *testing.T) {
 	raw := reply(func(m map[string]any) { m["causes"], m["insufficient_evidence"] = []any{}, true })
 	d, fault := judge(raw)
