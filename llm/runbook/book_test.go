@@ -1,8 +1,10 @@
 package runbook
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -190,7 +192,10 @@ func TestBrokenFilesHideNoOther(t *testing.T) {
 		"log as an entry":      {"x.md", "## X1 Title\n" + strings.Repeat("a line\n", maxEntry/4), "x.md:1: entry X1 is longer than"},
 		"endless list":         {"x.md", "## X1 Title\n" + strings.Repeat("- b\n", maxEntry), "x.md:1: entry X1 is longer than"},
 		"endless item":         {"x.md", "## X1 Title\n- b\n" + strings.Repeat("a line\n", maxEntry/4), "x.md:1: entry X1 is longer than"},
-		"quote not closed":     {"x.csv", "code,cause\nX1,\"Foam\n" + strings.Repeat("X2,Foam\n", maxEntry/4), "x.csv:2: row left out: longer than"},
+		"quote not closed":     {"x.csv", "code,cause\nX1,\"Foam\n" + strings.Repeat("X2,Foam\n", maxEntry/4), "x.csv:2: row left out: a cell begins with a quote"},
+		"quote in the header":  {"x.csv", "code,\"cause\nX1,Foam\n", "x.csv:1: the header row cannot be read: a cell begins with a quote"},
+		"quotes in every row":  {"x.csv", "code,cause\n" + strings.Repeat("X1,\"a\n", maxFile/32), "x.csv:2000: row left out: a cell begins with a quote"},
+		"row that is a log":    {"x.csv", "code,cause\nX1," + strings.Repeat("Foam ", maxEntry), "x.csv:2: row left out: longer than"},
 		"too large":            {"x.md", strings.Repeat("x", maxFile+1), "left out: larger than"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -202,6 +207,30 @@ func TestBrokenFilesHideNoOther(t *testing.T) {
 				t.Errorf("the good entry is gone: %+v", d)
 			}
 		})
+	}
+}
+
+// A row whose quote does not close must not take the rows below it, whose causes
+// would stand under its code.
+func TestOpenQuoteSwallowsNoRow(t *testing.T) {
+	b := folder(t, map[string]string{"c.csv": "sep=;\r\ncode;cause;checks\r\n" +
+		"X1;\"E-stop\" pressed;release it\r\n" +
+		"\r\nX2; \"Pump \"\"P1\"\"\r\ndry; no water\";\"fill\"\r\n" +
+		"X3;Bolt 3/8\" loose;tighten\r\n" +
+		"X4;\"Foam\r\n" +
+		"X5;\"Seal; worn\";replace"})
+	var got []string
+	for _, e := range b.entries {
+		for _, c := range e.causes {
+			got = append(got, fmt.Sprintf("%d %s %s", e.line, e.codes[0], c.Cause))
+		}
+	}
+	want := []string{`5 X2 Pump "P1"`, "5 X2 dry; no water", `7 X3 Bolt 3/8" loose`, "9 X5 Seal; worn"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if len(b.Problems) != 2 || !strings.HasPrefix(b.Problems[0], "c.csv:3: ") || !strings.HasPrefix(b.Problems[1], "c.csv:8: ") {
+		t.Errorf("problems %q", b.Problems)
 	}
 }
 

@@ -131,16 +131,9 @@ func textRows(text string) []listRow {
 	}
 	var out []listRow
 	for {
-		cells, err := r.Read()
+		cells, line, err := r.read()
 		if errors.Is(err, io.EOF) {
 			return out
-		}
-		line := 0
-		if len(cells) > 0 {
-			line, _ = r.FieldPos(0)
-		}
-		if pe, ok := errors.AsType[*csv.ParseError](err); ok {
-			line, err = pe.StartLine, pe.Err
 		}
 		out = append(out, listRow{line: line, cells: cells, err: err})
 	}

@@ -23,13 +23,16 @@ var otherNames = map[string]string{
 
 func (b *Book) readTable(file, text string) {
 	r := newTable(text)
-	header, err := r.Read()
-	if err != nil {
+	header, line, err := r.read()
+	switch {
+	case errors.Is(err, errQuote):
+		b.problem(position{file, line, 1}, codeFile, "the header row cannot be read: %v", err)
+		return
+	case err != nil:
 		b.problem(position{file, 1, 1}, codeFile, "the table has no header row")
 		return
 	}
 	columns, unused := tableHeader(header)
-	line, _ := r.FieldPos(0)
 	if unused != nil {
 		b.find(position{file, line, 1}, SeverityWarning, codeColumn, "column %s is not used; known are %s", quoted(unused), strings.Join(tableColumns, ", "))
 	}
@@ -38,33 +41,104 @@ func (b *Book) readTable(file, text string) {
 		return
 	}
 	for {
-		row, err := r.Read()
-		if errors.Is(err, io.EOF) {
+		row, line, err := r.read()
+		switch {
+		case errors.Is(err, io.EOF):
 			return
+		case err != nil:
+			b.problem(position{file, line, 1}, codeFile, "row left out: %v", err)
+		case len(strings.Join(row, "")) > maxEntry:
+			b.problem(position{file, line, 1}, codeLimit, "row left out: longer than %d bytes", maxEntry)
+		default:
+			b.readRow(file, cells{row, columns, r.place})
 		}
-		line, _ := r.FieldPos(0)
-		if err != nil {
-			b.problem(position{file, line, 1}, codeFile, "row is not readable: %v", err)
-			continue
-		}
-		if len(strings.Join(row, "")) > maxEntry {
-			b.problem(position{file, line, 1}, codeLimit, "row left out: longer than %d bytes; is a quote not closed?", maxEntry)
-			continue
-		}
-		b.readRow(file, cells{row, columns, r.FieldPos})
 	}
+}
+
+// table reads rows and knows where they stand.
+type table struct {
+	*csv.Reader
+	text  string // that the reader reads
+	above int    // lines before it
 }
 
 // newTable reads what spreadsheets write: any separator, quotes in the middle of
 // a cell, rows that are too short.
-func newTable(text string) *csv.Reader {
+func newTable(text string) *table {
 	comma := separator(text)
 	if head, rest, found := strings.Cut(text, "\n"); found && saidSeparator.MatchString(head) {
 		text = "\n" + rest // the line still counts
 	}
-	r := csv.NewReader(strings.NewReader(text))
-	r.Comma, r.FieldsPerRecord, r.LazyQuotes, r.TrimLeadingSpace = comma, -1, true, comma != '\t'
+	r := &table{text: text}
+	r.begin(comma)
 	return r
+}
+
+func (r *table) begin(comma rune) {
+	r.Reader = csv.NewReader(strings.NewReader(r.text))
+	r.Comma, r.FieldsPerRecord, r.LazyQuotes, r.TrimLeadingSpace = comma, -1, true, comma != '\t'
+}
+
+// errQuote is what is wrong with `F1,"E-stop" pressed`.
+var errQuote = errors.New(`a cell begins with a quote that does not close at its end; take it away, or write "" for one within`)
+
+// read returns the next row and its line. A quote that does not close would swallow
+// the rows that follow, whose causes would then stand under this row's code: such a
+// row is an error, and the next one is read from the line below.
+func (r *table) read() (row []string, line int, err error) {
+	rest := strings.TrimLeft(r.text[r.InputOffset():], "\r\n")
+	if openQuote(rest, r.Comma) {
+		r.above += strings.Count(r.text[:len(r.text)-len(rest)], "\n") + 1
+		_, r.text, _ = strings.Cut(rest, "\n")
+		r.begin(r.Comma)
+		return nil, r.above, errQuote
+	}
+	if row, err = r.Read(); err == nil {
+		line, _ = r.place(0)
+	}
+	return row, line, err
+}
+
+// place returns where a cell of the last row stands.
+func (r *table) place(cell int) (line, column int) {
+	line, column = r.FieldPos(cell)
+	return r.above + line, column
+}
+
+// openQuote reports whether the row that a text begins with has a cell that begins
+// with a quote and does not end with one.
+func openQuote(text string, comma rune) bool {
+	end, blanks := string(comma)+"\n", " \t"
+	if comma == '\t' {
+		blanks = ""
+	}
+	for {
+		cell, quoted := strings.CutPrefix(strings.TrimLeft(text, blanks), `"`)
+		if quoted {
+			if cell, quoted = afterQuote(cell); !quoted || cell != "" && !strings.Contains(end, cell[:1]) {
+				return true
+			}
+		}
+		i := strings.IndexAny(cell, end)
+		if i < 0 || cell[i] == '\n' {
+			return false
+		}
+		text = cell[i+1:]
+	}
+}
+
+// afterQuote returns what follows the quote that closes a cell, if one does.
+func afterQuote(cell string) (rest string, closed bool) {
+	for {
+		i := strings.IndexByte(cell, '"')
+		if i < 0 {
+			return "", false
+		}
+		if cell = cell[i+1:]; !strings.HasPrefix(cell, `"`) {
+			return strings.TrimPrefix(cell, "\r"), true
+		}
+		cell = cell[1:]
+	}
 }
 
 // saidSeparator is the line by which Excel is told what divides the cells.
