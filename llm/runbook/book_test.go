@@ -193,6 +193,7 @@ func TestBrokenFilesHideNoOther(t *testing.T) {
 		"endless list":         {"x.md", "## X1 Title\n" + strings.Repeat("- b\n", maxEntry), "x.md:1: entry X1 is longer than"},
 		"endless item":         {"x.md", "## X1 Title\n- b\n" + strings.Repeat("a line\n", maxEntry/4), "x.md:1: entry X1 is longer than"},
 		"quote not closed":     {"x.csv", "code,cause\nX1,\"Foam\n" + strings.Repeat("X2,Foam\n", maxEntry/4), "x.csv:2: row left out: a cell begins with a quote"},
+		"code without end":     {"x.md", "## X1 Title\n```text```\n## X2 Title\n```\nlog\n## X3 Title\ntext\n", "x.md:4: the code that begins here with ``` is never closed"},
 		"quote in the header":  {"x.csv", "code,\"cause\nX1,Foam\n", "x.csv:1: the header row cannot be read: a cell begins with a quote"},
 		"quotes in every row":  {"x.csv", "code,cause\n" + strings.Repeat("X1,\"a\n", maxFile/32), "x.csv:2000: row left out: a cell begins with a quote"},
 		"row that is a log":    {"x.csv", "code,cause\nX1," + strings.Repeat("Foam ", maxEntry), "x.csv:2: row left out: longer than"},

@@ -52,6 +52,7 @@ var (
 	numbered    = regexp.MustCompile(`^\s{0,6}\d{1,3}[.)]\s+(.*)$`)
 	bullet      = regexp.MustCompile(`^\s{0,6}[-*+•]\s+(.*)$`)
 	emphasis    = regexp.MustCompile("\\*\\*|__|`")
+	fenceLine   = regexp.MustCompile("^\\s*```+[^`]*$") // not "```tag``` is high"
 	comment     = regexp.MustCompile(`(?s)<!--.*?-->`)
 	mdLink      = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
 )
@@ -66,8 +67,8 @@ type markdown struct {
 	part   part
 	item   *string // that a continuation line belongs to
 	size   int     // of now, in bytes
-	fence  bool
-	blank  bool // the line before was empty
+	fence  int     // the line that began a block of code, 0 outside of one
+	blank  bool    // the line before was empty
 	used   map[string]bool
 	review review
 	draft  bool
@@ -89,6 +90,9 @@ func (b *Book) readMarkdown(file, text string) {
 	for i, line := range strings.Split(body, "\n") {
 		m.line(line, offset+i+1)
 	}
+	if m.fence > 0 {
+		b.problem(position{file, m.fence, 1}, codeFile, "the code that begins here with ``` is never closed: what follows is text, and its headings are no entries")
+	}
 	m.end(true)
 }
 
@@ -109,11 +113,14 @@ func (m *markdown) line(line string, n int) {
 		line = strings.ToValidUTF8(line[:2*maxEntry], "")
 	}
 	m.b.noteLinks(m.file, n, line)
-	if strings.HasPrefix(strings.TrimSpace(line), "```") {
-		m.fence = !m.fence
+	if fenceLine.MatchString(line) {
+		if m.fence > 0 {
+			n = 0
+		}
+		m.fence = n
 		return
 	}
-	if m.fence {
+	if m.fence > 0 {
 		m.addText(line)
 		return
 	}
