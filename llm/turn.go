@@ -24,6 +24,7 @@ const (
 	codeBreaker  = "breaker"
 	codeCap      = "cap"
 	codeBudget   = "budget"
+	codeHeld     = "held"
 	codePanic    = "panic"
 	codeTooSmall = "context_too_small"
 )
@@ -158,10 +159,14 @@ func (u *turn) pause(ctx context.Context, fail *Error) bool {
 	return retry.Sleep(ctx, wait) == nil
 }
 
-// attempt sends one request, unless money or the breaker forbids it.
+// attempt sends one request, unless money, the breaker, or what another job was
+// told while this one waited forbids it.
 func (u *turn) attempt(ctx context.Context, repair *Repair) (Answer, *Error) {
 	if !u.prompt.Fits {
 		return Answer{}, tooSmall(u.t.o, u.prompt)
+	}
+	if h := u.t.held(time.Now()); h.reason != "" {
+		return Answer{}, &Error{Class: h.class, Code: codeHeld, Message: h.reason, Unsent: true}
 	}
 	id := fmt.Sprintf("%s/%d", u.c.Job, len(u.calls)+1)
 	req := Request{ID: id, Prompt: u.prompt, MaxOutputTokens: u.maxOut, Temperature: u.t.o.Temperature, Repair: repair}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,6 +136,42 @@ func TestBackoffGrowsAndOnlyAdds(t *testing.T) {
 			within(t, "retry", at[i+1]-at[i], base, base+base/4)
 		}
 	})
+}
+
+// What one job is told, the others obey: one that waits for its next attempt, and
+// one that has an answer to be repaired.
+func TestHoldOfAnotherJobIsObeyed(t *testing.T) {
+	for name, first := range map[string]func() (llm.Answer, error){
+		"retry":  func() (llm.Answer, error) { return llm.Answer{}, boom() },
+		"repair": func() (llm.Answer, error) { return llm.Answer{Text: answerCiting("filler.ghost"), Status: 200}, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, asked := newModel(), atomic.Int32{}
+				m.took = time.Second
+				m.set(func(ctx context.Context) (llm.Answer, error) {
+					if asked.Add(1) > 1 {
+						return llm.Answer{}, limited(time.Minute)
+					}
+					if name == "repair" {
+						time.Sleep(time.Second) // the other one is held meanwhile
+					}
+					return first()
+				}, nil)
+				o := m.options()
+				o.Retry.First, o.Retry.Max = 4*time.Second, 4*time.Second
+				r := llm.New(llm.Options{Providers: []llm.ProviderOptions{o}, Runbook: book{}, MaxConcurrent: 2})
+				var wg sync.WaitGroup
+				wg.Go(func() { diagnose(t, r, caseF212()) })
+				time.Sleep(500 * time.Millisecond)
+				wg.Go(func() { diagnose(t, r, caseF212()) })
+				wg.Wait()
+				if at := m.times(&m.asked); len(at) != 2 {
+					t.Errorf("asked at %v: the third was within the minute of Retry-After", at)
+				}
+			})
+		})
+	}
 }
 
 func TestRetryAfterIsObeyed(t *testing.T) {
