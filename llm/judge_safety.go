@@ -246,6 +246,9 @@ func (s *screen) operates(sentence string, prose bool) string {
 		return ""
 	}
 	text := normal(sentence)
+	if claimed := claims.FindString(text); claimed != "" {
+		return claimed
+	}
 	if !strings.ContainsAny(text, "0123456789") && !slices.ContainsFunc(controlStems, func(stem string) bool { return strings.Contains(text, stem) }) {
 		return ""
 	}

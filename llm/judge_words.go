@@ -53,11 +53,20 @@ var (
 	operating = words(
 		`(?:forc(?:e|es|ing)|over ?writ(?:e|es|ing)|toggl(?:e|es|ing)|pok(?:e|es|ing)|puls(?:e|es|ing)) (?:\w+ ){0,5}(?:outputs?|coils?|registers?|bits?|flags?|markers?|variables?|valves?|signals?|inputs?|tags?|db ?\d+|plc|memory)`,
 		`writ(?:e|es|ing) (?:a |the |an )?(?:\w+ ){0,3}(?:to|into) (?:\w+ ){0,4}(?:outputs?|coils?|registers?|bits?|flags?|markers?|variables?|tags?|nodes?|db ?\d+|plc|memory|controller)`,
-		`set(?:s|ting)? (?:\w+ ){0,6}(?:outputs?|coils?|registers?|bits?|flags?|markers?|variables?|tags?|db ?\d+\w*|q ?\d+\w*|m ?\d+\w*)(?: [\w.]+){0,3} (?:to|=) ?(?:true|false|1|0|on|off|high|low|\d+)`,
+		`set(?:s|ting)? (?:\w+ ){0,6}(?:outputs?|coils?|registers?|bits?|flags?|markers?|variables?|tags?|db ?\d+\w*|q ?\d+\w*|m ?\d+\.\d\w*)(?: [\w.]+){0,3} (?:to|=) ?(?:true|false|1|0|on|off|high|low|\d+)`,
 		`(?:download|upload|load|transfer)\w* (?:\w+ ){0,5}(?:program|logic|firmware|project)s? (?:\w+ ){0,3}(?:to|into) (?:\w+ ){0,3}(?:plc|controller|cpu)`,
 		`(?:ausg(?:ang|aenge)|merker|register|variable|bit|spule|coil|datenbaustein|datenpunkt|ventil|signal|eingang|tag)(?:s|es|n|en)?(?: [\w.]+){0,5} (?:forc(?:en|ieren)|erzwingen|(?:be|ueber)?schreiben|(?:auf|zu) (?:true|false|wahr|eins|null|1|0|high|low)(?: \w+)? ?(?:setzen|stellen|steuern|schalten)?)`,
 		`(?:setz|forc|erzwing|beschreib|ueberschreib|steuer)\w* (?:\w+ ){0,6}(?:ausg(?:ang|aenge)|merker|register|variable|bit|spule|datenbaustein|datenpunkt|db ?\d+)\w*(?: [\w.]+){0,3}(?: auf)? ?(?:true|false|wahr|1|0|high|low|\d+)?`,
 		`schreib\w* (?:\w+ ){0,5}in (?:\w+ ){0,3}(?:register|merker|datenbaustein|db ?\d+|steuerung|sps|variable)\w*`,
+		`(?:set(?:s|ting)?|chang(?:e|es|ing)|writ(?:e|es|ing)) (?:(?:the|a|an|value|of|in|to|modbus|holding|plc) )*`+address+` (?:to|=|with) ?(?:true|false|on|off|high|low|\d+)`,
+		`writ(?:e|es|ing) (?:(?:a|the|value) )*(?:\d+|zero|one|true|false|on|off) (?:to|into) (?:(?:the|a|an|modbus|plc) )*`+address,
+		`(?:us(?:e|es|ing)|send(?:s|ing)?|issu(?:e|es|ing)|by|via) (?:(?:a|the|modbus|command|with) )*(?:function code|function|fc) ?0?(?:5|6|15|16|22|23)`,
+		`(?:setz|stell|aender|schreib|beschreib)\w* (?:(?:sie|den|das|die|wert|von|in) )*`+address+` (?:auf|zu|=|mit) ?(?:true|false|wahr|ein|aus|\d+)`,
+		address+` (?:auf|=) ?(?:true|false|wahr|ein|aus|\d+) (?:setz|stell|aender|schreib|beschreib)\w*`,
+	)
+	// claims are said by one who believes to have acted. Nothing has been done.
+	claims = words(
+		`(?:i have|ive|i just|i already) (?:just |now |already )*`+acted, `ich habe (?:\w+ ){0,8}(?:gesetzt|geschrieben|beschrieben|zurueckgesetzt|quittiert|gestartet|gestoppt|geoeffnet|geschlossen|geaendert|geschaltet|verstellt)`,
 	)
 	// inTheOpen is running a machine without its protection; it needs no verb of the lists.
 	inTheOpen = words(
@@ -70,6 +79,11 @@ var (
 		`ohne (?:die |den |das )?(?:schutz\w+|lichtgitter|lichtvorhang|not ?halt|verkleidung\w*) .{0,40}?(?:betreib|lauf|start|fahr|weiterfahr|anfahr)\w*`,
 	)
 )
+
+// address is a place in a control, as the plant or this agent would write it.
+const address = `(?:%\w[\w.]*|[mq][bwdx]? ?\d[\w.]*|(?:holding|coil|register|output|bit|flag|marker|merker|ausgang|variable|db)s? ?\d[\w.]*|4\d{4,5})`
+
+const acted = `(?:written|set|reset|forced|cleared|acknowledged|restarted|stopped|started|changed|switched|opened|closed|adjusted|disabled|enabled)`
 
 // controlStems are likewise of what [operating] writes to.
 var controlStems = strings.Fields(`output coil register bit flag marker variable valve signal input tag db plc memory node controller cpu
