@@ -86,3 +86,33 @@ func TestWhatItAsksForAndThenRefusesIsLeftOut(t *testing.T) {
 		}
 	})
 }
+
+// A firewall that dislikes a word, or a receiver that falls over an event, must not
+// stop what is new, because of something that was delivered long ago.
+func TestWhatItAsksForAndDoesNotTakeStopsNothingThatIsNew(t *testing.T) {
+	for _, class := range []Class{Denied, Busy, NoAnswer, Conflict} {
+		t.Run(string(class), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, r, u := forgetful(t, asks)
+				r.fails(refuses(class, "alarm-3"))
+				bad := 0
+				for range 120 {
+					s.add(edgeagent.StreamAlarm, 1)
+					pass(15 * time.Second)
+					if st := u.Status(); st.Backlog > 0 || st.State != edgeagent.UpstreamUp {
+						bad++
+					}
+				}
+				if bad > 6 {
+					t.Errorf("%d times of 120 an alarm waited or the upstream was %+v", bad, u.Status())
+				}
+				if !r.has(edgeagent.StreamAlarm, 4) {
+					t.Error("alarm-4 was held up")
+				}
+				if n := len(r.history()); n > 120+6*30 {
+					t.Errorf("%d requests in half an hour", n)
+				}
+			})
+		})
+	}
+}

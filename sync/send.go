@@ -25,13 +25,17 @@ func (u *Uploader) choose() (batch, error) {
 		return batch{events: half}, nil
 	}
 	size := min(u.portion.ceiling, u.pace.size(u.o.Batch))
-	if again, err := u.resend.next(u.o.Book, size, u.o.MaxBytes); err != nil || len(again) > 0 {
-		return batch{events: again, again: true}, err
+	if !u.trial {
+		if again, err := u.resend.next(u.o.Book, size, u.o.MaxBytes); err != nil || len(again) > 0 {
+			return batch{events: again, again: true}, err
+		}
 	}
 	events, err := u.o.Outbox.Pending(u.o.Name, size, u.o.MaxBytes)
 	switch {
 	case len(events) > 0 || err != nil:
 		return batch{events: oneEpoch(events)}, err
+	case u.trial: // what is old says nothing of what waits
+		return batch{}, nil
 	case u.resend.waiting():
 		return u.choose()
 	default:
@@ -53,10 +57,12 @@ func oneEpoch(events []edgeagent.Outgoing) []edgeagent.Outgoing {
 func (u *Uploader) deliver(ctx context.Context, b batch) result {
 	start := time.Now()
 	proof, fault := u.send(ctx, b.events, b.again)
-	if b.parked && fault != nil {
+	switch {
+	case b.parked && fault != nil:
 		return u.failedAgain(ctx, b, fault)
-	}
-	if fault != nil {
+	case b.again && fault != nil:
+		return u.notTaken(ctx, b, fault)
+	case fault != nil:
 		u.barren = u.barren || !u.trusted
 		return result{event: u.classify(fault), err: fault, batch: b}
 	}
@@ -75,6 +81,26 @@ func (u *Uploader) deliver(ctx context.Context, b batch) result {
 	}
 	u.portion.stored(proven(b.events, proof), u.o.Batch)
 	u.confirm(ctx, proof)
+	return result{event: accepted}
+}
+
+// notTaken narrows a resend that failed, whyever, down to an event that is left out.
+// It was delivered long ago: a firewall that dislikes it, or a receiver that falls
+// over it, must not stop what is new. A heartbeat shows how the upstream itself is;
+// who wants the event all the same asks again.
+func (u *Uploader) notTaken(ctx context.Context, b batch, fault *Error) result {
+	if ctx.Err() != nil {
+		return result{} // we stop: nobody's fault
+	}
+	u.o.Log.Debug("what upstream asked for again was not taken", "upstream", u.o.Name, "events", len(b.events), "why", fault)
+	u.resend.refused(b.events)
+	switch fault.Class {
+	case Busy: // it says when it wants the next request
+		return result{event: u.classify(fault), err: fault, batch: b}
+	case Unfit, TooLarge: // for itself
+	default:
+		u.beatAt, u.flow = time.Now(), time.Now().Add(refusalPace)
+	}
 	return result{event: accepted}
 }
 

@@ -69,19 +69,11 @@ func (u *Uploader) do(what action, r result) {
 		u.failed(r)
 	case halve:
 		u.fails = 0
-		u.refused(r)
+		u.portion.refused(r)
 	case hold:
 		u.fails = 0
 		u.wait(time.Now().Add(pauseFor))
 	}
-}
-
-func (u *Uploader) refused(r result) {
-	if r.batch.again {
-		u.resend.refused(r.batch.events)
-		return
-	}
-	u.portion.refused(r)
 }
 
 // comeBack starts sending again. After an outage that others shared, a random
