@@ -41,8 +41,7 @@ func newFacts(c edgeagent.Case, passages []Passage) *facts {
 		f.addTime(c.At, a)
 	}
 	for _, p := range c.Before {
-		f.addText(p.Cause)
-		f.addText(p.FixedBy)
+		f.addEarlier(p.At, p.Cause, p.FixedBy)
 	}
 	for _, p := range passages {
 		f.sources[shown(p.ID)] = p.ID
@@ -93,8 +92,18 @@ func (f *facts) addAlarm(a edgeagent.Alarm) {
 		f.addValue(v, f.units[name])
 	}
 	if a.LastTime != nil {
-		f.addText(a.LastTime.Cause)
-		f.addText(a.LastTime.FixedBy)
+		f.addEarlier(a.LastTime.At, a.LastTime.Cause, a.LastTime.FixedBy)
+	}
+}
+
+// addEarlier adds what an alarm was another time, and how long ago that is: of two
+// dates a reader makes "two days ago".
+func (f *facts) addEarlier(at time.Time, texts ...string) {
+	if !at.IsZero() && !f.zero.IsZero() {
+		f.add("s", f.zero.Sub(at).Seconds())
+	}
+	for _, t := range texts {
+		f.addText(t)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"edgeagent"
 )
@@ -165,6 +166,18 @@ func TestNumbersOfTheCaseHold(t *testing.T) {
 	} {
 		if _, fault := judge(with("summary", text)); fault != nil {
 			t.Errorf("%s: %+v", text, *fault)
+		}
+	}
+}
+
+func TestHowLongAgoItWasMayBeSaid(t *testing.T) {
+	c, passages := fillerCase(), fillerPassages()
+	c.Before = []edgeagent.Precedent{{Alarm: "00", At: raised.Add(-9 * 24 * time.Hour), Cause: "Foam", Confirmed: true, ByPerson: true}}
+	for text, held := range map[string]bool{
+		"It rose two days ago too.": true, "It rose 48 h before.": true, "It was foam 9 days ago.": true, "It was foam 7 days ago.": false,
+	} {
+		if _, fault := Judge(c, passages, with("summary", text), "en"); (fault == nil) != held {
+			t.Errorf("%s: %+v", text, fault)
 		}
 	}
 }
