@@ -216,6 +216,9 @@ func (s Said) without(key string) Said {
 func (e *Endpoint) Read(ctx context.Context, resp *http.Response, h *Heard) (Answer, *Error) {
 	h.Status, h.RequestID = resp.StatusCode, requestID(resp.Header)
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		if resp.StatusCode >= 400 { // its words cannot be read, its status can
+			return Answer{}, e.refusal(resp, nil)
+		}
 		return Answer{}, Portal(resp.StatusCode, "it packs the answer ("+coding+"), which nobody asked for")
 	}
 	body := bufio.NewReader(&capped{r: resp.Body, left: MaxBody})

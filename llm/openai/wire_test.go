@@ -244,6 +244,23 @@ func TestBadSettingsAreNotSent(t *testing.T) {
 	}
 }
 
+// A gateway that packs its refusals, asked or not, has refused all the same: a key
+// that is taken for a bad way would be tried again and again.
+func TestPackedRefusalIsARefusal(t *testing.T) {
+	for status, class := range map[int]edgeagent.CallOutcome{401: edgeagent.CallAuth, 429: edgeagent.CallThrottled, 503: edgeagent.CallTransient, 200: edgeagent.CallUnreachable} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "\x1f\x8b\x08")
+		}))
+		_, err := client(t, Options{BaseURL: s.URL}).Ask(t.Context(), question)
+		if e := failure(t, err); e.Class != class {
+			t.Errorf("%d: %+v, want %s", status, e, class)
+		}
+		s.Close()
+	}
+}
+
 func TestProxyIsUsed(t *testing.T) {
 	var asked string
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
