@@ -111,9 +111,15 @@ func (p *pass) look(r *rule) {
 	if p.reached(r.settleUntil) {
 		r.settleUntil = time.Time{}
 	}
-	if !p.load(r) {
+	usable := p.load(r)
+	_, held := standing(r.signals)
+	r.held = held && !usable
+	switch {
+	case r.held: // its delay goes on: who loses a packet now and then would never hear of it
+		return
+	case !usable:
 		r.since = time.Time{}
-		if _, held := standing(r.signals); r.open != nil && !held {
+		if r.open != nil {
 			p.markLost(r, true)
 		}
 		return

@@ -73,17 +73,11 @@ func TestOneLostPacketIsNotALostValue(t *testing.T) {
 	p := start(t, high())
 	p.scan("level", 70.0)
 	p.scan("level", 90.0)
-	unanswered := func() []edgeagent.Transition {
-		r := p.values["filler.level"]
-		r.Quality, r.Reason = edgeagent.QualityUncertain, edgeagent.NewNote(edgeagent.ReasonNoAnswer, "timeout")
-		p.values["filler.level"] = r
-		return p.keep(p.engine.Apply(edgeagent.Scan{Device: "filler", Samples: []edgeagent.Sample{{Tag: "level"}}}, p, p.now))
-	}
 	p.wait(time.Second)
-	p.expect(unanswered(), "")
+	p.expect(p.unanswered("level"), "")
 	p.expect(p.wait(time.Second), "")
 	p.expect(p.scan("level", 90.0), "")
-	p.expect(unanswered(), "")
+	p.expect(p.unanswered("level"), "")
 	p.expect(p.wait(3*time.Second), "")
 	p.expect(p.wait(time.Second), "marked filler/F212 lost")
 }
@@ -158,6 +152,81 @@ func TestValueLostDuringADelayCancelsIt(t *testing.T) {
 	p.expect(p.log, "raised filler/F212 at_start")
 	p.scan("level", 70.0)
 	p.expect(p.wait(time.Minute), "marked filler/F212 at_start lost")
+}
+
+// unanswered has the driver say that a tag was not answered: its value is the
+// last known one.
+func (p *plant) unanswered(tag string) []edgeagent.Transition {
+	r := p.values["filler."+tag]
+	r.Quality, r.Reason = edgeagent.QualityUncertain, edgeagent.NewNote(edgeagent.ReasonNoAnswer, "timeout")
+	p.values["filler."+tag] = r
+	return p.keep(p.engine.Apply(edgeagent.Scan{Device: "filler", Samples: []edgeagent.Sample{{Tag: tag}}}, p, p.now))
+}
+
+// A line that loses a packet more often than the delay is long must not keep its
+// alarms for itself.
+func TestOneLostPacketDoesNotStartADelayAnew(t *testing.T) {
+	slow := high()
+	slow.OnDelay = 10 * time.Second
+	second := func(p *plant, lost bool, v float64) []edgeagent.Transition {
+		if p.wait(time.Second); lost {
+			return p.unanswered("level")
+		}
+		return p.scan("level", v)
+	}
+	t.Run("raised", func(t *testing.T) {
+		p := start(t, slow)
+		p.scan("level", 70.0)
+		p.scan("level", 90.0)
+		for i := range 10 {
+			p.expect(p.log, "")
+			second(p, i%4 == 3, 90)
+		}
+		p.expect(p.log, "raised filler/F212")
+	})
+	t.Run("not while nothing is answered", func(t *testing.T) {
+		p := start(t, slow)
+		p.scan("level", 70.0)
+		p.scan("level", 90.0)
+		for range 8 {
+			second(p, false, 90)
+		}
+		second(p, true, 0)
+		p.expect(p.wait(2*time.Second), "") // its delay would have ended by now
+		p.expect(p.scan("level", 90.0), "raised filler/F212")
+	})
+	t.Run("one that was gone behind the packet has no delay any more", func(t *testing.T) {
+		p := start(t, slow)
+		p.scan("level", 70.0)
+		p.scan("level", 90.0)
+		second(p, true, 0)
+		second(p, false, 70)
+		second(p, false, 90)
+		for range 10 {
+			p.expect(p.log, "")
+			second(p, false, 90)
+		}
+		p.expect(p.log, "raised filler/F212")
+	})
+	t.Run("a hole is no lost packet", func(t *testing.T) {
+		p := start(t, slow)
+		p.scan("level", 70.0)
+		p.scan("level", 90.0)
+		second(p, true, 0)
+		p.expect(p.wait(time.Minute), "")
+		p.expect(p.scan("level", 90.0), "")
+	})
+	t.Run("cleared", func(t *testing.T) {
+		brief := high()
+		brief.OffDelay = 10 * time.Second
+		p := start(t, brief)
+		p.scan("level", 90.0)
+		p.scan("level", 70.0)
+		for i := range 10 {
+			second(p, i%4 == 3, 70)
+		}
+		p.expect(p.log, "raised filler/F212 at_start, cleared filler/F212 at_start")
+	})
 }
 
 func TestObserved(t *testing.T) {

@@ -26,6 +26,7 @@ type rule struct {
 	roseAt      time.Time   // when the samples that make it true were taken
 	freshUntil  time.Time   // when a value will have grown stale
 	settleUntil time.Time   // muted until then, for the line has just changed its mode
+	held        bool        // a value is merely unanswered for a moment, see [standing]
 	looked      bool        // evaluated, unmuted, since the engine was made
 	atStart     bool        // the condition held at that first look, and has ever since
 	restored    bool        // the open alarm is older than the engine and has not been seen to hold since
@@ -106,7 +107,11 @@ func (r *rule) awaits() bool {
 // not by itself.
 func (r *rule) due() time.Time {
 	at := r.settleUntil
-	if !r.since.IsZero() {
+	switch {
+	case r.since.IsZero():
+	case r.held: // the next answer ends the delay, or nobody can say any more that it lasted
+		at = earlier(at, r.freshUntil.Add(settling))
+	default:
 		at = earlier(at, r.since.Add(r.delay()))
 	}
 	if r.open != nil && r.open.alarm.ValueLostSince == nil {
