@@ -178,8 +178,16 @@ func mean(ps []point) *float64 {
 		sum += w * ps[i-1].last
 		total += w
 	}
-	m := sum / total
-	return &m
+	return finite(sum / total)
+}
+
+// finite leaves out what the numbers of a tag are too large to be reckoned with:
+// JSON has no word for it, and one such number would cost the whole evidence.
+func finite(f float64) *float64 {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return &f
 }
 
 // slope fits a line by least squares through the points since from, and returns
@@ -194,8 +202,7 @@ func slope(ps []point, from time.Duration) *float64 {
 		n, sx, sy, sxx, sxy = n+1, sx+x, sy+p.last, sxx+x*x, sxy+x*p.last
 	}
 	if den := n*sxx - sx*sx; n >= 3 && den > 0 {
-		s := (n*sxy - sx*sy) / den
-		return &s
+		return finite((n*sxy - sx*sy) / den)
 	}
 	return nil
 }
@@ -218,7 +225,7 @@ func (v *view) movement(e *entry) float64 {
 	low, high := band(before)
 	least, greatest := band(after)
 	span := max(high, greatest) - min(low, least)
-	if span <= e.def.Deadband || span == 0 {
+	if span <= e.def.Deadband || span == 0 || math.IsInf(span, 0) {
 		return 0
 	}
 	expected := drift(before, v.to-before[len(before)-1].off)
