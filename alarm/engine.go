@@ -255,6 +255,10 @@ func (e *Engine) defined(act *activation) bool {
 		known = act.rule != nil
 	case edgeagent.OriginAgent:
 		_, known = e.lines[act.alarm.Device]
+		known = known && !slices.Contains(e.options.Disabled, act.alarm.Device)
+		if act.alarm.Code == edgeagent.CodeConditionsFull {
+			known = e.servers[act.alarm.Device] != nil
+		}
 	case edgeagent.OriginServer:
 		known = e.servers[act.alarm.Device] != nil
 	default:

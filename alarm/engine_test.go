@@ -293,6 +293,32 @@ func TestReloadClosesWhatHasNoDefinition(t *testing.T) {
 	}
 }
 
+// What the agent says of a device itself clears when that is read again, or its
+// server is asked: after a reload that ends both nobody would.
+func TestReloadClosesWhatNobodyWouldClear(t *testing.T) {
+	tests := []struct {
+		name string
+		code string
+		edit func(o *Options)
+		want string
+	}{
+		{"as it was", edgeagent.CodeDeviceStopped, func(*Options) {}, ""},
+		{"disabled", edgeagent.CodeDeviceStopped, func(o *Options) { o.Disabled = []string{"filler"} }, "cleared filler/device_stopped  removed"},
+		{"another disabled", edgeagent.CodeDeviceFrozen, func(o *Options) { o.Disabled = []string{"capper"} }, ""},
+		{"events taken out", edgeagent.CodeConditionsFull, func(o *Options) { o.Servers = nil }, "cleared filler/conditions_full  removed"},
+		{"events stay", edgeagent.CodeConditionsFull, func(*Options) {}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := startWith(t, Options{Servers: []Server{{Device: "filler", Line: "L1"}}})
+			p.keep(p.engine.Restore([]edgeagent.Alarm{{ID: edgeagent.NewID(p.now), Device: "filler", Line: "L1", Code: tt.code,
+				Origin: edgeagent.OriginAgent, State: edgeagent.AlarmUnacked}}))
+			tt.edit(&p.options)
+			p.expect(p.restart(), tt.want)
+		})
+	}
+}
+
 func TestContextOfARule(t *testing.T) {
 	rule := high()
 	rule.Context = []string{"flow", "state"}

@@ -82,6 +82,7 @@ type View interface {
 type Options struct {
 	Lines     map[string]string // line -> area, for alarms that no rule defines
 	Devices   map[string]string // device -> line; devices with rules are known anyway
+	Disabled  []string          // devices that are not read at all: nothing else would clear the agent's own alarms of them
 	MaxShelve time.Duration     // the longest shelving; 24 h if zero
 	// At is the moment at which the engine is made: what Restore closes was
 	// closed then. The zero time is now.

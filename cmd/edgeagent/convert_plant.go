@@ -203,6 +203,7 @@ func definitions(cfg *config.Config) ([]alarm.Rule, alarm.Options) {
 	var rules []alarm.Rule
 	for _, d := range cfg.Devices {
 		if !d.Enabled {
+			o.Disabled = append(o.Disabled, d.Name)
 			continue
 		}
 		area := cfg.Line(d.Line).Area

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,8 +61,8 @@ func TestConnectionsShareAnEndpoint(t *testing.T) {
 		t.Errorf("%d connections, the first with %d units", len(conns), len(conns[0].Status()))
 	}
 	cfg.Devices[0].Enabled = false
-	if rules, _ := definitions(cfg); len(rules) != 2 {
-		t.Errorf("%d rules of 2 enabled devices", len(rules))
+	if rules, o := definitions(cfg); len(rules) != 2 || !slices.Equal(o.Disabled, []string{cfg.Devices[0].Name}) {
+		t.Errorf("%d rules of 2 enabled devices, disabled %q", len(rules), o.Disabled)
 	}
 }
 
