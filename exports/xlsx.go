@@ -16,7 +16,8 @@ import (
 func isWorkbook(data []byte) bool { return bytes.HasPrefix(data, []byte("PK\x03\x04")) }
 
 // workbook reads what these exports need of Office Open XML: texts and numbers
-// of cells, by sheet. What the archive unpacks to is bounded in all.
+// of cells, by sheet. What the archive unpacks to is bounded in all, with the
+// empty cells that no byte of it stands for.
 type workbook struct {
 	files  map[string]*zip.File
 	limit  int64
@@ -25,6 +26,10 @@ type workbook struct {
 }
 
 type sheet struct{ name, file string }
+
+// emptyCell is what a cell costs of the budget that a row has only because
+// another stands behind it: the memory of an empty text.
+const emptyCell = 16
 
 // readSheet returns the first sheet that has a header with the given columns.
 func (in *reading) readSheet(required ...string) (*table, error) {
@@ -236,6 +241,7 @@ func (w *workbook) cell(d *xml.Decoder, e xml.StartElement, r *row) error {
 	case "b":
 		text = map[string]string{"1": "True", "0": "False"}[c.V]
 	}
+	w.budget -= emptyCell * int64(max(0, column-len(r.cells)))
 	for len(r.cells) <= column {
 		r.cells = append(r.cells, "")
 	}

@@ -53,6 +53,7 @@ func TestHostileWorkbooks(t *testing.T) {
 	bomb := strings.Repeat("<si><t>"+strings.Repeat("0", 1<<16)+"</t></si>", 20)
 	cases := []struct{ name, text, want string }{
 		{"a bomb", pack(t, sheetHeader, shared+bomb), "unpacks to more than 1 MiB"},
+		{"a bomb of empty cells", pack(t, sheetHeader+strings.Repeat(`<row><c r="SR1"/></row>`, 1000), shared), "unpacks to more than 1 MiB"},
 		{"a text that is not there", pack(t, sheetHeader+`<row><c r="A2" t="s"><v>9</v></c></row>`, shared), "of which there are 1"},
 		{"a negative text", pack(t, sheetHeader+`<row><c r="A2" t="s"><v>-1</v></c></row>`, shared), "of which there are 1"},
 		{"a column far out", pack(t, sheetHeader+`<row><c r="ZZZZ2"><v>1</v></c></row>`, shared), "beyond the 512 columns"},
