@@ -210,6 +210,26 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
+// A spreadsheet that writes 100,5 may mean 27648 by 27.648: a range that is a
+// thousand times too small looks right.
+func TestNumberThatCanBeReadTwoWaysIsNotTaken(t *testing.T) {
+	scaled := func(rawHigh, scaledHigh string) *Result {
+		return read(t, "kepware", "Tag Name;Address;Data Type;Scaling;Raw Low;Raw High;Scaled Low;Scaled High\n"+
+			"a;400001;Short;Linear;0;"+rawHigh+";0;"+scaledHigh+"\n", Options{})
+	}
+	if r := scaled("27.648", "100,5"); len(r.Tags) != 0 || len(r.Skipped) != 1 || !strings.Contains(r.Skipped[0].Why, `column raw high: "27.648" can be read as two numbers`) {
+		t.Errorf("tags %+v, skipped %+v", r.Tags, r.Skipped)
+	}
+	for _, text := range []string{"27648", "27648,5", "0.125", "27.6"} {
+		if r := scaled(text, "100,5"); len(r.Tags) != 1 {
+			t.Errorf("%s: skipped %+v", text, r.Skipped)
+		}
+	}
+	if r := scaled("27.648", "100.5"); len(r.Tags) != 1 || r.Tags[0].Scaling.Raw[1] != 27.648 {
+		t.Errorf("tags %+v, skipped %+v", r.Tags, r.Skipped)
+	}
+}
+
 func TestQuotesThatDoNotMatchCostTheirLinesOnly(t *testing.T) {
 	text := "Tag Name,Address,Data Type\na,400001,Word\nb \"x\",400002,Word\nc,400003,Word\n\"d,400004,Word\ne,400005,Word\n"
 	r := read(t, "kepware", text, Options{})

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,7 +23,8 @@ type table struct {
 	columns map[string]int // by [heading]
 	header  []string
 	rows    []row
-	comma   bool // numbers have a decimal comma
+	comma   bool // numbers may have a decimal comma
+	points  bool // and some have: a point in another may group thousands
 }
 
 type row struct {
@@ -52,8 +55,17 @@ func (t *table) has(name string) bool {
 	return ok
 }
 
-// number reads a finite number: 1234.5, and with a decimal comma 1234,5.
+var (
+	withComma = regexp.MustCompile(`^[+-]?\d+,\d+$`)
+	grouped   = regexp.MustCompile(`^[+-]?[1-9]\d{0,2}(\.\d{3})+$`)
+)
+
+// number reads a finite number: 1234.5, and with a decimal comma 1234,5. It
+// refuses what is a thousand times another one, depending on who reads it.
 func (t *table) number(s string) (float64, error) {
+	if t.points && grouped.MatchString(s) {
+		return 0, fmt.Errorf("%q can be read as two numbers: a point may group thousands, as other numbers of the file have a decimal comma", oneLine(s, 40))
+	}
 	if t.comma {
 		s = strings.Replace(s, ",", ".", 1)
 	}
@@ -74,6 +86,7 @@ func (in *reading) readTable(required ...string) (*table, error) {
 		skipped := len(in.result.Skipped)
 		t := &table{comma: separator == ';', rows: in.readCSV(text, separator)}
 		if t.findHeader(required) {
+			t.points = t.comma && slices.ContainsFunc(t.rows, row.hasComma)
 			return t, nil
 		}
 		in.result.Skipped = in.result.Skipped[:skipped]
@@ -161,6 +174,11 @@ func all(columns map[string]int, required []string) bool {
 		}
 	}
 	return true
+}
+
+// hasComma reports whether one of the row's cells is a number with a comma.
+func (r row) hasComma() bool {
+	return slices.ContainsFunc(r.cells, func(c string) bool { return withComma.MatchString(strings.TrimSpace(c)) })
 }
 
 // empty reports whether the row is a blank line.
