@@ -112,11 +112,11 @@ func (s *source) unreadable() string {
 	return ""
 }
 
-// finite reads a number of the export; none is nil.
+// finite reads a number of the export; none is nil, and null is none.
 func finite(raw json.RawMessage) *float64 {
-	var f float64
+	var f *float64
 	if json.Unmarshal(raw, &f) != nil {
 		return nil
 	}
-	return &f
+	return f
 }

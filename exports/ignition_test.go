@@ -122,6 +122,38 @@ func TestHostileJSON(t *testing.T) {
 	}
 }
 
+// What is null is not there: it is no zero.
+func TestIgnitionNullIsNoNumber(t *testing.T) {
+	r := read(t, "ignition", ignitionTag("[D]HR1", "Int2", `,"scaleMode":"Linear","rawLow":0,"rawHigh":null,"scaledLow":0,"scaledHigh":100`), Options{})
+	if len(r.Tags) != 0 || len(r.Skipped) != 1 || !strings.Contains(r.Skipped[0].Why, "not whole") {
+		t.Errorf("tags %+v, skipped %+v", r.Tags, r.Skipped)
+	}
+}
+
+func TestIgnitionNamesEveryTagThatIsNotTaken(t *testing.T) {
+	r := read(t, "ignition", `{"name":"","tagType":"Provider","tags":[{"name":"empty","tagType":"Folder","tags":[]},
+		{"name":"setpoint","tagType":"AtomicTag","dataType":"Int4"},`+ignitionTag("[D]HR1", "Int2", "")+`]}`, Options{})
+	if len(r.Tags) != 1 || len(r.Skipped) != 1 || r.Skipped[0].What != "setpoint" {
+		t.Errorf("tags %+v, skipped %+v", r.Tags, r.Skipped)
+	}
+}
+
+func TestIgnitionNamesDelaysThatAreLeftOut(t *testing.T) {
+	for alarm, left := range map[string]bool{
+		`{"name":"a","timeOnDelaySeconds":2.5}`:                          false,
+		`{"name":"a","timeOnDelaySeconds":null,"timeOffDelaySeconds":0}`: false,
+		`{"name":"a","timeOnDelaySeconds":{"bindType":"Expression"}}`:    true,
+		`{"name":"a","timeOffDelaySeconds":90000}`:                       true,
+		`{"name":"a","mode":"Bit","timeOnDelaySeconds":2}`:               true,
+		`{"name":"a","mode":"Bit"}`:                                      false,
+	} {
+		r := read(t, "ignition", ignitionTag("[D]HR1", "Int2", `,"alarms":[`+alarm+`]`), Options{})
+		if got := strings.Contains(strings.Join(r.Notes, "\n"), "1 alarms have a delay"); got != left || len(r.Skipped) != 0 {
+			t.Errorf("%s: notes %q, skipped %+v", alarm, r.Notes, r.Skipped)
+		}
+	}
+}
+
 func TestIgnitionAlarms(t *testing.T) {
 	cases := []struct{ dataType, item, alarm, want string }{
 		{"Int2", "[D]HR1", `{"name":"a","setpointA":5}`, "t == 5"},

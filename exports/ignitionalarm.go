@@ -70,6 +70,11 @@ func (t *ignition) takeAlarm(s *source, tag *Tag, a *ignitionAlarm) string {
 		return "another alarm has its name"
 	}
 	texts := map[string]string{t.options.Language: a.text()}
+	on, okOn := seconds(a.OnDelay)
+	off, okOff := seconds(a.OffDelay)
+	if !okOn || !okOff || when == "" && on+off != "" { // the rows of a word have the word's delays
+		t.delays++
+	}
 	if when == "" {
 		t.result.Texts[tag.Name] = append(t.result.Texts[tag.Name],
 			Text{Line: s.line, Key: KeyBit, Number: int64(bit), Code: name, Priority: rank, Texts: texts})
@@ -80,7 +85,7 @@ func (t *ignition) takeAlarm(s *source, tag *Tag, a *ignitionAlarm) string {
 	}
 	t.result.Alarms = append(t.result.Alarms, Alarm{
 		Line: s.line, Tag: tag.Name, Code: name, When: when, Priority: rank,
-		OnDelay: seconds(a.OnDelay), OffDelay: seconds(a.OffDelay), Texts: texts,
+		OnDelay: on, OffDelay: off, Texts: texts,
 	})
 	return ""
 }
@@ -194,11 +199,15 @@ func setpoint(raw json.RawMessage) (float64, bool) {
 	return *f, true
 }
 
-// seconds writes a delay as a duration; none, and one that is bound, is empty.
-func seconds(raw json.RawMessage) string {
-	f := finite(raw)
-	if f == nil || *f <= 0 || *f > 86400 {
-		return ""
+// seconds writes a delay as a duration, empty for none, and reports whether it
+// could: it may be bound, or longer than a day.
+func seconds(raw json.RawMessage) (string, bool) {
+	var f float64
+	if !plain(raw, &f) || f > 86400 {
+		return "", false
 	}
-	return decimal(*f) + "s"
+	if f <= 0 {
+		return "", true
+	}
+	return decimal(f) + "s", true
 }

@@ -145,7 +145,7 @@ func (in *reading) flatten(n *ignitionNode, folder string, out *[]source) {
 		in.skip(n.line, path, "it is a UDT (%s) of %d members: its addresses come from parameters; make plain tags of what is needed", tagType, len(n.children))
 		return
 	case len(n.children) == 0 && (tagType == "" || tagType == "AtomicTag" || tagType == "OpcTag" || tagType == "OPC"):
-		if n.fields["opcItemPath"] == nil && n.fields["valueSource"] == nil {
+		if tagType == "" && n.fields["opcItemPath"] == nil && n.fields["valueSource"] == nil {
 			return // an empty folder or provider
 		}
 		*out = append(*out, n.source(path))

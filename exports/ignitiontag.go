@@ -103,6 +103,7 @@ type ignition struct {
 	modbus   int
 	wide     int
 	deadband int // alarms whose deadband was left out
+	delays   int // alarms whose delays were
 }
 
 func (t *ignition) take(s *source) {
@@ -226,6 +227,9 @@ func (t *ignition) notes() {
 	}
 	if t.deadband > 0 {
 		t.note("%d alarms have a deadband, which was left out: give them a clear condition", t.deadband)
+	}
+	if t.delays > 0 {
+		t.note("%d alarms have a delay that is bound to an expression, longer than a day or on a bit, which was left out: give them, or their alarm_word, on_delay and off_delay by hand", t.delays)
 	}
 	for _, tag := range t.result.TextTags() {
 		t.note("%s has alarms on its bits; in an alarm_word, a set bit without a text is an alarm too", tag)
