@@ -322,6 +322,8 @@ func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
 	if m.Reason.Is(edgeagent.ReasonFrozen) {
 		if d.frost = m.Reason; !same || d.pulse.tag < 0 {
 			d.thaw(now, "the connection or its heartbeat was changed")
+		} else { // told again, as a stop is
+			d.events = append(d.events, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventFrozen, At: m.Since, Reason: d.frost})
 		}
 	} else {
 		d.reason, d.standing = m.Reason, m.Reason != nil
