@@ -172,3 +172,16 @@ func TestFirstOut(t *testing.T) {
 		t.Error("no first-out after a quiet minute")
 	}
 }
+
+func TestFirstOutThoughTheClockWasAhead(t *testing.T) {
+	other := high()
+	other.Code, other.When, other.Clear = "F300", "flow > 80", ""
+	p := start(t, high(), other)
+	p.scan("level", 90.0, "flow", 70.0)
+	p.now = p.now.Add(-48 * time.Hour)
+	p.restart()
+	p.scan("level", 90.0, "flow", 70.0)
+	if ts := p.scan("flow", 90.0); !ts[0].Alarm.FirstOut {
+		t.Error("no first-out on a line that was quiet, but for what a wrong clock has stored")
+	}
+}

@@ -99,9 +99,10 @@ func (e *Engine) enter(act *activation) {
 }
 
 // firstOut books a raise of the line and reports whether the line was quiet
-// before it. Lines that are quiet again are forgotten: from outside come any.
+// before it. Lines that are quiet again are forgotten: from outside come any. A
+// raise that is still to come was stored by a clock that was ahead.
 func (e *Engine) firstOut(line string, now time.Time) bool {
-	maps.DeleteFunc(e.rose, func(_ string, last time.Time) bool { return now.Sub(last) > firstOutQuiet })
+	maps.DeleteFunc(e.rose, func(_ string, last time.Time) bool { return now.Sub(last) > firstOutQuiet || last.After(now) })
 	_, rose := e.rose[line]
 	e.rose[line] = now
 	return !rose
