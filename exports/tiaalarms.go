@@ -36,7 +36,7 @@ func readTIAAlarms(in *reading) error {
 	if len(languages) == 0 {
 		return fmt.Errorf("no column holds the texts, such as %q", "Event text [en-US], Alarm text")
 	}
-	a := &alarmTable{reading: in, table: t, languages: languages, codes: coder{}, bits: map[string]bool{}, classes: map[string]int{}}
+	a := &alarmTable{reading: in, table: t, languages: languages, codes: coder{}, triggers: map[string]string{}, bits: map[string]bool{}, classes: map[string]int{}}
 	for _, r := range t.rows {
 		if !r.empty() {
 			a.take(r)
@@ -73,7 +73,8 @@ type alarmTable struct {
 	table     *table
 	languages map[string]int
 	codes     coder
-	bits      map[string]bool // tag and bit, each once
+	triggers  map[string]string // what each tag is called in the export
+	bits      map[string]bool   // tag and bit, each once
 	classes   map[string]int
 }
 
@@ -94,6 +95,8 @@ func (a *alarmTable) take(r row) {
 		a.skip(r.line, what, "trigger bit %d is beyond one word of 32 bits: %s is an array; give each of its words a tag, and its alarms those bits", bit, oneLine(trigger, 60))
 	case len(texts) == 0:
 		a.skip(r.line, what, "it has no text")
+	case a.triggers[tag] != "" && !strings.EqualFold(a.triggers[tag], trigger):
+		a.skip(r.line, what, "its trigger tag %s would be named %s, as %s is already; rename one of them", oneLine(trigger, 60), tag, oneLine(a.triggers[tag], 60))
 	case a.bits[key]:
 		a.skip(r.line, what, "bit %d of %s has a text already", bit, oneLine(trigger, 60))
 	default:
@@ -102,7 +105,7 @@ func (a *alarmTable) take(r row) {
 			a.skip(r.line, what, "neither its name nor its ID makes a code that is not taken")
 			return
 		}
-		a.bits[key] = true
+		a.bits[key], a.triggers[tag] = true, trigger
 		a.classes[t.get(r, "class")]++
 		a.result.Texts[tag] = append(a.result.Texts[tag], Text{Line: r.line, Key: KeyBit, Number: int64(bit), Code: code, Texts: texts})
 	}

@@ -96,6 +96,16 @@ func TestSymbolicNodes(t *testing.T) {
 	}
 }
 
+// Two trigger tags that get one name are two words: the texts of one do not
+// belong to the bits of the other.
+func TestTriggerTagsOfOneNameAreNotMixed(t *testing.T) {
+	r := read(t, "tia-alarms", "ID\tName\tAlarm text\tTrigger tag\tTrigger bit\n"+
+		"1\tA\ttext\tWord 1\t0\n2\tB\ttext\tWord-1\t1\n3\tC\ttext\tWORD 1\t2\n", Options{})
+	if len(r.Texts["word_1"]) != 2 || len(r.Skipped) != 1 || r.Skipped[0].What != "2 B" {
+		t.Errorf("texts %+v, skipped %+v", r.Texts, r.Skipped)
+	}
+}
+
 func TestAlarmCodesAreUniqueAndValid(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("ID\tName\tAlarm text\tTrigger tag\tTrigger bit\n")
