@@ -79,6 +79,32 @@ func TestModeOutlivesALostPacket(t *testing.T) {
 	p.expectMode(UnknownMode)
 }
 
+// Nor is one by way of a rate: it is taken over the packet, not begun anew.
+func TestModeOfARateOutlivesALostPacket(t *testing.T) {
+	low := Rule{Device: "filler", Line: "L1", Code: "LOW", When: "flow < 10", ActiveIn: []string{"run"}}
+	p := startWith(t, Options{Modes: map[string][]Mode{"L1": {
+		{Name: "run", When: "rate(filler.level) > 0"},
+		{Name: "idle", When: "rate(filler.level) == 0"},
+	}}}, low)
+	p.scan("level", 7.0, "flow", 0.0)
+	p.wait(time.Second)
+	p.scan("level", 7.0)
+	p.expectMode("idle")
+	for range 3 {
+		p.wait(time.Second)
+		p.unanswered("level")
+		p.expectMode("idle")
+		p.wait(time.Second)
+		p.expect(p.scan("level", 7.0, "flow", 0.0), "")
+		p.expectMode("idle")
+	}
+	p.wait(time.Second)
+	p.unanswered("level")
+	p.wait(time.Second)
+	p.scan("level", 9.0)
+	p.expectMode("run")
+}
+
 func TestActiveIn(t *testing.T) {
 	p := moded(t, func(*Rule) {})
 	p.scan("state", 30, "level", 70.0)

@@ -50,8 +50,10 @@ func (s *signal) load(v View, now time.Time) bool {
 	}
 	s.usable, s.held = ok && r.Usable() && s.fits(r.Value), false
 	if !s.usable {
-		s.fromAt, s.rateKnown = time.Time{}, false // a rate over a hole is no rate
 		s.held = r.Quality == edgeagent.QualityUncertain && r.Reason.Is(edgeagent.ReasonNoAnswer) && now.Before(s.fresh)
+		if !s.held {
+			s.fromAt, s.rateKnown = time.Time{}, false // a rate over a hole is no rate
+		}
 		return false
 	}
 	s.set(r.Value)
