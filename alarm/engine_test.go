@@ -157,9 +157,10 @@ func TestValueLostDuringADelayCancelsIt(t *testing.T) {
 // unanswered has the driver say that a tag was not answered: its value is the
 // last known one.
 func (p *plant) unanswered(tag string) []edgeagent.Transition {
-	r := p.values["filler."+tag]
-	r.Quality, r.Reason = edgeagent.QualityUncertain, edgeagent.NewNote(edgeagent.ReasonNoAnswer, "timeout")
-	p.values["filler."+tag] = r
+	if r := p.values["filler."+tag]; !r.Value.IsNone() {
+		r.Quality, r.Reason = edgeagent.QualityUncertain, edgeagent.NewNote(edgeagent.ReasonNoAnswer, "timeout")
+		p.values["filler."+tag] = r
+	}
 	return p.keep(p.engine.Apply(edgeagent.Scan{Device: "filler", Samples: []edgeagent.Sample{{Tag: tag}}}, p, p.now))
 }
 

@@ -133,7 +133,9 @@ func TestAnyHistoryKeepsThePromises(t *testing.T) {
 // act does one random thing and returns what changed.
 func act(p *plant, w *witness, r *rand.Rand) []edgeagent.Transition {
 	values := []any{70.0, 70.0, 78.0, 90.0, 90.0, nil, math.NaN(), "text"}
-	switch n := r.IntN(28); {
+	switch n := r.IntN(31); {
+	case n >= 28:
+		return p.unanswered("level")
 	case n == 27:
 		w.out = true
 		return p.event(maintenance)
