@@ -144,6 +144,10 @@ func (s *section) spans(key string) []Span {
 			s.failAt(key, w.pos, `%s %s is no range of addresses; want "holding:200-219" or "coil:7"`, key, quote(w.text))
 			continue
 		}
+		if _, err := edgeagent.ParseAddress(first, false); err != nil { // it would protect what nobody reads
+			s.failAt(key, w.pos, "%s %s looks one-based; write the manual's numbers without %q, or six digits where %s is meant",
+				key, quote(w.text), strings.TrimSpace(notation.FindString(first)), a.Notations())
+		}
 		out = append(out, Span{Area: a.Area, First: a.Offset, Last: last.Offset})
 	}
 	return out
