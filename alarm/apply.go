@@ -18,6 +18,7 @@ func (e *Engine) Apply(scan edgeagent.Scan, v View, now time.Time) []edgeagent.T
 		delete(e.fresh, scan.Device)
 		p.stir(scan.Device)
 	}
+	p.awaitModes()
 	for _, ev := range scan.Events {
 		p.device(scan.Device, ev)
 	}

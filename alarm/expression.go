@@ -56,6 +56,12 @@ func (c *condition) holds() (holds, known bool) {
 	return holds && !*c.undefined, !*c.undefined
 }
 
+// unread reports whether a value that the condition rests on, or a rate, is
+// missing only because nothing has been read since the start.
+func (c *condition) unread() bool {
+	return !c.rated() || slices.ContainsFunc(c.signals, func(s *signal) bool { return s.unread })
+}
+
 // rated reports whether every rate that the condition asks for, if there is
 // one, has been measured.
 func (c *condition) rated() bool {

@@ -41,6 +41,9 @@ type lineModes struct {
 	now        string
 	known      string    // the last that was not unknown
 	freshUntil time.Time // when a value will have grown stale
+	// awaited is until when, after a start, the mode is awaited whose values have
+	// not been read yet; zero: it is not. What it may suppress does not rise.
+	awaited time.Time
 }
 
 type lineMode struct {
@@ -58,7 +61,7 @@ func (e *Engine) Mode(line string) string {
 }
 
 func (e *Engine) addModes(line string, modes []Mode, plant *plantTags) error {
-	m := &lineModes{line: line, now: UnknownMode}
+	m := &lineModes{line: line, now: UnknownMode, awaited: e.options.At.Add(settling)}
 	for _, def := range modes {
 		c, err := plant.compile(def.When)
 		if err != nil {
@@ -83,7 +86,8 @@ func (e *Engine) addModes(line string, modes []Mode, plant *plantTags) error {
 func (p *pass) lines(of []*lineModes) {
 	for _, m := range of {
 		now, sure := p.modeOf(m)
-		if sure && now != m.now {
+		if sure && (now != m.now || !m.awaited.IsZero()) {
+			m.awaited = time.Time{}
 			p.enter(m, now)
 		}
 	}
@@ -100,9 +104,13 @@ func (p *pass) modeOf(m *lineModes) (name string, sure bool) {
 		}
 	}
 	m.freshUntil = p.ahead(m.freshUntil)
+	awaited := !m.awaited.IsZero() && !p.reached(m.awaited)
+	if awaited {
+		m.freshUntil = earlier(m.freshUntil, m.awaited)
+	}
 	for _, mode := range m.modes {
 		usable, held := standing(mode.when.signals)
-		if !usable && held {
+		if !usable && held || awaited && mode.when.unread() {
 			return m.now, false
 		}
 		if !usable || !mode.when.rated() {
@@ -139,10 +147,23 @@ func (p *pass) enter(m *lineModes, name string) {
 	}
 }
 
+// awaitModes looks at the modes that are awaited: their values may be known from
+// before a reload, and who is read first must not rise meanwhile.
+func (p *pass) awaitModes() {
+	for _, m := range p.engine.modes {
+		if !m.awaited.IsZero() {
+			p.lines([]*lineModes{m})
+		}
+	}
+}
+
 // activeIn reports whether the rule may raise in a mode.
 func (r *rule) activeIn(mode string) bool {
 	return len(r.ActiveIn) == 0 || mode == UnknownMode || slices.Contains(r.ActiveIn, mode)
 }
+
+// awaited reports whether the mode of the rule's line is, after a start.
+func (r *rule) awaited() bool { return r.modes != nil && !r.modes.awaited.IsZero() }
 
 // byMode names the mode that suppresses the rule, empty if it does not.
 func (r *rule) byMode() string {

@@ -170,6 +170,59 @@ func TestSuppressionOfBeforeARestartEnds(t *testing.T) {
 	p.expect(p.scan("level", 90.0), "marked filler/F212")
 }
 
+// After a restart another device may be read before the one that says the mode.
+// What the mode suppresses must not rise in between.
+func TestRestartInAModeRaisesNothing(t *testing.T) {
+	low := Rule{Device: "packaging", Line: "L1", Code: "LOW", When: "flow < 10", ActiveIn: []string{"run"}}
+	open := Rule{Device: "packaging", Line: "L1", Code: "OPEN", When: "level > 80", ActiveIn: []string{"run"}}
+	in := func(t *testing.T) *plant {
+		p := startWith(t, Options{Modes: modes()}, low, open)
+		p.scan("state", 6)
+		p.expect(p.scanOf("packaging", "run", true, "flow", 20.0, "level", 90.0), "raised packaging/OPEN at_start")
+		p.scan("state", 30)
+		p.scanOf("packaging", "flow", 0.0)
+		delete(p.values, "filler.state")
+		p.restart()
+		p.log = nil
+		return p
+	}
+	t.Run("another device first", func(t *testing.T) {
+		p := in(t)
+		p.scanOf("packaging", "run", true, "flow", 0.0, "level", 90.0)
+		p.wait(time.Second)
+		p.scan("state", 30)
+		p.scanOf("packaging", "run", true, "flow", 0.0, "level", 90.0)
+		p.wait(2 * time.Second)
+		p.expect(p.log, "")
+		p.expect(p.scan("state", 6), "raised packaging/LOW at_start, marked packaging/OPEN at_start")
+	})
+	t.Run("known from before a reload", func(t *testing.T) {
+		p := in(t)
+		at := p.now
+		p.values["filler.state"] = edgeagent.Reading{Value: edgeagent.Int(30), Quality: edgeagent.QualityGood, At: &at}
+		p.scanOf("packaging", "run", true, "flow", 0.0, "level", 90.0)
+		p.expect(p.log, "")
+		p.expectMode("cip")
+	})
+	t.Run("nobody ever says it", func(t *testing.T) {
+		p := in(t)
+		for range 10 {
+			p.expect(p.log, "")
+			p.scanOf("packaging", "run", true, "flow", 0.0, "level", 90.0)
+			p.wait(time.Second)
+		}
+		p.expect(p.log, "raised packaging/LOW at_start, marked packaging/OPEN at_start")
+	})
+	t.Run("its device is stopped", func(t *testing.T) {
+		p := in(t)
+		p.scanOf("packaging", "run", true, "flow", 0.0, "level", 90.0)
+		at := p.now
+		p.values["filler.state"] = edgeagent.Reading{Reason: edgeagent.NewNote(edgeagent.ReasonDeviceStopped, ""), At: &at}
+		p.event(stopped)
+		p.expect(p.log, "raised filler/device_stopped, raised packaging/LOW at_start, marked packaging/OPEN at_start")
+	})
+}
+
 func TestRowsHaveModes(t *testing.T) {
 	w := alm()
 	w.Rows[0].ActiveIn = []string{"run"}

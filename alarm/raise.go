@@ -125,7 +125,7 @@ func (e *Engine) muter(r *rule) string {
 	switch {
 	case e.maintained[r.Device]:
 		return edgeagent.ReasonMaintenance
-	case !r.settleUntil.IsZero():
+	case !r.settleUntil.IsZero() || r.awaited():
 		return muteSettle
 	default:
 		return e.suppressor(r)
@@ -161,7 +161,7 @@ func (e *Engine) isActive(k key) bool {
 func (p *pass) mute(device string) {
 	for _, r := range p.engine.byDevice[device] {
 		if act := r.open; act != nil {
-			if by := p.engine.suppressor(r); by != act.alarm.SuppressedBy {
+			if by := p.engine.suppressor(r); by != act.alarm.SuppressedBy && !r.awaited() {
 				act.alarm.SuppressedBy = by
 				p.change(act, mark)
 			}

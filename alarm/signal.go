@@ -15,6 +15,7 @@ type signal struct {
 	tag    edgeagent.Tag
 	usable bool
 	held   bool // not usable, but merely unanswered for less than stale_after
+	unread bool // not usable, for nothing has been read since the start
 	value  edgeagent.Value
 	at     time.Time // of the sample
 	known  time.Time // of the sample, or of the keep-alive that confirmed it
@@ -49,6 +50,7 @@ func (s *signal) load(v View, now time.Time) bool {
 		s.fresh = known.Add(s.tag.StaleAfter + time.Millisecond)
 	}
 	s.usable, s.held = ok && r.Usable() && s.fits(r.Value), false
+	s.unread = r.Reason.Is(edgeagent.ReasonNeverRead)
 	if !s.usable {
 		s.held = r.Quality == edgeagent.QualityUncertain && r.Reason.Is(edgeagent.ReasonNoAnswer) && now.Before(s.fresh)
 		if !s.held {
