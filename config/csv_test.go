@@ -66,6 +66,24 @@ func TestHostilePlants(t *testing.T) {
 	}
 }
 
+// TestTextsCountOnce: who lists the faults of a large plant has as much room as
+// who lists its tags.
+func TestTextsCountOnce(t *testing.T) {
+	rows := []byte("value,text\n")
+	for i := range maxParts / 4 {
+		rows = fmt.Appendf(rows, "%d,x\n", i)
+	}
+	path := folder(t, map[string]string{"t.csv": string(rows), "config.toml": `MINIMAL[[device]]
+name = "d"
+url = "modbus-tcp://h"
+tag = [{ name = "fault", address = "holding:1", type = "uint32" }]
+alarm_code = [{ tag = "fault", texts_file = "t.csv" }]
+`})
+	if _, err := Load(path, checks); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNumbersOfSpreadsheets: a number is read as its writer meant it, or
 // refused.
 func TestNumbersOfSpreadsheets(t *testing.T) {

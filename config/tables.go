@@ -214,9 +214,6 @@ func (l *loader) textRows(f *csvFile, dev *table, name *value, number string) []
 	if !l.needs(f, at, number) || !l.spend(f.cells+len(f.data)/1000, name.pos) {
 		return nil
 	}
-	if !l.spend(f.cells, name.pos) {
-		return nil
-	}
 	m := l.rows(f, dev, name, at)
 	items := make([]*value, 0, len(f.rows))
 	for _, row := range f.rows {
