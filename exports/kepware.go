@@ -59,12 +59,16 @@ func readKepware(in *reading) error {
 		return err
 	}
 	var rows []kepwareRow
+	var all []kepwareAddress // of rows that are not taken, too: they show the same settings
 	for _, r := range t.rows {
 		if r.empty() {
 			continue
 		}
 		k := kepwareRow{row: r, name: t.get(r, "tag name")}
 		address, why := parseKepware(t.get(r, "address"))
+		if shown, _ := parseKepware(strings.TrimSpace(kepwareArray.ReplaceAllString(t.get(r, "address"), ""))); shown.area != 0 {
+			all = append(all, shown)
+		}
 		if access := strings.ToUpper(t.get(r, "client access")); access == "WO" || access == "W" || strings.HasPrefix(access, "WRITE") {
 			why = "it is write-only"
 		}
@@ -75,7 +79,7 @@ func readKepware(in *reading) error {
 		k.address = address
 		rows = append(rows, k)
 	}
-	base := in.kepwareBase(rows)
+	base := in.kepwareBase(all)
 	for _, k := range rows {
 		in.takeKepware(t, k, base)
 	}
@@ -142,15 +146,15 @@ type kepwareBase struct {
 // kepwareBase finds the settings "zero-based addressing" (on: one is subtracted
 // from what is written) and "zero-based bit addressing": an item 0 or 65536 and
 // a bit 0 or 16 exist under one setting only.
-func (in *reading) kepwareBase(rows []kepwareRow) kepwareBase {
+func (in *reading) kepwareBase(all []kepwareAddress) kepwareBase {
 	seen := map[string]bool{}
 	bits := false
-	for _, k := range rows {
-		seen["item 0"] = seen["item 0"] || k.address.item == 0
-		seen["item 65536"] = seen["item 65536"] || k.address.item == 1<<16
-		seen["bit 0"] = seen["bit 0"] || k.address.bit == 0
-		seen["bit 16"] = seen["bit 16"] || k.address.bit == 16
-		bits = bits || k.address.bit >= 0
+	for _, a := range all {
+		seen["item 0"] = seen["item 0"] || a.item == 0
+		seen["item 65536"] = seen["item 65536"] || a.item == 1<<16
+		seen["bit 0"] = seen["bit 0"] || a.bit == 0
+		seen["bit 16"] = seen["bit 16"] || a.bit == 16
+		bits = bits || a.bit >= 0
 	}
 	base := kepwareBase{item: 1}
 	switch {
@@ -159,7 +163,7 @@ func (in *reading) kepwareBase(rows []kepwareRow) kepwareBase {
 	case seen["item 0"]:
 		base.item = 0
 		in.note("the file has item 0, so its addresses were taken as zero-based (400000 is holding:0)")
-	case !seen["item 65536"] && len(rows) > 0:
+	case !seen["item 65536"] && len(all) > 0:
 		in.note("addresses were taken as one-based (400001 is holding:0), Kepware's default; the device's setting is not in the file: check one tag with edgeagent doctor")
 	}
 	switch {

@@ -82,6 +82,8 @@ func TestKepwareSettingsShownByTheFile(t *testing.T) {
 	}{
 		{"item 0: zero-based", []string{"a,400000,Word,RO", "b,400001,Word,RO"}, "holding:0 holding:1"},
 		{"item 65536: one-based", []string{"a,465536,Word,RO", "b,400001,Word,RO"}, "holding:65535 holding:0"},
+		{"item 0 that is only written", []string{"a,400000,Word,WO", "b,400001,Word,RO"}, "holding:1"},
+		{"item 0 of an array", []string{"a,400000 [10],Word Array,RO", "b,400001,Word,RO"}, "holding:1"},
 		{"both: nothing", []string{"a,465536,Word,RO", "b,400000,Word,RO"}, ""},
 		{"bit 16: one-based bits", []string{"a,400001.16,Boolean,RO", "b,400001.1,Boolean,RO"}, "holding:0.15 holding:0.0"},
 		{"bit 0: zero-based bits", []string{"a,400001.0,Boolean,RO", "b,400001.1,Boolean,RO"}, "holding:0.0 holding:0.1"},
