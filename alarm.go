@@ -28,6 +28,9 @@ const (
 	CodeConditionsFull = "conditions_full" // an OPC UA server tells of more open alarms than are kept
 )
 
+// ReservedCodes lists them: no alarm of a plant or from outside may have one.
+var ReservedCodes = []string{CodeDeviceStopped, CodeDeviceFrozen, CodeConditionsFull}
+
 // Observed says how the agent came to know of an activation.
 type Observed string
 

@@ -10,9 +10,6 @@ import (
 
 var alarmCode = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}$`)
 
-// reservedCodes are raised by the agent itself.
-var reservedCodes = []string{edgeagent.CodeDeviceStopped, edgeagent.CodeDeviceFrozen}
-
 // deviceAlarms reads the alarms of a device into d: expressions, bits of words
 // and numbers of faults. Their codes are one space of names.
 func (r *reader) deviceAlarms(device *section, d *Device, tags []*section, line Line) {
@@ -52,7 +49,7 @@ func (r *reader) deviceAlarms(device *section, d *Device, tags []*section, line 
 // claimCode books a code that is taken already, or the agent's own.
 func (s *section) claimCode(unique names, key, code string) {
 	unique.claim(s, key, code)
-	if slices.Contains(reservedCodes, code) {
+	if slices.Contains(edgeagent.ReservedCodes, code) {
 		s.fail(key, "code %q is reserved for the agent's own alarm; choose another", code)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -153,7 +154,7 @@ func checkOutside(o OutsideAlarm) error {
 		return invalid("field %q is longer than %d characters", "text", maxText)
 	case o.Priority < 0 || o.Priority > 4:
 		return invalid("field %q: want 1 (highest) to 4", "priority")
-	case o.Code == edgeagent.CodeDeviceStopped || o.Code == edgeagent.CodeDeviceFrozen:
+	case slices.Contains(edgeagent.ReservedCodes, o.Code):
 		return invalid("field %q: %s is the agent's own", "code", o.Code)
 	default:
 		return nil

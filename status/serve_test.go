@@ -181,7 +181,7 @@ func TestOutsideAlarmIsChecked(t *testing.T) {
 	for _, body := range []string{
 		`{}`, `{"line":"a","code":"b"}`, `{"line":"a","text":"b"}`, `{"code":"a","text":"b"}`, ``,
 		`{"line":"a","code":"b","text":"c","priority":5}`, `{"line":"a","code":"b","text":"c","id":"1"}`,
-		`{"line":"a","code":"device_stopped","text":"c"}`, `{"line":"a","code":"b","text":"` + strings.Repeat("ä", 2001) + `"}`,
+		`{"line":"a","code":"device_stopped","text":"c"}`, `{"line":"a","code":"conditions_full","text":"c"}`, `{"line":"a","code":"b","text":"` + strings.Repeat("ä", 2001) + `"}`,
 		`{"line":"a","code":"b","text":"c","values":{"x":[1]}}`,
 		`{"line":"a","code":" ","text":"c"}`, `{"line":" a","code":"b","text":"c"}`, `{"line":"a","code":"b","text":" \n"}`,
 		`{"line":"a\u001b[2J","code":"b","text":"c"}`, `{"line":"a","code":"b\u202e","text":"c"}`,

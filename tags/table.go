@@ -72,8 +72,8 @@ func New(all []edgeagent.Tag, lines map[string]string) *Table {
 }
 
 // Configure replaces the tags after a reload. A tag that stays as it was keeps
-// its value and history; one with another address, type or unit starts anew,
-// for its old numbers mean something else.
+// its value and history; one that is read another way (address, order, type,
+// scaling) starts anew, for its old numbers mean something else.
 func (t *Table) Configure(all []edgeagent.Tag, lines map[string]string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"edgeagent"
@@ -95,7 +96,7 @@ func (x actions) outsideAlarm(o status.OutsideAlarm) (edgeagent.Alarm, error) {
 	if a.Priority == 0 {
 		a.Priority = 3
 	}
-	if o.Code == edgeagent.CodeDeviceStopped || o.Code == edgeagent.CodeDeviceFrozen {
+	if slices.Contains(edgeagent.ReservedCodes, o.Code) {
 		return a, fmt.Errorf("%w: code %q is the agent's own", status.ErrInvalid, o.Code)
 	}
 	if o.Device != "" {

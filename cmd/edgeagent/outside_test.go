@@ -101,7 +101,7 @@ func TestOutsideAlarmIsFilledIn(t *testing.T) {
 	if err != nil || a.Line != "Filler-2" || a.Area != "Filling" || a.Priority != 3 || a.Origin != edgeagent.OriginOutside || a.Hint == nil {
 		t.Errorf("got %+v, %v", a, err)
 	}
-	for _, o := range []status.OutsideAlarm{{Device: "nobody", Code: "X1"}, {Line: "Filler-2", Code: edgeagent.CodeDeviceStopped}, {Device: "filler", Line: "Packer", Code: "X1"}} {
+	for _, o := range []status.OutsideAlarm{{Device: "nobody", Code: "X1"}, {Line: "Filler-2", Code: edgeagent.CodeDeviceStopped}, {Line: "Filler-2", Code: edgeagent.CodeConditionsFull}, {Device: "filler", Line: "Packer", Code: "X1"}} {
 		if _, _, err := act.Raise(t.Context(), o, "", ""); !errors.Is(err, status.ErrInvalid) {
 			t.Errorf("%+v: %v", o, err)
 		}
