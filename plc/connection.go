@@ -142,8 +142,8 @@ func (c *Connection) lives(d *device, life int) bool {
 
 func (c *Connection) ask(ctx context.Context, d *device, unit uint8, r Request) ([]byte, error) {
 	if d.spec.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.spec.Timeout+d.spec.Pause+d.spec.ConnectDelay)
+		var cancel context.CancelFunc // two pauses: a line may have to be confirmed before
+		ctx, cancel = context.WithTimeout(ctx, d.spec.Timeout+2*d.spec.Pause+d.spec.ConnectDelay)
 		defer cancel()
 	}
 	began := time.Now()

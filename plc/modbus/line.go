@@ -103,10 +103,14 @@ func (l *Link) exchange(ctx context.Context, id uint8, u *unit, r plc.Request) (
 	return nil, err
 }
 
-// clear connects if need be, waits for the silence that parts frames and takes
-// in what has come unasked. A gateway that has hung up meanwhile is found here,
+// clear waits for the pause between requests, of which a confirmation is one,
+// connects if need be, waits for the silence that parts frames and takes in
+// what has come unasked. A gateway that has hung up meanwhile is found here,
 // before anything is sent: sending twice would leave an answer too many.
 func (l *Link) clear(ctx context.Context) error {
+	if err := l.pause(ctx); err != nil {
+		return fmt.Errorf("%w: %w", plc.ErrQuarantined, err) // nothing was asked
+	}
 	l.begin(ctx)
 	for {
 		reused, err := l.connect(ctx)

@@ -147,10 +147,6 @@ func (l *Link) Close() error {
 // unit that is in doubt for something else first; while that is not answered
 // the error wraps plc.ErrQuarantined.
 func (l *Link) Read(ctx context.Context, unit uint8, r plc.Request) ([]byte, error) {
-	if err := l.pause(ctx); err != nil {
-		return nil, err
-	}
-	defer func() { l.last = time.Now() }()
 	if l.o.Framing == FramingRTU {
 		return l.readLine(ctx, unit, r)
 	}
@@ -161,6 +157,9 @@ func (l *Link) Read(ctx context.Context, unit uint8, r plc.Request) ([]byte, err
 // connection that turns out to have been closed by the PLC meanwhile costs
 // nothing: the request, a read, is sent once more over a fresh one.
 func (l *Link) readNumbered(ctx context.Context, unit uint8, r plc.Request) ([]byte, error) {
+	if err := l.pause(ctx); err != nil {
+		return nil, err
+	}
 	l.begin(ctx)
 	for {
 		reused, err := l.connect(ctx)
@@ -183,6 +182,7 @@ func (l *Link) begin(ctx context.Context) {
 	}
 }
 
+// pause leaves the peer alone for as long as it wants after the last request.
 func (l *Link) pause(ctx context.Context) error {
 	wait := l.o.Pause - time.Since(l.last)
 	if l.o.Pause <= 0 || l.last.IsZero() || wait <= 0 {
@@ -206,6 +206,7 @@ func (l *Link) request(ctx context.Context, unit uint8, r plc.Request) ([]byte, 
 	if !stop() {
 		<-l.cutDone // or it would cut the next request, which set its deadline before
 	}
+	l.last = time.Now()
 	if err == nil {
 		return payload, nil
 	}

@@ -316,7 +316,7 @@ func (l *Link) keepQuiet(ctx context.Context, id uint8, u *unit) error {
 // unit trusted.
 func (l *Link) timeFor(ctx context.Context, id uint8, r plc.Request, took time.Duration) error {
 	d, ok := ctx.Deadline()
-	if !ok || time.Until(d) >= 2*took+wireTime(l.line.baud, expected(r).size) {
+	if !ok || time.Until(d) >= l.o.Pause+2*took+wireTime(l.line.baud, expected(r).size) {
 		return nil
 	}
 	return fmt.Errorf("%w: unit %d of %s was confirmed just now, after %v: no time is left for the request", plc.ErrQuarantined, id, l.o.Addr, took.Round(time.Millisecond))
