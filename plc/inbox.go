@@ -17,7 +17,8 @@ const maxLayers = 12
 // which may be late. Of a device whose scan was not taken yet, the last sample
 // of each measurement wins; its events and conditions are kept, all of them and
 // in order. A bit, word or code that changed stays apart, so that a pulse that
-// was told is seen. A stalled reader costs a few scans of memory a device,
+// was told is seen, and so does what takes away the worth of a value that was
+// just read. A stalled reader costs a few scans of memory a device,
 // however long it stalls.
 type Inbox struct {
 	mu      sync.Mutex
@@ -44,7 +45,7 @@ func (in *Inbox) Put(s edgeagent.Scan) {
 	case len(layers) == 0:
 		in.waiting[s.Device] = []*waitingScan{{scan: s}}
 		in.order = append(in.order, s.Device)
-	case len(layers) < maxLayers && layers[len(layers)-1].flips(s):
+	case len(layers) < maxLayers && layers[len(layers)-1].apart(s):
 		in.waiting[s.Device] = append(layers, &waitingScan{scan: s})
 	default:
 		in.merged += layers[len(layers)-1].merge(s)
@@ -96,16 +97,30 @@ func (in *Inbox) Merged() uint64 {
 	return in.merged
 }
 
-// flips reports whether a value that can be an alarm by itself, a bit or a
-// whole number, is another in s.
-func (w *waitingScan) flips(s edgeagent.Scan) bool {
+// apart reports whether something waits that nobody would see if s were merged
+// into it.
+func (w *waitingScan) apart(s edgeagent.Scan) bool {
 	w.learn()
-	for _, sample := range s.Samples {
-		if i, known := w.at[sample.Tag]; known && discrete(sample.Value) && !sample.Value.Equal(w.scan.Samples[i].Value) {
+	for i := range s.Samples {
+		at, known := w.at[s.Samples[i].Tag]
+		if known && (flips(&w.scan.Samples[at], &s.Samples[i]) || marks(&w.scan.Samples[at], &s.Samples[i])) {
 			return true
 		}
 	}
 	return false
+}
+
+// flips reports whether a value that can be an alarm by itself, a bit or a
+// whole number, is another now, or none.
+func flips(was, now *edgeagent.Sample) bool {
+	return (discrete(was.Value) || discrete(now.Value)) && !now.Value.Equal(was.Value)
+}
+
+// marks reports whether the same value is told again as worth less: the device
+// has failed since, most often in the middle of the scan that read it. An alarm
+// is not evaluated with such a value; with what was read it still must be.
+func marks(was, now *edgeagent.Sample) bool {
+	return now.Quality < was.Quality && now.At.Equal(was.At)
 }
 
 func discrete(v edgeagent.Value) bool {
