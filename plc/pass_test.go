@@ -354,6 +354,10 @@ func TestProbeThatFailsHalfwayLeavesNoTagGood(t *testing.T) {
 		})
 		r.takeScans()
 		r.until(7 * time.Minute)
+		if slices.ContainsFunc(r.takeScans(), hasGood) {
+			t.Error("told a good value, which ends the alarm of a device that is still stopped")
+		}
+		r.until(12 * time.Minute)
 		if first := r.latest("filler")["first"]; first.Quality != edgeagent.QualityBad || !first.Reason.Is(edgeagent.ReasonDeviceStopped) {
 			t.Errorf("first = %+v, want bad: its device is still stopped", first)
 		}
@@ -361,6 +365,10 @@ func TestProbeThatFailsHalfwayLeavesNoTagGood(t *testing.T) {
 			t.Errorf("status = %+v, want stopped with two bad tags", s)
 		}
 	})
+}
+
+func hasGood(s edgeagent.Scan) bool {
+	return slices.ContainsFunc(s.Samples, func(s edgeagent.Sample) bool { return s.Quality == edgeagent.QualityGood })
 }
 
 func TestUnreadableTagSaysWhy(t *testing.T) {

@@ -10,7 +10,8 @@ import (
 
 // settle draws a device's own conclusions from a pass and returns what is to
 // be delivered. What was read before a failure is still delivered, before all
-// tags are marked: an alarm in it must not be lost.
+// tags are marked: an alarm in it must not be lost. Not so of a device whose stop
+// stands: one good value would end the alarm of it, though nobody reads on.
 func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
 	if d.state != edgeagent.DevicePolling {
 		p.deliverUnreadable()
@@ -26,9 +27,10 @@ func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
 		}
 	}
 	if failure := d.failure(p); failure != nil {
+		alone := len(scan.Samples) == 0 || d.standing
 		d.failed(now, failure)
 		marked := d.outgoing(now)
-		if len(scan.Samples) == 0 {
+		if alone {
 			marked.Took, marked.Requests = scan.Took, scan.Requests
 			return []edgeagent.Scan{marked}
 		}
