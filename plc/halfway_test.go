@@ -1,6 +1,7 @@
 package plc
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,4 +39,26 @@ func TestWhatWasReadBeforeAFailureIsSeenByALateReader(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestProbeThatIsAnsweredWithAFaultIsNoAnswer: a stopped device that says
+// nothing but that it has failed has not come back, and its alarm stands.
+func TestProbeThatIsAnsweredWithAFaultIsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.ResumeEvery = 5 * time.Minute
+		r := run(t, &fakeDriver{answer: refusing(4, 100)}, nil, spec)
+		r.until(time.Hour)
+		if got := r.events("filler"); !slices.Equal(got, []edgeagent.DeviceEventKind{edgeagent.DeviceEventStopped}) {
+			t.Errorf("events = %v, want one stop", got)
+		}
+		if s := r.status("filler"); s.State != edgeagent.DeviceStopped || s.LastOKAt != nil {
+			t.Errorf("status = %+v, want stopped and never ok", s)
+		}
+		r.driver.set(nil)
+		r.until(time.Hour + 5*time.Minute)
+		if s := r.status("filler"); s.State != edgeagent.DevicePolling || s.Tags.Good != 1 {
+			t.Errorf("status = %+v, want polling with a good tag", s)
+		}
+	})
 }

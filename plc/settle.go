@@ -56,6 +56,8 @@ func (d *device) failure(p *pass) error {
 		return p.failed
 	case p.unconfirmed != nil && (d.state != edgeagent.DevicePolling || d.unconfirmed > unconfirmedFor):
 		return p.unconfirmed // who was to show that it answers did not
+	case p.doubtful() && d.state != edgeagent.DevicePolling:
+		return p.faulty // nor did who says nothing but that it has failed
 	case d.suspects >= suspectAfter:
 		return fmt.Errorf("%d scans in a row: %w", d.suspects, p.faulty)
 	default:
