@@ -320,11 +320,7 @@ func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
 	}
 	same := m.Key == d.spec.Key
 	if m.Reason.Is(edgeagent.ReasonFrozen) {
-		if d.frost = m.Reason; !same || d.pulse.tag < 0 {
-			d.thaw(now, "the connection or its heartbeat was changed")
-		} else { // told again, as a stop is
-			d.events = append(d.events, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventFrozen, At: m.Since, Reason: d.frost})
-		}
+		d.restoreFrost(m, now)
 	} else {
 		d.reason, d.standing = m.Reason, m.Reason != nil
 	}
@@ -346,6 +342,17 @@ func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
 		d.next = now.Add(restOf(m.Since, d.spec.Retry.Wait(m.Attempt), now))
 	}
 	d.saved, d.logged = d.memory(), d.state
+}
+
+// restoreFrost goes on with a standstill, which is told again as a stop is:
+// whether its alarm was stored nobody knows.
+func (d *device) restoreFrost(m edgeagent.DeviceMemory, now time.Time) {
+	d.frost = m.Reason
+	if m.Key != d.spec.Key || d.pulse.tag < 0 {
+		d.thaw(now, "the connection or its heartbeat was changed")
+		return
+	}
+	d.events = append(d.events, edgeagent.DeviceEvent{Kind: edgeagent.DeviceEventFrozen, At: m.Since, Reason: d.frost})
 }
 
 // restOf returns how much of a wait that began at since is left. A clock that
