@@ -325,6 +325,7 @@ func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
 		d.reason, d.standing = m.Reason, m.Reason != nil
 	}
 	if !same {
+		d.saved = m // to be replaced: or it would count again when the connection is changed back
 		return
 	}
 	d.attempt, d.since = m.Attempt, m.Since

@@ -92,6 +92,25 @@ func TestChangedConnectionStartsAnewAndClearsTheOldAlarm(t *testing.T) {
 	})
 }
 
+// TestConnectionThatIsChangedBackStartsAnewAsWell: a trial with another address
+// must not bring back what was long over.
+func TestConnectionThatIsChangedBackStartsAnewAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		memory.kept["filler"] = edgeagent.DeviceMemory{Device: "filler", Key: "k1", State: edgeagent.DeviceRetrying, Attempt: 5, Since: time.Now()}
+		for _, key := range []string{"k2", "k1"} {
+			spec := filler()
+			spec.Key = key
+			r := run(t, &fakeDriver{}, memory, spec)
+			r.until(time.Second)
+			if s := r.status("filler"); s.State != edgeagent.DevicePolling || s.Attempt != 0 {
+				t.Errorf("with %s: %+v, want polling, no attempt counted", key, s)
+			}
+			r.stop()
+		}
+	})
+}
+
 func TestHealthyScanningSavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := newFakeMemory()
