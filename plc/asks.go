@@ -21,6 +21,7 @@ type asks struct {
 	classes []class
 	refused map[int]refusal
 	learned bool // a refusal changed what the plan must be
+	knocks  int  // for tags that were refused, when nothing else was left to ask for
 
 	last    []edgeagent.Sample // the last answer to each tag
 	quality []edgeagent.Quality
@@ -150,11 +151,13 @@ func (a *asks) refuse(tags []int, note *edgeagent.Note, now time.Time) {
 	a.learnHoles()
 }
 
-// accept takes tags back into the plan.
+// accept takes tags back into the plan. What was cut while they were refused may
+// have been refused for the same reason; it is learned again if not.
 func (a *asks) accept(tags []int) {
 	for _, i := range tags {
 		delete(a.refused, i)
 	}
+	clear(a.limits.cuts)
 	a.learnHoles()
 }
 

@@ -216,22 +216,40 @@ func (p *pass) narrow(ctx context.Context, r Request, e *Exception) string {
 
 // askRefused asks again for refused tags whose time has come; the others keep
 // their reason. When nothing else is left to be asked for it asks for one of
-// them all the same, or nobody would notice that the device is gone.
+// them all the same, or nobody would notice that the device is gone. If that
+// one is answered, the device refused all while its program was loaded: the
+// others are not left waiting.
 func (p *pass) askRefused(ctx context.Context) {
 	now := time.Now()
-	for _, i := range p.d.refusedOf(p.classes) {
+	refused := p.d.refusedOf(p.classes)
+	knock := p.knock(refused)
+	for _, i := range refused {
 		ref, still := p.d.refused[i]
 		if !still || slices.Contains(p.touched, i) {
 			continue
 		}
-		if now.Before(ref.again) && p.sent > 0 {
+		early := now.Before(ref.again)
+		if early && i != knock {
 			p.deliverRefused(i, now)
 			continue
 		}
 		if p.askOnce(ctx, ref.with); p.failed != nil || p.unconfirmed != nil {
 			return
 		}
+		if _, still := p.d.refused[i]; early && !still {
+			p.d.accept(p.d.refusedOf(p.classes))
+		}
 	}
+}
+
+// knock returns which of the refused tags to ask for before its time, another
+// one each time; -1 where something else was asked for.
+func (p *pass) knock(refused []int) int {
+	if p.sent > 0 || len(refused) == 0 {
+		return -1
+	}
+	p.d.knocks++
+	return refused[p.d.knocks%len(refused)]
 }
 
 func (p *pass) askOnce(ctx context.Context, tags []int) {

@@ -190,6 +190,58 @@ func TestDeviceThatRefusesEverythingIsNotDeadAndNotForgotten(t *testing.T) {
 	})
 }
 
+// TestProgramThatIsLoadedIsNoHole: meanwhile such a PLC refuses everything. Then
+// it is read as before, at once, though one of its tags really is not there.
+func TestProgramThatIsLoadedIsNoHole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := block(1000)
+		spec.Tags = append([]TagSpec{word("missing", 60000)}, spec.Tags...)
+		f := &fakeDriver{answer: refusing(2, 60000)}
+		r := run(t, f, nil, spec)
+		r.until(9500 * time.Millisecond)
+		f.takeCalls()
+		r.until(10500 * time.Millisecond)
+		before := len(r.plan())
+		f.set(func(uint8, Request) error { return &Exception{Function: 3, Code: 2} })
+		r.until(30500 * time.Millisecond)
+		f.set(refusing(2, 60000))
+		r.until(34500 * time.Millisecond)
+		if s := r.status("filler"); s.Tags.Good != 1000 || s.Tags.Bad != 1 {
+			t.Errorf("%+v, want all that are there good again", s.Tags)
+		}
+		f.takeCalls()
+		r.until(35500 * time.Millisecond)
+		if got := len(r.plan()); got != before {
+			t.Errorf("%d requests a scan, want %d as before", got, before)
+		}
+	})
+}
+
+// TestRefusalsThatEndLeaveNoCuts: where a part was refused for a while, the scan
+// is of as many requests as before once that is answered again.
+func TestRefusalsThatEndLeaveNoCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDriver{}
+		r := run(t, f, nil, block(1000))
+		r.until(500 * time.Millisecond)
+		before := len(r.plan())
+		f.set(func(_ uint8, r Request) error {
+			if r.end() > 600 {
+				return &Exception{Function: 3, Code: 2}
+			}
+			return nil
+		})
+		r.until(30500 * time.Millisecond)
+		f.set(nil)
+		r.until(12*time.Minute - 500*time.Millisecond)
+		f.takeCalls()
+		r.until(12*time.Minute + 500*time.Millisecond)
+		if got, s := len(r.plan()), r.status("filler"); got != before || s.Tags.Good != 1000 {
+			t.Errorf("%d requests a scan and %+v, want %d as before, all good", got, s.Tags, before)
+		}
+	})
+}
+
 func TestNarrowingIsBoundedAPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeDriver{answer: func(uint8, Request) error { return &Exception{Function: 3, Code: 2} }}
