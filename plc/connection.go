@@ -141,14 +141,14 @@ func (c *Connection) lives(d *device, life int) bool {
 }
 
 func (c *Connection) ask(ctx context.Context, d *device, unit uint8, r Request) ([]byte, error) {
-	if d.spec.Timeout > 0 {
-		var cancel context.CancelFunc // two pauses: a line may have to be confirmed before
-		ctx, cancel = context.WithTimeout(ctx, d.spec.Timeout+2*d.spec.Pause+d.spec.ConnectDelay)
-		defer cancel()
-	}
 	began := time.Now()
 	c.open = true
-	payload, err := c.driver.Read(ctx, unit, r)
+	payload, err := c.read(ctx, d, unit, r)
+	if errors.Is(err, ErrConfirmed) {
+		// Put off, a slow unit would never be asked for what follows: each pass
+		// begins anew, and needs its confirmation at the same place.
+		payload, err = c.read(ctx, d, unit, r)
+	}
 	c.o.OnRequest(d.spec.Name, time.Since(began), err)
 	switch {
 	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrRefused):
@@ -161,6 +161,16 @@ func (c *Connection) ask(ctx context.Context, d *device, unit uint8, r Request) 
 		return nil, fmt.Errorf("read %s of unit %d: %w", r, unit, err)
 	}
 	return payload, nil
+}
+
+// read has the driver read once, within the device's timeout.
+func (c *Connection) read(ctx context.Context, d *device, unit uint8, r Request) ([]byte, error) {
+	if d.spec.Timeout > 0 {
+		var cancel context.CancelFunc // two pauses: a line may have to be confirmed before
+		ctx, cancel = context.WithTimeout(ctx, d.spec.Timeout+2*d.spec.Pause+d.spec.ConnectDelay)
+		defer cancel()
+	}
+	return c.driver.Read(ctx, unit, r)
 }
 
 // settle draws the conclusions from a pass and delivers them: for the device

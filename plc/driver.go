@@ -37,6 +37,9 @@ var (
 	// ErrQuarantined: after a timeout on a line without transaction numbers no
 	// answer is believed before the line is known to be in step again.
 	ErrQuarantined = errors.New("line not confirmed after a timeout")
+	// ErrConfirmed: it is in step since just now, which left no time for the
+	// request. The unit answers: it is worth asking again at once.
+	ErrConfirmed = fmt.Errorf("%w until just now", ErrQuarantined)
 )
 
 // Exception is the typed answer of a device that refuses a request. The

@@ -311,7 +311,7 @@ func TestSlowDeviceIsConfirmedAndReadLater(t *testing.T) {
 			cancel()
 			errs = append(errs, err)
 		}
-		if !errors.Is(errs[0], plc.ErrQuarantined) || errs[1] != nil || errs[2] != nil {
+		if !errors.Is(errs[0], plc.ErrConfirmed) || errs[1] != nil || errs[2] != nil {
 			t.Errorf("reads = %s; want a confirmation, then values", fmt.Sprint(errs))
 		}
 	})

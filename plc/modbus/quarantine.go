@@ -312,14 +312,14 @@ func (l *Link) keepQuiet(ctx context.Context, id uint8, u *unit) error {
 }
 
 // timeFor reports whether the caller's time is enough for r: one more answer
-// that comes too late would only bring the doubt back. The next Read finds the
-// unit trusted.
+// that comes too late would only bring the doubt back. The next Read, for which
+// plc.ErrConfirmed asks, finds the unit trusted.
 func (l *Link) timeFor(ctx context.Context, id uint8, r plc.Request, took time.Duration) error {
 	d, ok := ctx.Deadline()
 	if !ok || time.Until(d) >= l.o.Pause+2*took+wireTime(l.line.baud, expected(r).size) {
 		return nil
 	}
-	return fmt.Errorf("%w: unit %d of %s was confirmed just now, after %v: no time is left for the request", plc.ErrQuarantined, id, l.o.Addr, took.Round(time.Millisecond))
+	return fmt.Errorf("%w: unit %d of %s has answered after %v: no time is left for the request", plc.ErrConfirmed, id, l.o.Addr, took.Round(time.Millisecond))
 }
 
 func (l *Link) forbidding(id uint8) func(plc.Request) bool {
