@@ -24,7 +24,7 @@ const knownAtMost = 4
 
 // learn takes note of what became of the confirmation c before r.
 func (h *habits) learn(c, r plc.Request, err error) {
-	refused := answeredBy(err) || errors.Is(err, errAmbiguous)
+	refused := answeredBy(err) || errors.Is(err, errAmbiguous) && !errors.Is(err, errUnheard)
 	h.met, h.tried = true, h.tried || expected(c) != expected(r)
 	h.refuses = h.refuses || refused
 	if err == nil {

@@ -97,6 +97,9 @@ const (
 // errAmbiguous: a refusal that may be that of an earlier request.
 var errAmbiguous = errors.New("refusal that may be meant for an earlier request")
 
+// errUnheard: one by a gateway, which says nothing of what the unit answers.
+var errUnheard = fmt.Errorf("%w, by a gateway", errAmbiguous)
+
 // unit is what is known of one unit on the line.
 type unit struct {
 	trusted bool
@@ -206,6 +209,8 @@ func (u *unit) judge(answer []byte, want signature) (mine bool, err error) {
 	refused, owed := s.size == 0 && s.function == want.function, u.owesOf(s.function)
 	late := u.late(answer)
 	switch {
+	case refused && owed && gateways[answer[2]]:
+		return false, errUnheard
 	case refused && owed:
 		return false, errAmbiguous
 	case refused:
