@@ -162,9 +162,29 @@ func (p *pass) bisect(ctx context.Context, r Request, refused error) {
 		return
 	}
 	rightClean := p.block(ctx, p.d.request(right))
-	if leftClean && rightClean && p.failed == nil && p.unconfirmed == nil {
+	if leftClean && rightClean && p.failed == nil && p.unconfirmed == nil && p.refusedAgain(ctx, r) {
 		p.d.learnCut(p.d.request(right))
 	}
+}
+
+// refusedAgain reports whether a block is refused once more though both its
+// halves were answered: what was refused for a moment is to be read as before.
+func (p *pass) refusedAgain(ctx context.Context, r Request) bool {
+	if p.budget < 1 {
+		return true
+	}
+	p.budget--
+	_, err := p.read(ctx, r)
+	switch judge(err) {
+	case verdictRefused:
+		return true
+	case verdictFailed:
+		p.failed = err
+	case verdictUnconfirmed:
+		p.doubt(err)
+	default: // neither shows that it is to be cut
+	}
+	return false
 }
 
 // refuse books the tags of r, all at the same addresses, as refused.

@@ -217,6 +217,29 @@ func TestProgramThatIsLoadedIsNoHole(t *testing.T) {
 	})
 }
 
+// TestRefusalThatIsNotRepeatedIsNoCut: one every minute would else make a request
+// of every tag within a day.
+func TestRefusalThatIsNotRepeatedIsNoCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDriver{}
+		r := run(t, f, nil, block(100))
+		for m := range 10 {
+			once := false
+			f.set(func(uint8, Request) error {
+				if once {
+					return nil
+				}
+				once = true
+				return &Exception{Function: 3, Code: 3}
+			})
+			r.until(time.Duration(m+1)*time.Minute - 500*time.Millisecond)
+		}
+		if s := r.status("filler"); s.RequestsPerScan != 1 || s.Tags.Good != 100 {
+			t.Errorf("%d requests a scan, %+v; want one and all good", s.RequestsPerScan, s.Tags)
+		}
+	})
+}
+
 // TestRefusalsThatEndLeaveNoCuts: where a part was refused for a while, the scan
 // is of as many requests as before once that is answered again.
 func TestRefusalsThatEndLeaveNoCuts(t *testing.T) {
