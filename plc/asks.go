@@ -32,6 +32,7 @@ type class struct {
 	period   time.Duration
 	slot     time.Time // of the next scan
 	requests []Request
+	gave     bool // its last scan brought a value
 }
 
 // refusal is a tag that the device refuses to be asked for.

@@ -45,11 +45,6 @@ type pass struct {
 	unconfirmed error
 }
 
-// doubtful reports whether the device doubts itself and gave no value at all.
-// One that refuses a block with "device failure" and answers the others is no
-// dead device: stopping it would cost all its tags.
-func (p *pass) doubtful() bool { return p.faulty != nil && !p.got }
-
 // run asks for the tags of the classes.
 func (p *pass) run(ctx context.Context) {
 	p.budget = narrowing

@@ -392,6 +392,27 @@ func TestBlockThatFailsForEverCostsNotItsNeighbours(t *testing.T) {
 	})
 }
 
+// TestClassThatFailsForEverCostsNotTheOthers: the block that fails has a scan of
+// its own, in which nothing else is asked for.
+func TestClassThatFailsForEverCostsNotTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.Tags = append(spec.Tags, word("slow", 200), word("broken", 5000))
+		spec.Tags[0].Scan, spec.Tags[1].Scan = 30*time.Second, 10*time.Second
+		f := &fakeDriver{answer: refusing(4, 5000)}
+		r := run(t, f, nil, spec)
+		r.until(10*time.Minute + 500*time.Millisecond)
+		if s := r.status("filler"); s.State != edgeagent.DevicePolling || s.Attempt != 0 || s.Tags.Good != 2 {
+			t.Errorf("status = %+v, want polling with two good tags", s)
+		}
+		f.set(refusing(4, 100, 200, 5000))
+		r.until(11 * time.Minute)
+		if s := r.status("filler"); s.State == edgeagent.DevicePolling {
+			t.Errorf("status = %+v, want it failed: it gives no value at all", s)
+		}
+	})
+}
+
 func TestWhatWasReadBeforeAFailureIsDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := filler()

@@ -3,6 +3,7 @@ package plc
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"edgeagent"
@@ -21,6 +22,9 @@ func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
 	scan := p.scan(d, began, now)
 	d.took, d.sent = scan.Took, d.sent+uint64(p.sent)
 	d.quality = d.grades(p)
+	for _, c := range p.classes {
+		c.gave = p.got
+	}
 	if d.state == edgeagent.DevicePolling {
 		for _, c := range p.classes {
 			d.overruns += c.advance(now)
@@ -39,9 +43,18 @@ func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
 	return []edgeagent.Scan{d.succeeded(p, scan, now)}
 }
 
+// doubtful reports whether the device doubts itself and gives no value at all,
+// in this pass or in the last one of the other classes. One that refuses a block
+// with "device failure" and answers the others is no dead device: stopping it
+// would cost all its tags.
+func (d *device) doubtful(p *pass) bool {
+	return p.faulty != nil && !slices.ContainsFunc(d.classes, func(c class) bool { return c.gave })
+}
+
 // failure returns why the device counts as not answering, nil if it does not.
 func (d *device) failure(p *pass) error {
-	if p.doubtful() {
+	doubtful := d.doubtful(p)
+	if doubtful {
 		d.suspects++
 	} else {
 		d.suspects = 0
@@ -56,7 +69,7 @@ func (d *device) failure(p *pass) error {
 		return p.failed
 	case p.unconfirmed != nil && (d.state != edgeagent.DevicePolling || d.unconfirmed > unconfirmedFor):
 		return p.unconfirmed // who was to show that it answers did not
-	case p.doubtful() && d.state != edgeagent.DevicePolling:
+	case doubtful && d.state != edgeagent.DevicePolling:
 		return p.faulty // nor did who says nothing but that it has failed
 	case d.suspects >= suspectAfter:
 		return fmt.Errorf("%d scans in a row: %w", d.suspects, p.faulty)
@@ -76,7 +89,7 @@ func (d *device) succeeded(p *pass, scan edgeagent.Scan, now time.Time) edgeagen
 	if p.unconfirmed != nil {
 		d.good = time.Time{} // neither an answer nor the lack of one
 	} else {
-		d.answered(now, p.doubtful())
+		d.answered(now, d.doubtful(p))
 	}
 	if d.learned {
 		d.replan()
