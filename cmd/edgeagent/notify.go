@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -24,6 +25,13 @@ func notify(state string) {
 	}
 	defer conn.Close()
 	_, _ = conn.Write([]byte(state))
+}
+
+// stopping says that the agent ends, and how long that may take: a service manager
+// that knows nothing of shutdown_grace would kill what is still to end well.
+func stopping(grace time.Duration) string {
+	const rest = 30 * time.Second // the plant, the uploader, the recorder, the page and the file
+	return fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", (grace + rest).Microseconds())
 }
 
 // watchdog pets systemd's watchdog as long as the agent makes progress; a

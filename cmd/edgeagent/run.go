@@ -126,6 +126,7 @@ func (a *agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer a.closeFile() // after the page: it waits for the last who reads it
 	defer page.stop()
 	opening, opened := context.WithCancel(ctx)
 	defer opened()
@@ -138,7 +139,6 @@ func (a *agent) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	defer a.closeFile()
 	base, cancelBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelBase()
 	recording, err := a.start(base)
@@ -149,7 +149,7 @@ func (a *agent) Run(ctx context.Context) error {
 	notify("READY=1")
 	err = a.wait(ctx, base, hup)
 	if !errors.Is(err, errUntrusted) {
-		notify("STOPPING=1") // else the process goes on, with its number
+		notify(stopping(a.cfg.Load().Agent.ShutdownGrace)) // else the process goes on, with its number
 	}
 	a.shutdown(recording)
 	return err
@@ -273,7 +273,11 @@ func (a *agent) openFile(ctx context.Context) error {
 }
 
 func (a *agent) closeFile() {
-	if err := a.db.Load().Close(); err != nil {
+	db := a.db.Load()
+	if db == nil {
+		return // it never opened
+	}
+	if err := db.Close(); err != nil {
 		a.log.Error("close the data file", "error", err)
 	}
 }
