@@ -66,8 +66,11 @@ func attentions(s edgeagent.Status) []string {
 		parts = append(parts, count(n, "device")+" not being read")
 	}
 	for _, d := range s.Devices {
-		if d.State == edgeagent.DevicePolling && d.Link == edgeagent.LinkFrozen {
+		switch {
+		case d.State == edgeagent.DevicePolling && d.Link == edgeagent.LinkFrozen:
 			parts = append(parts, d.Name+" answers, but its heartbeat stands still")
+		case tellsNothing(d):
+			parts = append(parts, d.Name+" answers, but none of its values can be used")
 		}
 	}
 	for _, p := range s.Providers {
@@ -85,6 +88,17 @@ func attentions(s edgeagent.Status) []string {
 		parts = append(parts, "Data file was damaged and had to be replaced"+because(s.Storage.Error))
 	}
 	return parts
+}
+
+// settling is how long a device that begins to answer has for its first values.
+const settling = 10 * time.Second
+
+// tellsNothing reports whether a device answers, and every value of it is bad: a
+// program that was changed, a base that is wrong. It is connected, and nothing
+// of it is read.
+func tellsNothing(d edgeagent.DeviceStatus) bool {
+	return d.State == edgeagent.DevicePolling && d.Tags.Bad > 0 && d.Tags.Good+d.Tags.Uncertain == 0 &&
+		(d.Since == nil || time.Since(*d.Since) > settling)
 }
 
 // plantAlarms says what the plant has raised.

@@ -72,6 +72,14 @@ var headlineTests = []struct {
 	}, "degraded", "1 device not answering, being retried"},
 	{"frozen", func(s *edgeagent.Status) { s.Devices[0].Link = edgeagent.LinkFrozen },
 		"attention", "filler answers, but its heartbeat stands still"},
+	{"connected, and nothing of it is read", func(s *edgeagent.Status) { s.Devices[0].Tags.Bad = 12 },
+		"attention", "filler answers, but none of its values can be used"},
+	{"one value is some", func(s *edgeagent.Status) { s.Devices[0].Tags = edgeagent.TagCount{Uncertain: 1, Bad: 11} },
+		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"the first values are still on their way", func(s *edgeagent.Status) {
+		now := time.Now()
+		s.Devices[0].Tags.Bad, s.Devices[0].Since = 12, &now
+	}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
 	{"without the cloud", func(s *edgeagent.Status) {
 		s.Providers = []edgeagent.ProviderStatus{cloudOpen, local, runbook}
 	}, "degraded", "Working without the cloud since 11:02: the local model answers"},

@@ -156,7 +156,7 @@ func (s *Server) nowPage(w http.ResponseWriter, r *http.Request) {
 		default:
 			body.Devices = append(body.Devices, v)
 		}
-		if d.State == edgeagent.DevicePolling {
+		if d.State == edgeagent.DevicePolling && !tellsNothing(d) {
 			body.Reading++
 		}
 	}

@@ -228,7 +228,7 @@ func (l lens) device(d edgeagent.DeviceStatus) deviceView {
 		LinkWord: linkWord(d), Bars: scanBars(d.Recent)}
 	v.Told = d.Protocol == "opcua"
 	v.WeAre, v.End = l.weAre(d), l.due(d.Until)
-	v.Abnormal = d.State == edgeagent.DeviceStopped || d.State == edgeagent.DeviceRetrying
+	v.Abnormal = d.State == edgeagent.DeviceStopped || d.State == edgeagent.DeviceRetrying || tellsNothing(d)
 	v.Down = linkCounts(d) && d.Link != edgeagent.LinkUp
 	if d.ScanMS > 0 {
 		v.Scan = words(time.Duration(d.ScanMS * float64(time.Millisecond)))
@@ -254,12 +254,14 @@ func (v deviceView) rank() int {
 // weAre says what the agent does; whether the machine runs is another
 // question, and a stopped device must never read as a stopped machine.
 func (l lens) weAre(d edgeagent.DeviceStatus) string {
-	switch d.State {
-	case edgeagent.DeviceStopped:
+	switch {
+	case tellsNothing(d):
+		return "polling, but none of its values can be used"
+	case d.State == edgeagent.DeviceStopped:
 		return "NOT BEING READ" + sinceAt(d.Since, l.now) + ", machine state unknown"
-	case edgeagent.DeviceRetrying:
+	case d.State == edgeagent.DeviceRetrying:
 		return fmt.Sprintf("retrying, %s so far", count(d.Attempt, "failure"))
-	case edgeagent.DeviceMaintenance:
+	case d.State == edgeagent.DeviceMaintenance:
 		return "leaving it alone for maintenance: NOT BEING READ" + sinceAt(d.Since, l.now)
 	default:
 		return string(d.State)
