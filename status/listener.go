@@ -1,6 +1,7 @@
 package status
 
 import (
+	"errors"
 	"net"
 	"sync"
 )
@@ -28,11 +29,31 @@ func (l *cappedListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		<-l.slots
-		return nil, err
+		return nil, passing(err)
 	}
 	dropDeadPeers(conn)
 	return &cappedConn{Conn: conn, release: func() { <-l.slots }}, nil
 }
+
+// passing makes every error of a listener that is still open one that the server
+// waits out: a kernel that is short of memory for a moment, or a network that
+// went down between, must not cost a gateway its page until somebody restarts it.
+func passing(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return passingError{err}
+}
+
+type passingError struct{ error }
+
+func (e passingError) Unwrap() error { return e.error }
+
+// Timeout reports false: nobody waited for too long.
+func (passingError) Timeout() bool { return false }
+
+// Temporary reports true, which is what the server of net/http asks.
+func (passingError) Temporary() bool { return true }
 
 // Close closes the listener and wakes an Accept that waits for a slot.
 func (l *cappedListener) Close() error {

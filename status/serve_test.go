@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -456,4 +458,39 @@ func TestSlowActionIsAnswered(t *testing.T) {
 			t.Errorf("serve: %v", err)
 		}
 	})
+}
+
+// faltering is a listener that fails once, as one does when the kernel is short of
+// memory for a socket.
+type faltering struct {
+	net.Listener
+	failed sync.Once
+}
+
+func (l *faltering) Accept() (conn net.Conn, err error) {
+	l.failed.Do(func() { err = &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.ENOBUFS)} })
+	if err != nil {
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+func TestAListenerThatFailsForAMomentGoesOn(t *testing.T) {
+	inner, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- New(Options{Source: &plant{}}).Serve(ctx, &faltering{Listener: inner}) }()
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	if resp, err := c.Get("http://" + inner.Addr().String() + "/healthz"); err != nil {
+		t.Errorf("the page is gone: %v", err)
+	} else {
+		resp.Body.Close()
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
