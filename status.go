@@ -129,6 +129,18 @@ type StorageStatus struct {
 	Refusing      string       `json:"refusing,omitempty"` // which alarms get no diagnosis now; empty: none
 }
 
+// Trouble says what is wrong with the file now. It comes before that the file was
+// salvaged, which a person may read later.
+func (s *StorageStatus) Trouble(now error) {
+	if now == nil {
+		return
+	}
+	s.Error = now.Error()
+	if s.State == StorageSalvaged {
+		s.State = StorageOK
+	}
+}
+
 // Status is the whole answer of GET /api/v1/status.
 type Status struct {
 	Agent     AgentInfo        `json:"agent"`

@@ -1,7 +1,9 @@
 package queue_test
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,6 +57,27 @@ func TestAReadThatHangsIsSaid(t *testing.T) {
 		<-done
 		if err := db.SaveDevice(t.Context(), edgeagent.DeviceMemory{Device: "filler"}); err != nil || db.Stalled() != nil {
 			t.Errorf("when it answers: %v, %v", err, db.Stalled())
+		}
+	})
+}
+
+// The second fault of a card comes while the page still tells of the first.
+func TestADiskThatHangsAfterASalvageIsNotTakenForIt(t *testing.T) {
+	path := dataFile(t)
+	if err := os.WriteFile(path, bytes.Repeat([]byte("no data file "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, options(path))
+		release := db.Hang()
+		_, err := db.Record(t.Context(), []edgeagent.Transition{raise("L", "A", 2)})
+		if s := db.Storage(); !errors.Is(err, queue.ErrStalled) || s.State == edgeagent.StorageSalvaged || !strings.Contains(s.Error, "does not answer") {
+			t.Errorf("%v, storage = %+v, want the disk that does not answer", err, s)
+		}
+		release()
+		synctest.Wait()
+		if s := db.Storage(); s.State != edgeagent.StorageSalvaged {
+			t.Errorf("storage = %+v after the disk answered, want that it was salvaged", s)
 		}
 	})
 }

@@ -21,12 +21,8 @@ func (db *DB) Storage() edgeagent.StorageStatus {
 	if db.full.Load() || pressure >= pressureFull {
 		s.State, s.Error = edgeagent.StorageFull, "the data file is full: new alarms are not stored until space is back"
 	}
-	if err := db.Stalled(); err != nil {
-		s.Error = err.Error()
-	}
-	if err := db.failure(); err != nil {
-		s.Error = err.Error()
-	}
+	s.Trouble(db.Stalled())
+	s.Trouble(db.failure())
 	return s
 }
 

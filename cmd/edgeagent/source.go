@@ -36,8 +36,8 @@ func (s source) Status() edgeagent.Status {
 		st.Agent.Epoch, st.Alarms, st.Jobs, st.Spend, st.Storage = db.Epoch(), db.AlarmCounts(), db.JobCounts(), db.Spend(), db.Storage()
 		waiting, fault := s.rec.Waiting()
 		st.Storage.Waiting = waiting
-		if fault != nil && st.Storage.Error == "" {
-			st.Storage.Error = fault.Error()
+		if st.Storage.Error == "" || st.Storage.State == edgeagent.StorageSalvaged {
+			st.Storage.Trouble(fault)
 		}
 	}
 	return st

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -67,7 +68,7 @@ func printStatus(w io.Writer, s edgeagent.Status) error {
 	}
 	printSpend(w, s.Spend)
 	_, err := fmt.Fprintf(w, "data file  %s, %d of %d KiB%s\n", s.Storage.State, (s.Storage.FileBytes-s.Storage.FreeBytes)>>10, s.Storage.MaxBytes>>10,
-		because(s.Storage.Refusing))
+		because(cmp.Or(s.Storage.Error, s.Storage.Refusing)))
 	return err
 }
 
