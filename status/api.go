@@ -16,9 +16,9 @@ const (
 	mostRows  = 500
 )
 
-// snapshot is the status as it is shown: with its headline, and with times in
+// Snapshot returns the status as it is shown: with its headline, and with times in
 // the gateway's zone.
-func (s *Server) snapshot() edgeagent.Status {
+func (s *Server) Snapshot() edgeagent.Status {
 	st := s.opt.Source.Status()
 	st.Devices, st.Providers, st.Upstreams = orEmpty(slices.Clone(st.Devices)), orEmpty(slices.Clone(st.Providers)), orEmpty(slices.Clone(st.Upstreams))
 	for i := range st.Devices {
@@ -56,7 +56,7 @@ func orEmpty[T any](all []T) []T {
 // apiStatus is GET /api/v1/status. Logs and plans belong to the devices' own
 // answers.
 func (s *Server) apiStatus(w http.ResponseWriter, _ *http.Request) {
-	st := s.snapshot()
+	st := s.Snapshot()
 	for i := range st.Devices {
 		st.Devices[i].Log, st.Devices[i].Plan = nil, nil
 	}
@@ -64,7 +64,7 @@ func (s *Server) apiStatus(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) apiDevices(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, map[string]any{"devices": s.snapshot().Devices})
+	reply(w, http.StatusOK, map[string]any{"devices": s.Snapshot().Devices})
 }
 
 // apiDevice is the data of a device's page: the device and its tags.
@@ -78,7 +78,7 @@ func (s *Server) apiDevice(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) device(name string) (edgeagent.DeviceStatus, bool) {
-	for _, d := range s.snapshot().Devices {
+	for _, d := range s.Snapshot().Devices {
 		if d.Name == name {
 			return d, true
 		}

@@ -30,7 +30,7 @@ type frame struct {
 }
 
 func (s *Server) frame(page, title string) *frame {
-	st := s.snapshot()
+	st := s.Snapshot()
 	l := lens{now: time.Now(), zone: s.opt.Location,
 		plant: &board{plant: s.opt.Source, devices: make(map[string]map[string]edgeagent.Reading)}}
 	f := &frame{lens: l, Page: page, Title: title, Status: st, Clock: l.clock(), Opening: checking(st)}

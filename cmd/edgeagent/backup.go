@@ -76,13 +76,15 @@ func copyData(c *cobra.Command, o *options, target string) error {
 func anyConfig(o *options) (*config.Config, error) {
 	path := config.DefaultPath(o.configPath)
 	cfg, err := config.Load(path, checks())
-	if err == nil {
-		return cfg, nil
+	if err != nil {
+		last, lastErr := config.LastAccepted(path, checks())
+		if lastErr != nil {
+			return nil, &exitError{code: exitFailed, err: err}
+		}
+		cfg = last
 	}
-	if last, lastErr := config.LastAccepted(path, checks()); lastErr == nil {
-		return last, nil
-	}
-	return nil, &exitError{code: exitFailed, err: err}
+	shownIn.Store(cfg.Agent.Timezone)
+	return cfg, nil
 }
 
 // download writes what path answers to a new file. It takes as long as it takes:

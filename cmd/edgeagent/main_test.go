@@ -158,6 +158,15 @@ func (r *rig) write(parts ...string) {
 	r.file("config.toml", fmt.Sprintf(rigHead, filepath.Join(r.dir, "data"), filepath.Join(r.dir, "a.sock"))+strings.Join(parts, "\n"))
 }
 
+func (r *rig) text() string {
+	r.t.Helper()
+	text, err := os.ReadFile(r.path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // file writes a file of the rig's folder.
 func (r *rig) file(name, text string) {
 	r.t.Helper()

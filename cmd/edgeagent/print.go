@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 )
@@ -53,13 +55,18 @@ func printableLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// shownIn is the zone of the configuration that a command has read, in which the
+// page shows times too; nil is the machine's.
+var shownIn atomic.Pointer[time.Location]
+
 // clock prints a time for a person beside the machine: today without a date.
 func clock(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return "-"
 	}
-	l := t.Local()
-	if y, m, d := time.Now().Date(); l.Year() == y && l.Month() == m && l.Day() == d {
+	zone := cmp.Or(shownIn.Load(), time.Local)
+	l := t.In(zone)
+	if y, m, d := time.Now().In(zone).Date(); l.Year() == y && l.Month() == m && l.Day() == d {
 		return l.Format("15:04:05")
 	}
 	return l.Format("2006-01-02 15:04:05")

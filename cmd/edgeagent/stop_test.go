@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,11 +61,7 @@ func TestStopAsksTheServiceManagerForItsGrace(t *testing.T) {
 	}
 	defer manager.Close()
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(r.dir, "notify"))
-	text, err := os.ReadFile(r.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.file("config.toml", strings.Replace(string(text), `"1s"`, `"5m"`, 1))
+	r.file("config.toml", strings.Replace(r.text(), `"1s"`, `"5m"`, 1))
 	if err := r.start().stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -119,8 +119,8 @@ type heartbeatData struct {
 }
 
 func (a *agent) heartbeat() any {
-	s := source{a}.Status()
-	return heartbeatData{version, s.Agent.UptimeS, status.Headline(s), s.Alarms, s.Jobs}
+	s := a.page.Snapshot()
+	return heartbeatData{version, s.Agent.UptimeS, s.Headline, s.Alarms, s.Jobs}
 }
 
 // The hooks: what happened is counted, and open pages hear of it.
