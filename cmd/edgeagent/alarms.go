@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/url"
@@ -58,14 +59,38 @@ func alarmsList(c *cobra.Command, o *options, state string) error {
 		return err
 	}
 	defer end()
-	var a alarmsAnswer
-	if err := cl.get(c.Context(), "/api/v1/alarms?state="+url.QueryEscape(state), &a); err != nil {
+	a, err := fetchAlarms(c.Context(), cl, state)
+	if err != nil {
 		return err
+	}
+	if a.Next != "" {
+		c.PrintErrf("edgeagent: these are the newest %d; the page has the older ones\n", len(a.Alarms))
 	}
 	if o.json {
 		return printJSON(c.OutOrStdout(), a)
 	}
 	return printAlarms(c.OutOrStdout(), a.Alarms)
+}
+
+// fetchAlarms reads every alarm that is open, however many there are: in a flood
+// the one that matters is not among the newest. Of the history it reads the
+// newest.
+func fetchAlarms(ctx context.Context, cl *client, state string) (alarmsAnswer, error) {
+	all := alarmsAnswer{Alarms: []edgeagent.Alarm{}}
+	for {
+		path := "/api/v1/alarms?state=" + url.QueryEscape(state)
+		if all.Next != "" {
+			path += "&after=" + string(all.Next)
+		}
+		var page alarmsAnswer
+		if err := cl.get(ctx, path, &page); err != nil {
+			return all, err
+		}
+		all.Alarms, all.Next = append(all.Alarms, page.Alarms...), page.Next
+		if page.Next == "" || state == "history" {
+			return all, nil
+		}
+	}
 }
 
 func printAlarms(w io.Writer, alarms []edgeagent.Alarm) error {

@@ -61,6 +61,9 @@ func jobsList(c *cobra.Command, o *options, state string) error {
 	if err := cl.get(c.Context(), "/api/v1/jobs?state="+url.QueryEscape(state), &a); err != nil {
 		return err
 	}
+	if a.Next != "" {
+		c.PrintErrf("edgeagent: these are the newest %d; edgeagent jobs export prints all\n", len(a.Jobs))
+	}
 	if o.json {
 		return printJSON(c.OutOrStdout(), a)
 	}
