@@ -17,6 +17,10 @@ const (
 
 // events is GET /api/v1/events.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		return // who asks for nothing would hold a stream for as long as the connection
+	}
 	st, ok := s.hub.join()
 	if !ok {
 		w.Header().Set("Retry-After", "10")

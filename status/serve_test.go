@@ -494,3 +494,27 @@ func TestAListenerThatFailsForAMomentGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A watchdog that asks every path with HEAD over one connection must not take the
+// streams of those who look.
+func TestHeadOfTheEventsHoldsNoStream(t *testing.T) {
+	s := New(Options{Source: newPlant(time.Now())})
+	client, base, _ := serve(t, s, "tcp")
+	client.Timeout = 5 * time.Second
+	for range 2 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, base+"/api/v1/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if n := len(s.hub.streams); n != 0 {
+		t.Errorf("%d streams are held", n)
+	}
+}
