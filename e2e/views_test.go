@@ -123,6 +123,31 @@ func TestPageComesBackWithTheAgent(t *testing.T) {
 		says(`window.same === true && document.getElementById("stale").hidden && document.body.innerText.includes("Raised after the restart")`))
 }
 
+// A page that hears the agent and cannot read itself again shows what was: it must
+// not say that it lives. A browser of 2021 has no AbortSignal.timeout, and reads.
+func TestPageThatIsNotReadAgainDoesNotLive(t *testing.T) {
+	needsProgram(t, "/usr/bin/chromium")
+	a := newAgent(t, plan{listen: "127.0.0.1:" + freePort(t)}.toml(t))
+	a.start()
+	ctx, _ := strictBrowser(t)
+	run(t, ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(pageURL(t, a)), chromedp.WaitReady("main", chromedp.ByQuery),
+		chromedp.Evaluate(`delete AbortSignal.timeout`, nil))
+	says := func(script string) func() bool {
+		return func() bool {
+			var yes bool
+			return evaluate(t, ctx, script, &yes) && yes
+		}
+	}
+	if _, err := a.raise("line-1", "OLD", "Raised for an old browser", ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "an old browser reads", says(`document.body.innerText.includes("Raised for an old browser")`))
+	run(t, ctx, chromedp.Evaluate(`window.read = fetch, window.fetch = () => Promise.reject(new TypeError("no"))`, nil))
+	eventually(t, 30*time.Second, "it says that it is not updating", says(`!document.getElementById("stale").hidden`))
+	run(t, ctx, chromedp.Evaluate(`window.fetch = window.read`, nil))
+	eventually(t, 30*time.Second, "it lives again", says(`document.getElementById("stale").hidden && document.getElementById("live").dataset.state === "live"`))
+}
+
 func pathsOf(a *agent, code, text string) []string { return pathsOfLine(a, "line-"+code, code, text) }
 
 // pathsOfLine raises an alarm and returns its page and its job's.

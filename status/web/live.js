@@ -1,21 +1,27 @@
 // Keeps the page as new as the agent: an event says what changed, the page is
 // read again and the sections that show it are morphed in place, so that focus,
-// selection and open details stay. Liveness is judged by what arrives, never
-// by what the browser believes of its connection.
-const quietAfter = 10_000; // no event for so long: the page says so
+// selection and open details stay. Liveness is judged by what arrives and what
+// was shown of it, never by what the browser believes of its connection.
+const quietAfter = 10_000; // no event, or nothing shown, for so long: the page says so
 const atMost = 1_000;      // between two readings of the page
 const reopen = 6_000;      // after the server had no stream to give
 
 const live = document.getElementById("live");
 const stale = document.getElementById("stale");
 let source = null, retry = 0;
-let lastHeard = Date.now(), lastClock = document.getElementById("clock").textContent.split(" ")[0];
+let lastHeard = Date.now(), lastShown = Date.now(), lastClock = document.getElementById("clock").textContent.split(" ")[0];
 let lastRead = Date.now(), reading = false, timer = 0;
 const wanted = new Set();
 
-function heard(clock) {
+// An agent that is heard while the page cannot be read again would make an old
+// list look alive.
+function quiet() {
+  return Date.now() - Math.min(lastHeard, lastShown) >= quietAfter;
+}
+
+function heard() {
   lastHeard = Date.now();
-  if (clock) lastClock = clock;
+  if (quiet()) return;
   if (!stale.hidden) document.title = document.title.replace(/^NOT UPDATING · /, "");
   stale.hidden = true;
   live.textContent = source ? "live" : "every few seconds,";
@@ -23,7 +29,7 @@ function heard(clock) {
 }
 
 function watch() {
-  if (document.hidden || Date.now() - lastHeard < quietAfter) return;
+  if (document.hidden || !quiet()) return;
   if (stale.hidden) document.title = "NOT UPDATING · " + document.title;
   stale.textContent = "NOT UPDATING since " + lastClock;
   stale.hidden = false;
@@ -47,14 +53,21 @@ async function read() {
   const kinds = [...wanted];
   wanted.clear();
   lastRead = Date.now();
+  const end = new AbortController(); // AbortSignal.timeout is younger than many a phone
+  const patience = setTimeout(() => end.abort(), 8_000);
   try {
-    const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(8_000) });
+    const answer = await fetch(location.href, { cache: "no-store", signal: end.signal });
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (next.getElementById("main")) show(next, kinds);
-    if (source === null) heard(document.getElementById("clock").textContent.split(" ")[0]);
+    if (next.getElementById("main")) {
+      show(next, kinds);
+      lastShown = Date.now();
+      lastClock = document.getElementById("clock").textContent.split(" ")[0];
+    }
+    if (source === null) heard();
   } catch {
     // No answer: the watch above says it when it has lasted.
   }
+  clearTimeout(patience);
   reading = false;
   if (wanted.size) want([...wanted][0]);
 }
@@ -102,8 +115,8 @@ function open() {
   if (source || document.hidden) return;
   clearTimeout(retry);
   source = new EventSource("/api/v1/events");
-  source.addEventListener("heartbeat", (e) => {
-    heard(JSON.parse(e.data).clock);
+  source.addEventListener("heartbeat", () => {
+    heard();
     if (Date.now() - lastRead > 3_500) want("*"); // ages grow even when nothing changes
   });
   source.onmessage = (e) => {
@@ -130,7 +143,7 @@ function close() {
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return close();
-  lastHeard = Date.now();
+  lastHeard = lastShown = Date.now();
   want("*");
   open();
 });
