@@ -19,7 +19,7 @@ func TestAlarmsListHidesNoneOfAFlood(t *testing.T) {
 		}
 	}
 	out, errOut, code := r.run("alarms", "list")
-	if n := strings.Count(out, "\n")-1; code != exitOK || n != many || errOut != "" {
+	if n := strings.Count(out, "\n") - 1; code != exitOK || n != many || errOut != "" {
 		t.Errorf("exit %d, %d of %d alarms; %s", code, n, many, errOut)
 	}
 	if _, errOut, _ := r.run("alarms", "list", "--state", "history"); !strings.Contains(errOut, "the newest 100") {

@@ -126,6 +126,11 @@ func newRequest(ctx context.Context, method, path string, body any) (*http.Reque
 }
 
 func (c *client) unreachable(err error) error {
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return &exitError{code: exitUnreachable, err: fmt.Errorf(
+			"the agent on %s did not answer within %s: it runs, and may still do what it was asked for; see edgeagent status before you ask again",
+			c.socket, c.http.Timeout)}
+	}
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err
 	}

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"edgeagent"
 	"edgeagent/config"
@@ -135,6 +137,22 @@ func TestClientOfACutAnswer(t *testing.T) {
 	})
 	if _, errOut, code := r.run("devices", "list"); code != exitUnreachable {
 		t.Errorf("exit %d: %s", code, errOut)
+	}
+}
+
+// A disk that hangs keeps an acknowledgement waiting: the agent is there, and does it
+// as soon as it can.
+func TestClientOfAnAgentThatIsLate(t *testing.T) {
+	r := newRig(t)
+	r.fakeAgent(func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		<-req.Context().Done()
+	})
+	cl := clientOn(r.load().Agent.Socket)
+	cl.http.Timeout = 50 * time.Millisecond
+	err := cl.post(t.Context(), "/api/v1/alarms/X/ack", nil, nil)
+	if exitCode(err) != exitUnreachable || !strings.Contains(err.Error(), "may still do") || strings.Contains(err.Error(), "no agent") {
+		t.Errorf("exit %d: %v", exitCode(err), err)
 	}
 }
 
