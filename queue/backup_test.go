@@ -194,6 +194,18 @@ func TestACopyThatIsFoundDamagedIsNotTaken(t *testing.T) {
 	record(t, db, raise("M", "A", 1))
 }
 
+// sudo edgeagent db compact on a gateway whose agent has never run: a lock of root's
+// would keep the agent, which is not root, from starting.
+func TestCompactFileOfNothingLeavesNothing(t *testing.T) {
+	path := dataFile(t)
+	if _, _, err := queue.CompactFile(t.Context(), path, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if left, err := filepath.Glob(path + "*"); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+}
+
 func TestCompactFileMakesADrainedFileSmall(t *testing.T) {
 	path := dataFile(t)
 	o := options(path)

@@ -323,6 +323,9 @@ func (c copier) tally(from *bbolt.Tx) error {
 // before and after in bytes. check, if any, reads the new file before it gets
 // the name; see [Options.Check].
 func CompactFile(ctx context.Context, path string, check func(ctx context.Context, path string) error) (before, after int64, err error) {
+	if _, err := os.Stat(path); err != nil { // before the lock's file: root's would keep the agent from its first start
+		return 0, 0, err
+	}
 	lock, err := acquire(path + ".lock")
 	if err != nil {
 		return 0, 0, err
