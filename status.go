@@ -101,6 +101,9 @@ type UpstreamStatus struct {
 type SpendStatus struct {
 	TodayUSD    float64 `json:"today_usd"`
 	DailyCapUSD float64 `json:"daily_cap_usd"`
+	// Capped: a question was refused for the cap, and would be again. What is spent
+	// stays a little below it, for a question has to fit in at its worst price.
+	Capped bool `json:"capped,omitempty"`
 }
 
 // StorageState is the state of the data file.

@@ -29,6 +29,7 @@ type ledger struct {
 	reserved map[edgeagent.ID]float64 // calls under way, worst case
 	settled  map[edgeagent.ID]float64 // of the running lease
 	limits   map[edgeagent.ID]float64 // of jobs that are reviewed: what that may cost
+	refused  float64                  // what the cap of the day left no room for last
 	latest   string                   // the day that was counted last
 	version  uint64                   // rises with days
 	saved    uint64
@@ -55,6 +56,7 @@ func (db *DB) Reserve(job edgeagent.ID, usd float64) error {
 		total += r
 	}
 	if l.capUSD > 0 && usd > 0 && total > l.capUSD {
+		l.refused = usd
 		return fmt.Errorf("%w: %.4f of %.2f USD would be used", ErrCap, total, l.capUSD)
 	}
 	if limit, reviewed := l.limits[job]; reviewed && usd > 0 && l.reserved[job]+l.settled[job]+usd > limit {
@@ -101,7 +103,8 @@ func (db *DB) Spend() edgeagent.SpendStatus {
 	l := &db.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return edgeagent.SpendStatus{TodayUSD: l.days[l.today()], DailyCapUSD: l.capUSD}
+	today := l.days[l.today()]
+	return edgeagent.SpendStatus{TodayUSD: today, DailyCapUSD: l.capUSD, Capped: l.capUSD > 0 && l.refused > 0 && today+l.refused > l.capUSD}
 }
 
 // endLease books whatever the calls of a lease cost beyond what was settled.

@@ -32,6 +32,32 @@ func TestCapCountsWhatIsReservedToo(t *testing.T) {
 	}
 }
 
+// What is spent never reaches the cap, for every call has to fit in at its worst:
+// that the day's money is gone shows in what was refused.
+func TestSpendSaysThatTheDayIsCapped(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := options(path)
+		o.DailyCapUSD, o.Location = 0.10, time.UTC
+		db := open(t, o)
+		_ = db.Reserve("a", 0.06)
+		_ = db.Reserve("b", 0.06) // only because of what a may cost
+		db.Settle("a", 0.06, 0.01)
+		if db.Spend().Capped {
+			t.Error("capped, although the same call would be let through now")
+		}
+		_ = db.Reserve("b", 0.06)
+		db.Settle("b", 0.06, 0.05)
+		if err := db.Reserve("c", 0.06); !errors.Is(err, queue.ErrCap) || !db.Spend().Capped {
+			t.Errorf("%v, %+v: the cloud is not asked any more, and it does not show", err, db.Spend())
+		}
+		time.Sleep(24 * time.Hour)
+		if db.Spend().Capped {
+			t.Error("still capped on the next day")
+		}
+	})
+}
+
 func TestSpendSurvivesARestartAndEndsWithTheLocalDay(t *testing.T) {
 	path := dataFile(t)
 	synctest.Test(t, func(t *testing.T) {

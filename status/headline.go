@@ -128,8 +128,8 @@ func degradations(s edgeagent.Status) []string {
 		parts = append(parts, count(n, "device")+" not answering, being retried")
 	}
 	parts = append(parts, missingProviders(s.Providers)...)
-	if c := s.Spend.DailyCapUSD; c > 0 && s.Spend.TodayUSD >= c {
-		parts = append(parts, "Today's budget is spent: answers are local until midnight")
+	if c := s.Spend.DailyCapUSD; s.Spend.Capped || c > 0 && s.Spend.TodayUSD >= c {
+		parts = append(parts, "Today's budget is spent: priced providers are skipped until midnight")
 	}
 	for _, u := range s.Upstreams {
 		if text := missingUpstream(u); text != "" {

@@ -116,7 +116,11 @@ var headlineTests = []struct {
 		s.Upstreams = []edgeagent.UpstreamStatus{{Name: "historian", State: edgeagent.UpstreamOff}}
 	}, "ok", "All quiet: 1 of 1 device reading, no active alarms"},
 	{"budget spent", func(s *edgeagent.Status) { s.Spend = edgeagent.SpendStatus{TodayUSD: 2, DailyCapUSD: 2} },
-		"degraded", "Today's budget is spent: answers are local until midnight"},
+		"degraded", "Today's budget is spent: priced providers are skipped until midnight"},
+	{"what is left buys no question", func(s *edgeagent.Status) {
+		s.Spend = edgeagent.SpendStatus{TodayUSD: 1.9993, DailyCapUSD: 2, Capped: true}
+	},
+		"degraded", "Today's budget is spent: priced providers are skipped until midnight"},
 	{"no cap is no budget", func(s *edgeagent.Status) { s.Spend = edgeagent.SpendStatus{TodayUSD: 2} },
 		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
 	{"checking", func(s *edgeagent.Status) { s.Storage.State = edgeagent.StorageChecking },

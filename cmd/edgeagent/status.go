@@ -78,7 +78,11 @@ func printCounts(w io.Writer, s edgeagent.Status) {
 }
 
 func printSpend(w io.Writer, s edgeagent.SpendStatus) {
-	fmt.Fprintf(w, "spend      $%.2f of $%.2f today\n", s.TodayUSD, s.DailyCapUSD)
+	fmt.Fprintf(w, "spend      $%.2f", s.TodayUSD)
+	if s.DailyCapUSD > 0 {
+		fmt.Fprintf(w, " of $%.2f", s.DailyCapUSD)
+	}
+	fmt.Fprintln(w, " today")
 }
 
 func providerWord(p edgeagent.ProviderStatus) string {
