@@ -74,7 +74,17 @@ func (s *Server) apiDevice(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", fmt.Sprintf("there is no device %q", r.PathValue("name")))
 		return
 	}
-	reply(w, http.StatusOK, map[string]any{"device": d, "tags": orEmpty(s.opt.Source.Readings(d.Name))})
+	reply(w, http.StatusOK, map[string]any{"device": d, "tags": s.readings(d.Name)})
+}
+
+// readings returns the tags of a device; what has no registers, as a value of OPC
+// UA, has none of them, not null.
+func (s *Server) readings(device string) []edgeagent.Reading {
+	all := orEmpty(slices.Clone(s.opt.Source.Readings(device)))
+	for i := range all {
+		all[i].Raw = orEmpty(all[i].Raw)
+	}
+	return all
 }
 
 func (s *Server) device(name string) (edgeagent.DeviceStatus, bool) {
@@ -93,7 +103,7 @@ func (s *Server) apiTags(w http.ResponseWriter, r *http.Request) {
 	for _, d := range s.opt.Source.Status().Devices {
 		if name == "" || name == d.Name {
 			found = true
-			tags = append(tags, s.opt.Source.Readings(d.Name)...)
+			tags = append(tags, s.readings(d.Name)...)
 		}
 	}
 	if !found {

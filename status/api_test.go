@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -105,6 +106,19 @@ func TestListsAreNeverNull(t *testing.T) {
 	} {
 		if _, ok := fields(t, ask(t, s, "GET", path, "").Body.Bytes())[key].([]any); !ok {
 			t.Errorf("%s: %s is not a list", path, key)
+		}
+	}
+}
+
+// A value of OPC UA has no registers.
+func TestTagsHaveTheirRegisters(t *testing.T) {
+	p := newPlant(time.Now())
+	name := p.status.Devices[0].Name
+	p.readings[name] = []edgeagent.Reading{{Device: name, Tag: "told"}}
+	s := newServer(p)
+	for _, path := range []string{"/api/v1/tags?device=" + name, "/devices/" + name + "?format=json"} {
+		if tag := fields(t, ask(t, s, "GET", path, "").Body.Bytes(), "tags", 0); !reflect.DeepEqual(tag["raw"], []any{}) {
+			t.Errorf("%s: raw is %v", path, tag["raw"])
 		}
 	}
 }
