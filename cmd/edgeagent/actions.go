@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -28,55 +27,37 @@ func (x actions) Raise(ctx context.Context, o status.OutsideAlarm, key, bodyHash
 	x.raising.Lock()
 	defer x.raising.Unlock()
 	if key != "" {
-		if id, known, ok := x.db.Load().ByKey(key); ok {
-			x.forgetStored()
-			return x.raisedBefore(id, known, bodyHash)
+		if known, ok := x.rec.Keyed(key); ok { // before the file is asked: what leaves the one is in the other
+			return edgeagent.Alarm{}, false, waitsAlready(known, bodyHash)
 		}
-		if before, waits := x.unstored[key]; waits {
-			return edgeagent.Alarm{}, false, before.answer(bodyHash)
+		if id, known, ok := x.db.Load().ByKey(key); ok {
+			return x.raisedBefore(id, known, bodyHash)
 		}
 	}
 	a, err := x.outsideAlarm(o)
 	if err != nil {
 		return edgeagent.Alarm{}, false, err
 	}
-	taken := false
 	stored, err := x.loop.Load().change(ctx, func(e *alarm.Engine, now time.Time) (edgeagent.Transition, error) {
-		taken = true
 		t := e.Outside(a, o.Values, now)
 		t.By, t.Key, t.KeyHash = o.By, key, bodyHash
 		t.Evidence = x.table.Evidence(x.witness(a), nil, now)
 		return t, nil
 	})
-	switch {
-	case err == nil:
-		x.forgetStored()
-	case taken && key != "":
-		x.unstored[key] = unstored{bodyHash, err}
-	}
 	return stored, true, err
 }
 
-// forgetStored forgets the keys that the data file knows by now.
-func (x actions) forgetStored() {
-	maps.DeleteFunc(x.unstored, func(key string, _ unstored) bool { _, _, ok := x.db.Load().ByKey(key); return ok })
-}
+// errOtherBody refuses a key that came with another body before.
+var errOtherBody = fmt.Errorf("%w: the Idempotency-Key was used with another body; use a new key", edgeagent.ErrConflict)
 
-// unstored is what came of an alarm from outside that was taken and waits for
-// the data file: a client that asks again with its key must not raise another.
-type unstored struct {
-	bodyHash string
-	err      error
-}
-
-func (u unstored) answer(bodyHash string) error {
-	if u.bodyHash != bodyHash {
+// waitsAlready answers who asks again for an alarm that the data file has not
+// taken yet. A full file can last a night, and a second one of it would wait, too.
+func waitsAlready(known, bodyHash string) error {
+	if known != bodyHash {
 		return errOtherBody
 	}
-	return u.err
+	return fmt.Errorf("%w: the alarm of this Idempotency-Key waits in memory for the data file and is written as soon as that takes it; ask again later", edgeagent.ErrFull)
 }
-
-var errOtherBody = fmt.Errorf("%w: the Idempotency-Key was used with another body; use a new key", edgeagent.ErrConflict)
 
 func (x actions) raisedBefore(id edgeagent.ID, known, bodyHash string) (edgeagent.Alarm, bool, error) {
 	if known != bodyHash {

@@ -87,6 +87,19 @@ func (r *recorder) Waiting() (int, error) {
 	return len(r.waiting), r.fault
 }
 
+// Keyed returns the hash of the body that came with an idempotency key, while its
+// alarm waits here.
+func (r *recorder) Keyed(key string) (bodyHash string, waits bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.waiting {
+		if e.transition.Key == key {
+			return e.transition.KeyHash, true
+		}
+	}
+	return "", false
+}
+
 // flushTime bounds how long a shutdown waits for a disk that does not answer.
 const flushTime = 5 * time.Second
 

@@ -103,11 +103,10 @@ type agent struct {
 	diagnose *wing
 	upstream *wing
 	raising  sync.Mutex // one outside alarm at a time: keys are checked against commits
-	unstored map[string]unstored
 }
 
 func newAgent(cfg *config.Config, log *slog.Logger) *agent {
-	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop)), unstored: map[string]unstored{}}
+	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop))}
 	a.cfg.Store(cfg)
 	a.page = status.New(status.Options{
 		Source: source{a}, Actions: actions{a}, Storage: files{a}, Cases: cases{a}, Refusals: refusals{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
