@@ -70,7 +70,7 @@ func attentions(s edgeagent.Status) []string {
 		case d.State == edgeagent.DevicePolling && d.Link == edgeagent.LinkFrozen:
 			parts = append(parts, d.Name+" answers, but its heartbeat stands still")
 		case tellsNothing(d):
-			parts = append(parts, d.Name+" answers, but none of its values can be used")
+			parts = append(parts, d.Name+" answers, but none of its values is good")
 		}
 	}
 	for _, p := range s.Providers {
@@ -93,12 +93,18 @@ func attentions(s edgeagent.Status) []string {
 // settling is how long a device that begins to answer has for its first values.
 const settling = 10 * time.Second
 
-// tellsNothing reports whether a device answers, and every value of it is bad: a
-// program that was changed, a base that is wrong. It is connected, and nothing
-// of it is read.
+// tellsNothing reports whether a device answers, and nothing of it can be relied on:
+// every value is bad, for a program was changed or a base is wrong, or three scans in
+// a row brought nothing new, for it says that it is busy. It is connected, and
+// nothing of it is read.
 func tellsNothing(d edgeagent.DeviceStatus) bool {
-	return d.State == edgeagent.DevicePolling && d.Tags.Bad > 0 && d.Tags.Good+d.Tags.Uncertain == 0 &&
-		(d.Since == nil || time.Since(*d.Since) > settling)
+	if d.State != edgeagent.DevicePolling || d.Link == edgeagent.LinkFrozen || d.Tags.Good > 0 {
+		return false
+	}
+	if d.Tags.Uncertain > 0 { // a value out of its range is one, and its scan a good one
+		return strings.HasSuffix(d.Recent, "...")
+	}
+	return d.Tags.Bad > 0 && (d.Since == nil || time.Since(*d.Since) > settling)
 }
 
 // plantAlarms says what the plant has raised.

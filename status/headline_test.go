@@ -73,8 +73,14 @@ var headlineTests = []struct {
 	{"frozen", func(s *edgeagent.Status) { s.Devices[0].Link = edgeagent.LinkFrozen },
 		"attention", "filler answers, but its heartbeat stands still"},
 	{"connected, and nothing of it is read", func(s *edgeagent.Status) { s.Devices[0].Tags.Bad = 12 },
-		"attention", "filler answers, but none of its values can be used"},
+		"attention", "filler answers, but none of its values is good"},
 	{"one value is some", func(s *edgeagent.Status) { s.Devices[0].Tags = edgeagent.TagCount{Uncertain: 1, Bad: 11} },
+		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"busy for a moment", func(s *edgeagent.Status) { s.Devices[0].Tags.Uncertain, s.Devices[0].Recent = 3, "||||.." },
+		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
+	{"busy all along", func(s *edgeagent.Status) { s.Devices[0].Tags.Uncertain, s.Devices[0].Recent = 3, "|||..." },
+		"attention", "filler answers, but none of its values is good"},
+	{"out of range is a value", func(s *edgeagent.Status) { s.Devices[0].Tags.Uncertain, s.Devices[0].Recent = 3, "||||||" },
 		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
 	{"the first values are still on their way", func(s *edgeagent.Status) {
 		now := time.Now()

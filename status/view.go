@@ -256,7 +256,7 @@ func (v deviceView) rank() int {
 func (l lens) weAre(d edgeagent.DeviceStatus) string {
 	switch {
 	case tellsNothing(d):
-		return "polling, but none of its values can be used"
+		return "polling, but none of its values is good"
 	case d.State == edgeagent.DeviceStopped:
 		return "NOT BEING READ" + sinceAt(d.Since, l.now) + ", machine state unknown"
 	case d.State == edgeagent.DeviceRetrying:

@@ -17,7 +17,7 @@ func TestADeviceThatDeliversNothingIsNotQuiet(t *testing.T) {
 	eventually(t, "it is polled", func() bool { return r.device("filler").State == edgeagent.DevicePolling })
 	s := source{r.a}.Status()
 	*s.Devices[0].Since = s.Devices[0].Since.Add(-time.Minute)
-	if h := status.Headline(s); h.Level != edgeagent.LevelAttention || h.Text != "filler answers, but none of its values can be used" {
+	if h := status.Headline(s); h.Level != edgeagent.LevelAttention || h.Text != "filler answers, but none of its values is good" {
 		t.Errorf("%s: %s", h.Level, h.Text)
 	}
 }
