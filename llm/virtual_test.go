@@ -149,7 +149,7 @@ func TestHoldOfAnotherJobIsObeyed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, asked := newModel(), atomic.Int32{}
 				m.took = time.Second
-				m.set(func(ctx context.Context) (llm.Answer, error) {
+				m.set(func(_ context.Context) (llm.Answer, error) {
 					if asked.Add(1) > 1 {
 						return llm.Answer{}, limited(time.Minute)
 					}
