@@ -131,7 +131,7 @@ func (e *Engine) addTables(plant *signals) error {
 		}
 	}
 	for _, s := range e.options.Servers {
-		e.servers[s.Device] = &server{Server: s, raised: map[string][]time.Time{}}
+		e.servers[s.Device] = &server{Server: s, raised: map[string][]episode{}}
 		e.lines[s.Device], e.areas[s.Line] = s.Line, s.Area
 	}
 	return nil
@@ -228,7 +228,7 @@ func (e *Engine) ruleOf(a edgeagent.Alarm) *rule {
 // that tells it again raises nothing.
 func (e *Engine) takeActivation(a edgeagent.Alarm) {
 	if s := e.servers[a.Device]; s != nil && a.Origin == edgeagent.OriginServer && a.SourceAt != nil {
-		s.raised[a.SourceID] = append(s.raised[a.SourceID], *a.SourceAt)
+		s.raised[a.SourceID] = append(s.raised[a.SourceID], episode{since: *a.SourceAt, told: *a.SourceAt})
 	}
 }
 

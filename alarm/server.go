@@ -31,8 +31,17 @@ type server struct {
 	open    int
 	heard   bool      // a complete set has come since the engine was made
 	lostAt  time.Time // what is open is lost then, unless a complete set comes before; zero: it is not
-	raised  map[string][]time.Time
+	raised  map[string][]episode
 	refused uint64
+}
+
+// episode is one activation of a condition as its server told it. A time alone
+// does not name it: clocks count in seconds, and some servers never touch a
+// TransitionTime.
+type episode struct {
+	since time.Time
+	told  time.Time // what was told of it last, by the server's clock
+	over  bool      // that was its end, or came after it
 }
 
 // Refused returns how many activations of a server were not taken over, since
@@ -89,15 +98,17 @@ func (p *pass) condition(s *server, c edgeagent.Condition, refreshed bool) {
 	if act != nil && s.stale(act, c) {
 		return
 	}
-	if act != nil && renewed(act, c, refreshed) {
+	if act != nil && s.renewed(act, c, refreshed) {
 		p.replace(act)
 		act = nil
 	}
+	known := act == nil && s.tellsAgain(c, refreshed)
+	s.note(act, c)
 	if act != nil && c.At.After(act.toldAt) {
 		act.toldAt = c.At
 	}
 	switch {
-	case act == nil && c.Active && !c.Gone:
+	case act == nil && c.Active && !c.Gone && !known:
 		p.begins(s, c, refreshed)
 	case act == nil:
 	case c.Gone && c.Acked && act.alarm.State == edgeagent.AlarmClearedUnacked:
@@ -115,14 +126,14 @@ func (p *pass) condition(s *server, c edgeagent.Condition, refreshed bool) {
 // open one: after one that ended, or one that began in a gap, later than all
 // that was told of the open one. While somebody listens, active after active is
 // the same one: it only grew worse.
-func renewed(act *activation, c edgeagent.Condition, refreshed bool) bool {
+func (s *server) renewed(act *activation, c edgeagent.Condition, refreshed bool) bool {
 	if !c.Active || c.Gone {
 		return false
 	}
-	at := act.alarm.SourceAt
 	if !act.alarm.State.Active() {
-		return at == nil || c.ActiveSince.IsZero() || !c.ActiveSince.Equal(*at)
+		return !s.tellsAgain(c, refreshed)
 	}
+	at := act.alarm.SourceAt
 	return refreshed && at != nil && c.ActiveSince.After(*at) && c.ActiveSince.After(act.toldAt)
 }
 
@@ -135,11 +146,8 @@ func (p *pass) replace(act *activation) {
 	p.change(act, rise)
 }
 
-// begins raises an alarm, once for each activation whatever is told again.
+// begins raises an alarm.
 func (p *pass) begins(s *server, c edgeagent.Condition, refreshed bool) {
-	if s.knows(c) {
-		return
-	}
 	if s.open >= serverMost {
 		p.refuse(s)
 		return
@@ -294,18 +302,42 @@ func (p *pass) refuse(s *server) {
 		Text: fmt.Sprintf("the OPC UA server of %s tells of more than %d open alarms; the others are not shown: raise min_severity or mend the server", s.Device, serverMost)})
 }
 
-// knows reports whether the activation was raised before.
-func (s *server) knows(c edgeagent.Condition) bool {
-	return !c.ActiveSince.IsZero() && slices.ContainsFunc(s.raised[c.Key()], c.ActiveSince.Equal)
+// episode returns what is remembered of an activation, nil for one that was
+// never raised.
+func (s *server) episode(condition string, since time.Time) *episode {
+	all := s.raised[condition]
+	if i := slices.IndexFunc(all, func(e episode) bool { return !since.IsZero() && e.since.Equal(since) }); i >= 0 {
+		return &all[i]
+	}
+	return nil
+}
+
+// tellsAgain reports whether an active condition that is not open is but told
+// again: of a known activation, and not after what was told of it last. A
+// complete set is what holds now, whatever was told before.
+func (s *server) tellsAgain(c edgeagent.Condition, complete bool) bool {
+	e := s.episode(c.Key(), c.ActiveSince)
+	return e != nil && !complete && (c.At.Before(e.told) || c.At.Equal(e.told) && !e.over)
 }
 
 // stale reports whether c is of an activation that a later one has replaced.
 func (s *server) stale(act *activation, c edgeagent.Condition) bool {
-	return act.alarm.SourceAt != nil && c.ActiveSince.Before(*act.alarm.SourceAt) && s.knows(c)
+	return act.alarm.SourceAt != nil && c.ActiveSince.Before(*act.alarm.SourceAt) && s.episode(c.Key(), c.ActiveSince) != nil
 }
 
-// remember books an activation. It is known by when it began alone, not by what
-// came last: the clock of a server may be set back.
+// note books what was told last of an activation.
+func (s *server) note(act *activation, c edgeagent.Condition) {
+	since := c.ActiveSince
+	if act != nil && act.alarm.SourceAt != nil {
+		since = *act.alarm.SourceAt
+	}
+	if e := s.episode(c.Key(), since); e != nil && !c.At.Before(e.told) {
+		e.told, e.over = c.At, e.over || !c.Active || c.Gone
+	}
+}
+
+// remember books an activation. It is known by when it began, not by what came
+// last: the clock of a server may be set back.
 func (s *server) remember(c edgeagent.Condition, e *Engine) {
 	if len(s.raised) >= rememberedKeys {
 		for id := range s.raised {
@@ -314,8 +346,10 @@ func (s *server) remember(c edgeagent.Condition, e *Engine) {
 			}
 		}
 	}
-	times := append(s.raised[c.Key()], c.ActiveSince.Round(0))
-	s.raised[c.Key()] = times[max(0, len(times)-rememberedActivations):]
+	key, since := c.Key(), c.ActiveSince.Round(0)
+	all := slices.DeleteFunc(s.raised[key], func(e episode) bool { return e.since.Equal(since) })
+	all = append(all, episode{since: since, told: c.At})
+	s.raised[key] = all[max(0, len(all)-rememberedActivations):]
 }
 
 // plain keeps at most so many letters of a server's text, without what steers a

@@ -31,8 +31,9 @@ func acked(c edgeagent.Condition) edgeagent.Condition {
 	return with(c, func(c *edgeagent.Condition) { c.Acked = true })
 }
 
+// over is told a moment later.
 func over(c edgeagent.Condition) edgeagent.Condition {
-	return with(c, func(c *edgeagent.Condition) { c.Active = false })
+	return with(c, func(c *edgeagent.Condition) { c.Active, c.At = false, c.At.Add(time.Millisecond) })
 }
 
 func (p *plant) tells(cs ...edgeagent.Condition) []edgeagent.Transition {
