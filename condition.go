@@ -20,8 +20,12 @@ type Condition struct {
 	Gone   bool      // Retain is false: the server wants nothing more of it, seen or not
 	At     time.Time // Time of the event; with ID, Branch and Active the identity of this state
 	// ActiveSince is when the present or last activation began: TransitionTime of
-	// ActiveState, or At where the server has none.
+	// ActiveState, or At where the server has none. While all events arrive it is
+	// the same for all of one activation.
 	ActiveSince time.Time
+	// Undated says that ActiveSince is At for want of better: it may have begun
+	// before.
+	Undated bool
 }
 
 // Key tells the branches of all conditions of a server apart.

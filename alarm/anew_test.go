@@ -62,3 +62,24 @@ func TestActiveAgainWithTheSameTransitionTime(t *testing.T) {
 		p.expect(p.tells(at(hi, 2*time.Minute)), "raised filler/Hi")
 	})
 }
+
+// A server that tells no TransitionTime has only the time of the last event to
+// tell after a start; that of the acknowledgement begins no activation.
+func TestUndatedOverARestart(t *testing.T) {
+	p := served(t)
+	hi := with(cond("Hi", began), func(c *edgeagent.Condition) { c.Undated = true })
+	seen := with(acked(hi), func(c *edgeagent.Condition) { c.At = began.Add(time.Minute) })
+	p.expect(p.tells(hi, seen), "raised filler/Hi, acked filler/Hi")
+	p.restart()
+	seen.ActiveSince = seen.At
+	p.expect(p.refresh(seen), "marked filler/Hi")
+	p.restart()
+	p.expect(p.refresh(seen), "")
+}
+
+// Of a server without a ConditionRefresh an event alone closes a gap.
+func TestLaterActivationIsAnotherWithoutARefresh(t *testing.T) {
+	p := served(t)
+	p.tells(acked(cond("Hi", began)))
+	p.expect(p.tells(cond("Hi", began.Add(time.Minute))), "cleared filler/Hi after_gap, raised filler/Hi")
+}

@@ -124,8 +124,9 @@ func (p *pass) condition(s *server, c edgeagent.Condition, refreshed bool) {
 
 // renewed reports whether an active condition is another activation than the
 // open one: after one that ended, or one that began in a gap, later than all
-// that was told of the open one. While somebody listens, active after active is
-// the same one: it only grew worse.
+// that was told of the open one. One that only grew worse goes on with its
+// beginning; of one that has none nobody knows, and one job too few is better
+// than one after each start.
 func (s *server) renewed(act *activation, c edgeagent.Condition, refreshed bool) bool {
 	if !c.Active || c.Gone {
 		return false
@@ -134,7 +135,7 @@ func (s *server) renewed(act *activation, c edgeagent.Condition, refreshed bool)
 		return !s.tellsAgain(c, refreshed)
 	}
 	at := act.alarm.SourceAt
-	return refreshed && at != nil && c.ActiveSince.After(*at) && c.ActiveSince.After(act.toldAt)
+	return !c.Undated && at != nil && c.ActiveSince.After(*at) && c.ActiveSince.After(act.toldAt)
 }
 
 // replace closes an activation whose end nobody saw.

@@ -138,6 +138,7 @@ func TestConditionGrowsWorse(t *testing.T) {
 			p := served(t)
 			c := cond("Hi", p.now)
 			id := p.tells(c)[0].Alarm.ID
+			c.Undated = since > 0
 			c.At, c.ActiveSince, c.Priority, c.Severity, c.Text = c.At.Add(time.Minute), c.ActiveSince.Add(since), 1, 900, "far too high"
 			ts := p.tells(c)
 			p.expect(ts, "marked filler/Hi")

@@ -30,6 +30,7 @@ type conditions struct {
 
 	open    map[string]open
 	dropped uint64 // events of conditions beyond maxConditions
+	gaps    uint64 // how often events may have been missed
 
 	refresh refresh
 }
@@ -39,6 +40,7 @@ type open struct {
 	active bool
 	since  time.Time // ActiveSince as it was told on
 	told   time.Time // TransitionTime as the server last told it; zero: never
+	gaps   uint64    // those before it was told last
 }
 
 // refresh is the state of a ConditionRefresh. What comes meanwhile is held
@@ -60,7 +62,8 @@ func newConditions(e *Events, patience time.Duration) *conditions {
 // reconnected begins a new episode: what is open is remembered, so that an
 // activation keeps its beginning where the server tells none.
 func (c *conditions) reconnected(ns []string) {
-	c.ns, c.refresh = ns, refresh{broken: true}
+	c.ns, c.refresh = ns, refresh{}
+	c.lost()
 }
 
 // begin tells that a refresh was asked for.
@@ -100,7 +103,10 @@ func (c *conditions) told(values []*ua.Variant, now time.Time) (sets []edgeagent
 }
 
 // lost tells that events were lost: a running refresh cannot be complete.
-func (c *conditions) lost() { c.refresh.broken = true }
+func (c *conditions) lost() {
+	c.refresh.broken = true
+	c.gaps++
+}
 
 // refreshing reports whether a refresh is under way.
 func (c *conditions) refreshing() bool { return c.refresh.running }
@@ -114,14 +120,14 @@ func (c *conditions) follow(o occurrence) []edgeagent.ConditionSet {
 	}
 	if !known && !o.condition.Gone && len(c.open) >= maxConditions {
 		c.dropped++
-		c.lost()
+		c.refresh.broken = true
 		return nil
 	}
-	o.condition.ActiveSince = c.since(o, before)
+	o.condition.ActiveSince, o.condition.Undated = c.since(o, before)
 	if o.condition.Gone {
 		delete(c.open, key)
 	} else {
-		c.open[key] = open{active: o.condition.Active, since: o.condition.ActiveSince, told: o.since}
+		c.open[key] = open{active: o.condition.Active, since: o.condition.ActiveSince, told: o.since, gaps: c.gaps}
 	}
 	if c.refresh.running {
 		c.hold(o)
@@ -143,16 +149,16 @@ func (c *conditions) wanted(o occurrence) bool {
 // Where events may be missing, another transition time is another activation;
 // a server that tells none gives no way to know, and one job too few is better
 // than one after each reconnect.
-func (c *conditions) since(o occurrence, before open) time.Time {
-	unbroken := !c.refresh.running && !c.refresh.broken
+func (c *conditions) since(o occurrence, before open) (since time.Time, undated bool) {
+	unbroken := !c.refresh.running && before.gaps == c.gaps
 	same := before.active && (unbroken || o.since.IsZero() || o.since.Equal(before.told))
 	switch {
 	case o.condition.Active && same, !o.condition.Active && !before.since.IsZero():
-		return before.since
+		return before.since, false
 	case o.condition.Active && !o.since.IsZero():
-		return o.since
+		return o.since, false
 	default:
-		return o.condition.At
+		return o.condition.At, true
 	}
 }
 
