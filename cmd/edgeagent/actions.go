@@ -24,8 +24,12 @@ func (x actions) Raise(ctx context.Context, o status.OutsideAlarm, key, bodyHash
 	if x.conns.Load() == nil {
 		return edgeagent.Alarm{}, false, errChecking
 	}
-	x.raising.Lock()
-	defer x.raising.Unlock()
+	select {
+	case x.raising <- struct{}{}:
+		defer func() { <-x.raising }()
+	case <-ctx.Done(): // who has gone waits behind no disk
+		return edgeagent.Alarm{}, false, fmt.Errorf("wait for another alarm from outside: %w; nothing was raised", context.Cause(ctx))
+	}
 	if key != "" {
 		if known, ok := x.rec.Keyed(key); ok { // before the file is asked: what leaves the one is in the other
 			return edgeagent.Alarm{}, false, waitsAlready(known, bodyHash)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"edgeagent"
 	"edgeagent/status"
@@ -53,7 +55,7 @@ func TestOutsideAlarmWithAKeyWaitsOnce(t *testing.T) {
 	b := newBench(t)
 	b.desk.paper.fail = func([]edgeagent.Transition) error { return edgeagent.ErrFull }
 	b.start()
-	full := &agent{table: b.table, rec: b.desk.recorder}
+	full := &agent{table: b.table, rec: b.desk.recorder, raising: make(chan struct{}, 1)}
 	full.cfg.Store(r.load())
 	full.db.Store(r.a.db.Load())
 	full.loop.Store(b.loop)
@@ -70,13 +72,52 @@ func TestOutsideAlarmWithAKeyWaitsOnce(t *testing.T) {
 	if _, _, err := (actions{full}).Raise(t.Context(), o, "key-1", "hash-2"); !errors.Is(err, edgeagent.ErrConflict) {
 		t.Errorf("the key with another body: %v", err)
 	}
-	b.desk.paper.mu.Lock()
-	b.desk.paper.fail = nil
-	b.desk.paper.mu.Unlock()
+	b.desk.paper.mend()
 	b.stop()
 	if n := len(b.desk.paper.ids()); n != 1 {
 		t.Errorf("%d alarms were stored of one key", n)
 	}
+}
+
+// Whoever has gone does not wait behind the one whose alarm the disk holds up.
+func TestOutsideAlarmOfWhoHasGone(t *testing.T) {
+	r := newRig(t, startPanel(t).device("filler"))
+	a := newAgent(r.load(), newLog(r.load().Log, r.log))
+	b := newBench(t)
+	held := make(chan struct{})
+	b.desk.paper.fail = func([]edgeagent.Transition) error { <-held; return edgeagent.ErrFull }
+	a.conns.Store(&[]connection{})
+	a.loop.Store(b.loop)
+	a.table = b.table
+	b.start()
+	act, o := actions{a}, status.OutsideAlarm{Line: "Filler-2", Code: "SCADA-7", Text: "Air pressure low"}
+	first := make(chan error, 1)
+	go func() {
+		_, _, err := act.Raise(t.Context(), o, "", "")
+		first <- err
+	}()
+	eventually(t, "the first is on its way", func() bool { return len(a.raising) == 1 })
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	second := make(chan error, 1)
+	go func() {
+		_, _, err := act.Raise(gone, o, "", "")
+		second <- err
+	}()
+	select {
+	case err := <-second:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("who has gone still waits")
+	}
+	close(held)
+	if err := <-first; !errors.Is(err, edgeagent.ErrFull) {
+		t.Errorf("the first: %v", err)
+	}
+	b.desk.paper.mend()
+	b.stop()
 }
 
 func TestOutsideAlarmIsFilledIn(t *testing.T) {

@@ -49,6 +49,12 @@ func (p *paper) LastTime(_, _, code string, before edgeagent.ID) *edgeagent.Occu
 	return &edgeagent.Occurrence{ID: "before-" + before, Cause: code}
 }
 
+func (p *paper) mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail = nil
+}
+
 func (p *paper) ids() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -102,11 +102,11 @@ type agent struct {
 	plant    *wing
 	diagnose *wing
 	upstream *wing
-	raising  sync.Mutex // one outside alarm at a time: keys are checked against commits
+	raising  chan struct{} // taken while an outside alarm is raised, one at a time: keys are checked against commits
 }
 
 func newAgent(cfg *config.Config, log *slog.Logger) *agent {
-	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop))}
+	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop)), raising: make(chan struct{}, 1)}
 	a.cfg.Store(cfg)
 	a.page = status.New(status.Options{
 		Source: source{a}, Actions: actions{a}, Storage: files{a}, Cases: cases{a}, Refusals: refusals{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
