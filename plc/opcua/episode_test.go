@@ -454,6 +454,49 @@ func (s stumbling) call(ctx context.Context, req ua.Request, token *ua.NodeID) (
 	return s.rig.call(ctx, req, token)
 }
 
+// TestABusyServerIsNotAskedMore: halves of a request are more requests.
+func TestABusyServerIsNotAskedMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for fails, want := range map[int]edgeagent.Quality{2: edgeagent.QualityGood, 1000: edgeagent.QualityBad} {
+			p, tags := newRig(), make([]plc.TagSpec, 0, 7)
+			for i := range 7 {
+				name := fmt.Sprintf("t%d", i)
+				p.set("ns=1;s="+name, int16(1))
+				tags = append(tags, node(name, edgeagent.TypeInt16))
+			}
+			conn, _ := p.client(t.Context(), nil)
+			server := &tooBusy{rig: p, fails: fails}
+			conn.ch = server
+			c := New(Options{Tags: tags})
+			c.connect = func(context.Context, *Options) (*client, error) { return conn, nil }
+			samples, err := c.Fetch(t.Context())
+			if err != nil || len(samples) != 7 || server.asked > 3 {
+				t.Fatalf("%d samples after %d requests, %v", len(samples), server.asked, err)
+			}
+			for _, s := range samples {
+				if s.Quality != want {
+					t.Errorf("%s is %s: %v", s.Tag, s.Quality, s.Reason)
+				}
+			}
+		}
+	})
+}
+
+// tooBusy refuses so many reads.
+type tooBusy struct {
+	*rig
+	asked, fails int
+}
+
+func (s *tooBusy) call(ctx context.Context, req ua.Request, token *ua.NodeID) (ua.Response, error) {
+	if _, ok := req.(*ua.ReadRequest); ok {
+		if s.asked++; s.asked <= s.fails {
+			return nil, badServerTooBusy
+		}
+	}
+	return s.rig.call(ctx, req, token)
+}
+
 func TestTheEndIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newRig()

@@ -11,6 +11,7 @@ import (
 	"github.com/gopcua/opcua/ua"
 
 	"edgeagent"
+	"edgeagent/internal/retry"
 	"edgeagent/plc"
 )
 
@@ -225,6 +226,40 @@ func samplesOf(items []*item, values []*ua.DataValue, at time.Time) []edgeagent.
 	return samples
 }
 
+// busy are the refusals of a whole request that say nothing of it: to ask for
+// half of it is but one request more.
+var busy = map[ua.StatusCode]bool{badServerTooBusy: true, ua.StatusBadTCPServerTooBusy: true, ua.StatusBadTCPNotEnoughResources: true}
+
+const (
+	badServerTooBusy ua.StatusCode = 0x80EE0000 // the library does not know it
+
+	busyTries = 3
+	busyPause = time.Second
+)
+
+// readPatiently reads nodes, and once more after a while from a server that has
+// no time.
+func readPatiently(ctx context.Context, conn *client, nodes []*ua.ReadValueID) ([]*ua.DataValue, error) {
+	for try := 1; ; try++ {
+		values, err := conn.read(ctx, nodes)
+		status, refused := itemRefusal(err)
+		switch {
+		case !refused || !busy[status&0xFFFF0000]:
+			return values, err
+		case try < busyTries:
+			if err := retry.Sleep(ctx, busyPause); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		values = make([]*ua.DataValue, len(nodes))
+		for n := range values {
+			values[n] = &ua.DataValue{Status: status}
+		}
+		return values, nil
+	}
+}
+
 // readItems reads each item once.
 func readItems(ctx context.Context, conn *client, items []*item) ([]*ua.DataValue, error) {
 	if len(items) == 0 {
@@ -234,7 +269,7 @@ func readItems(ctx context.Context, conn *client, items []*item) ([]*ua.DataValu
 	for n, i := range items {
 		nodes[n] = &ua.ReadValueID{NodeID: i.node, AttributeID: ua.AttributeIDValue}
 	}
-	values, err := conn.read(ctx, nodes)
+	values, err := readPatiently(ctx, conn, nodes)
 	if status, refused := itemRefusal(err); refused {
 		return readHalves(ctx, conn, items, status)
 	}
