@@ -113,6 +113,9 @@ func keyBits(c *x509.Certificate) int {
 // falls back. Host names in the endpoints are the server's opinion and not used.
 // A server may show several certificates: one endpoint with the pinned one is enough.
 func choose(offered []*ua.EndpointDescription, t *trust, o *Options) (*ua.EndpointDescription, error) {
+	if len(offered) == 0 {
+		return nil, fmt.Errorf("%w: the server offers no endpoint at all: it is tried again, since one that starts may have none yet", plc.ErrSilent)
+	}
 	var stranger *ua.EndpointDescription
 	for _, e := range offered {
 		switch {

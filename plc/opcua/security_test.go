@@ -350,6 +350,21 @@ func TestOneOfSeveralCertificatesIsEnough(t *testing.T) {
 	wants(t, err, plc.ErrRefused, "not the trusted one")
 }
 
+// TestNoEndpointAtAllIsNoRefusal: a server that starts may listen before it has
+// any; nothing of the configuration is wrong.
+func TestNoEndpointAtAllIsNoRefusal(t *testing.T) {
+	_, err := connectTo(t, &script{answer: func(req ua.Request) any {
+		if _, ok := req.(*ua.GetEndpointsRequest); ok {
+			return &ua.GetEndpointsResponse{ResponseHeader: header(0)}
+		}
+		return sanely
+	}}, nil)
+	wants(t, err, plc.ErrSilent, "no endpoint at all")
+	if errors.Is(err, plc.ErrRefused) {
+		t.Errorf("for good: %v", err)
+	}
+}
+
 func TestWeakAndEndedCertificatesAreRefused(t *testing.T) {
 	p := startPlant(t)
 	now := time.Now()
