@@ -388,3 +388,26 @@ func TestSequenceNumbers(t *testing.T) {
 		})
 	}
 }
+
+// TestACounterOfAllSubscriptions leaves a number out with each message; a gap
+// each time would be a read of all each time.
+func TestACounterOfAllSubscriptions(t *testing.T) {
+	gaps := func(s *subscription, numbers ...uint32) (n int) {
+		for _, number := range numbers {
+			if s.missed(number, false) {
+				n++
+			}
+		}
+		return n
+	}
+	var shared, lossy []uint32
+	for i := range uint32(100) {
+		shared, lossy = append(shared, 1+2*i), append(lossy, 1+i+i/2)
+	}
+	if n := gaps(&subscription{next: 1}, shared...); n > 10 {
+		t.Errorf("%d gaps of a shared counter", n)
+	}
+	if n := gaps(&subscription{next: 1}, lossy...); n != 49 {
+		t.Errorf("%d gaps of a server that loses every third message, want 49", n)
+	}
+}

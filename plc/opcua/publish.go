@@ -110,9 +110,14 @@ func (e *episode) late(s *subscription, now time.Time) bool {
 	return now.Sub(s.heard) > silences*s.pause
 }
 
+// mostSkips is after how many gaps in a row, with no message in order between
+// them, nobody believes in them: each costs a read of all.
+const mostSkips = 10
+
 // missed judges a sequence number, and reports whether notifications before it
 // are lost. A keep-alive carries the number of the next one. A server whose
-// numbers go backwards has none: they are not judged any more.
+// numbers go backwards has none, nor has one that leaves some out each time, as
+// where all subscriptions share a counter: they are not judged any more.
 func (s *subscription) missed(number uint32, keepAlive bool) bool {
 	ahead := number - s.next
 	if s.unnumbered || keepAlive && ahead == math.MaxUint32 { // some servers repeat the last number
@@ -123,6 +128,13 @@ func (s *subscription) missed(number uint32, keepAlive bool) bool {
 		number++
 	}
 	s.next = max(number, 1) // 0 is no sequence number
+	switch {
+	case ahead != 0:
+		s.skips++
+	case !keepAlive:
+		s.skips = 0
+	}
+	s.unnumbered = s.unnumbered || s.skips > mostSkips
 	return ahead != 0 && !s.unnumbered
 }
 

@@ -186,6 +186,7 @@ type subscription struct {
 	// Of the publishing goroutine:
 	next       uint32 // sequence number
 	unnumbered bool   // its numbers mean nothing
+	skips      int    // gaps in a row
 	beats      int
 }
 
