@@ -137,6 +137,9 @@ func element(t *plc.TagSpec, raw any) (any, error) {
 	if t.Index == nil && isScalar(raw) {
 		return raw, nil
 	}
+	if isBlank(raw) {
+		return nil, fmt.Errorf("the server's array cannot be read: it has over %d elements, or dimensions that are not those of its elements", ua.MaxVariantArrayLength)
+	}
 	r := reflect.ValueOf(raw)
 	_, isBytes := raw.([]byte) // a ByteString is one value
 	isArray := r.Kind() == reflect.Slice && !isBytes

@@ -1,6 +1,7 @@
 package opcua
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ var (
 // decoder believes lengths: a variant of -2 elements, or nested a million deep,
 // ends the process; dimensions whose product overflows keep it busy for ever.
 // Such a message does not get that far. Of one that does, times that the decoder
-// would take for others are blanked.
+// would take for others are blanked, and arrays that it would refuse.
 func wellFormed(body []byte, typ reflect.Type) error {
 	w := &walker{b: body, left: maxDecoded}
 	return w.walk(typ, 0)
@@ -173,9 +174,14 @@ func (w *walker) value(depth int) error {
 }
 
 func (w *walker) variant(depth int) error {
+	begin := w.b
 	mask, err := w.byte()
 	if err != nil || mask&0x3f == 0 {
 		return err
+	}
+	if number := mask & 0x3f; number > 25 && number < 32 { // to be taken for a ByteString (Part 6, 5.2.2.16)
+		mask = mask&^0x3f | byte(ua.TypeIDByteString)
+		begin[0] = mask
 	}
 	t, known := variantTypes[mask&0x3f]
 	if !known {
@@ -184,45 +190,73 @@ func (w *walker) variant(depth int) error {
 	if mask&ua.VariantArrayValues == 0 {
 		return w.walk(t, depth)
 	}
-	n, err := w.count()
-	if err != nil {
-		return err
+	left := w.left
+	readable, err := w.array(mask, t, depth)
+	if err == nil && !readable {
+		w.left = left - blankSize
+		blank(begin[:len(begin)-len(w.b)])
 	}
-	if n > ua.MaxVariantArrayLength {
-		return fmt.Errorf("an array of %d elements", n)
-	}
-	for range n {
-		w.left -= 16 // the interface it passes through
-		if err := w.walk(t, depth); err != nil {
-			return err
-		}
-	}
-	if mask&ua.VariantArrayDimensions == 0 {
-		return nil
-	}
-	return w.dimensions(n)
+	return err
 }
 
-// dimensions checks that they multiply to the number of elements.
-func (w *walker) dimensions(elements int) error {
+// array walks the elements and dimensions of a variant, and reports whether the
+// library can decode them. Of one that it cannot only the end is looked for.
+func (w *walker) array(mask byte, t reflect.Type, depth int) (readable bool, err error) {
 	n, err := w.count()
 	if err != nil {
-		return err
+		return false, err
 	}
-	if n < 0 || n > maxDimensions || len(w.b) < 4*n {
-		return fmt.Errorf("an array of %d dimensions", n)
+	readable = n <= ua.MaxVariantArrayLength
+	if !readable {
+		w.left = maxDecoded
 	}
+	if size := scalars[mask&0x3f]; size > 0 {
+		w.left -= max(n, 0) * (16 + size) // the interface it passes through
+		err = w.skip(max(n, 0) * size)
+	}
+	for i := 0; i < n && scalars[mask&0x3f] == 0 && err == nil; i++ {
+		w.left -= 16
+		err = w.walk(t, depth)
+	}
+	if err == nil && readable && w.left < 0 {
+		err = errTooBig
+	}
+	if err != nil || mask&ua.VariantArrayDimensions == 0 {
+		return readable, err
+	}
+	fit, err := w.dimensions(n)
+	return readable && fit, err
+}
+
+// dimensions reports whether they multiply to the number of elements.
+func (w *walker) dimensions(elements int) (fit bool, err error) {
+	n, err := w.count()
+	if err != nil || len(w.b) < 4*n {
+		return false, cmp.Or(err, errCut)
+	}
+	fit = n >= 0 && n <= maxDimensions
 	product := int64(1)
-	for i := range n {
+	for i := 0; i < n && fit; i++ {
 		d := int64(int32(binary.LittleEndian.Uint32(w.b[4*i:])))
-		if product *= d; d < 1 || product > int64(ua.MaxVariantArrayLength) {
-			return errors.New("array dimensions that are not those of its elements")
-		}
+		product *= d
+		fit = d >= 1 && product <= int64(ua.MaxVariantArrayLength)
 	}
-	if n > 0 && product != int64(elements) {
-		return errors.New("array dimensions that are not those of its elements")
-	}
-	return w.skip(4 * n)
+	return fit && (n == 0 || product == int64(elements)), w.skip(4 * max(n, 0))
+}
+
+// blankType is the number of no structure. An array that the library cannot
+// decode is made one of it: that costs its tag, and not the whole answer.
+const blankType, blankSize = 255, 256
+
+func blank(b []byte) {
+	copy(b, []byte{byte(ua.TypeIDExtensionObject), byte(ua.NodeIDTypeTwoByte), blankType, ua.ExtensionObjectBinary})
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-8))
+}
+
+// isBlank reports whether a value is what is left of such an array.
+func isBlank(raw any) bool {
+	x, ok := raw.(*ua.ExtensionObject)
+	return ok && x != nil && x.TypeID != nil && x.TypeID.NodeID != nil && isStandard(x.TypeID.NodeID, blankType)
 }
 
 var notifiedItem = reflect.TypeFor[ua.MonitoredItemNotification]()
