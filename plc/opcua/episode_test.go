@@ -154,6 +154,43 @@ func TestANodeDeletedWhileItIsToldOf(t *testing.T) {
 	})
 }
 
+// TestANodeThatComesAndGoes is not added to the subscription for ever: the server
+// keeps what it was given.
+func TestANodeThatComesAndGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		r := start(t, p, Options{Tags: []plc.TagSpec{node("a", edgeagent.TypeInt16)}})
+		settle(time.Second)
+		for n := range 40 {
+			p.set("ns=1;s=a", int16(n))
+			settle(11 * time.Minute)
+			if s := r.last("a"); !s.Value.Equal(edgeagent.Int(int64(n))) {
+				t.Fatalf("back for the %dth time: %v %s", n, s.Value, s.Quality)
+			}
+			p.set("ns=1;s=a", int16(-1))
+			settle(time.Second)
+			if s := r.last("a"); !s.Value.Equal(edgeagent.Int(-1)) {
+				t.Fatalf("changed for the %dth time: %v %s", n, s.Value, s.Quality)
+			}
+			p.do(func() { delete(p.values, "ns=1;s=a"); p.deaf["ns=1;s=a"] = true })
+			settle(2 * time.Minute)
+			p.do(func() { clear(p.deaf) })
+		}
+		added := 0
+		for _, batch := range p.monitored {
+			for _, i := range batch {
+				if i.ItemToMonitor.NodeID.String() == "ns=1;s=a" {
+					added++
+				}
+			}
+		}
+		if added > 10 {
+			t.Errorf("added %d times", added)
+		}
+		r.finish(t)
+	})
+}
+
 func TestDeadbandIsAskedInRawUnits(t *testing.T) {
 	cases := []struct {
 		name string

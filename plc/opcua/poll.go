@@ -22,6 +22,9 @@ const (
 	// server that forgot an item, or its node, says nothing, and its last value
 	// would look good for ever.
 	audit = time.Minute
+	// mostAdded is how often a node that comes and goes is added to a subscription:
+	// the server may keep each, and none is taken away before the session ends.
+	mostAdded = 10
 )
 
 // round is something that is done again and again, while there is something to do.
@@ -203,18 +206,26 @@ func (e *episode) askAgain(ctx context.Context) error {
 		return err
 	}
 	e.mail(letter{at: time.Now(), samples: samplesOf(items, values, time.Now())})
+	back := slices.DeleteFunc(items, func(i *item) bool { return unknownNode(i.status) })
 	for _, s := range e.subs {
-		again := slices.DeleteFunc(slices.Clone(items), func(i *item) bool { return i.sub != s || unknownNode(i.status) })
+		again := slices.DeleteFunc(slices.Clone(back), func(i *item) bool { return i.sub != s || i.added >= mostAdded })
 		if err := e.monitor(ctx, s, again); err != nil {
 			return err
 		}
 	}
-	for _, i := range items {
-		if i.sub == nil && !unknownNode(i.status) {
-			i.state = polled
+	for _, i := range back {
+		if i.sub == nil || i.added >= mostAdded {
+			e.readOnly(i)
 		}
 	}
 	return nil
+}
+
+// readOnly has an item read at its scan from now on, whatever is told of it.
+func (e *episode) readOnly(i *item) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i.state, i.slow = polled, true
 }
 
 // samplesOf returns a sample of each tag of items that were read.

@@ -54,6 +54,7 @@ type item struct {
 	status   ua.StatusCode // of the last read
 	state    itemState
 	sub      *subscription
+	added    int // how often the server took it; of the polling goroutine
 
 	told, audited uint64 // notifications, now and at the last audit; guarded by episode.mu
 	letter        uint64 // the last that told it; of the publishing goroutine
@@ -309,6 +310,7 @@ func (e *episode) subscribedTo(i *item, s *subscription, sampling float64) {
 	most := max(silences*i.scan, e.watchdog)
 	slow := sampling > milliseconds(most) || s.tells > most
 	i.state = subscribed
+	i.added++
 	if slow {
 		i.state = polled
 		if e.c.first("slow") {
