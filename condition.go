@@ -33,7 +33,7 @@ func (c Condition) Key() string { return c.ID + "|" + c.Branch }
 
 // ConditionSet is what one notification, or one refresh, told. Of a Complete
 // one it is known that no other condition of the server is retained: what was
-// open and is not among them ended while nobody listened.
+// open and is not among them, or Gone, ended while nobody listened.
 type ConditionSet struct {
 	Conditions []Condition
 	Complete   bool

@@ -41,6 +41,13 @@ func TestActiveAgainWithTheSameTransitionTime(t *testing.T) {
 		p.expect(p.refresh(), "")
 		p.expect(p.refresh(hi), "raised filler/Hi")
 	})
+	t.Run("after an end within a refresh", func(t *testing.T) {
+		p := served(t)
+		p.tells(acked(hi))
+		still := with(acked(hi), func(c *edgeagent.Condition) { c.Active, c.Gone = false, true })
+		p.expect(p.refresh(still), "cleared filler/Hi after_gap")
+		p.expect(p.tells(hi), "raised filler/Hi")
+	})
 	t.Run("over a restart", func(t *testing.T) {
 		p := served(t)
 		p.tells(hi, over(hi))

@@ -249,7 +249,7 @@ func (p *pass) ends(act *activation, by event, unseen bool) {
 func (p *pass) complete(s *server, set edgeagent.ConditionSet) {
 	told := make(map[string]bool, len(set.Conditions))
 	for _, c := range set.Conditions {
-		told[c.Key()] = true
+		told[c.Key()] = !c.Gone
 	}
 	for _, act := range p.engine.ofServer(s.Device) {
 		switch {

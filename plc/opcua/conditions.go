@@ -37,10 +37,11 @@ type conditions struct {
 
 // open is a condition that the server retains.
 type open struct {
-	active bool
-	since  time.Time // ActiveSince as it was told on
-	told   time.Time // TransitionTime as the server last told it; zero: never
-	gaps   uint64    // those before it was told last
+	active  bool
+	since   time.Time // ActiveSince as it was told on
+	undated bool      // and Undated
+	told    time.Time // TransitionTime as the server last told it; zero: never
+	gaps    uint64    // those before it was told last
 }
 
 // refresh is the state of a ConditionRefresh. What comes meanwhile is held
@@ -52,7 +53,7 @@ type refresh struct {
 	broken           bool // events were lost, or were too many: it cannot be complete
 	begun, heard     time.Time
 	held             map[string]edgeagent.Condition
-	ended            map[string]edgeagent.Condition // told on if it proves incomplete
+	ended            map[string]edgeagent.Condition
 }
 
 func newConditions(e *Events, patience time.Duration) *conditions {
@@ -127,7 +128,7 @@ func (c *conditions) follow(o occurrence) []edgeagent.ConditionSet {
 	if o.condition.Gone {
 		delete(c.open, key)
 	} else {
-		c.open[key] = open{active: o.condition.Active, since: o.condition.ActiveSince, told: o.since, gaps: c.gaps}
+		c.open[key] = open{active: o.condition.Active, since: o.condition.ActiveSince, undated: o.condition.Undated, told: o.since, gaps: c.gaps}
 	}
 	if c.refresh.running {
 		c.hold(o)
@@ -154,7 +155,7 @@ func (c *conditions) since(o occurrence, before open) (since time.Time, undated 
 	same := before.active && (unbroken || o.since.IsZero() || o.since.Equal(before.told))
 	switch {
 	case o.condition.Active && same, !o.condition.Active && !before.since.IsZero():
-		return before.since, false
+		return before.since, before.undated
 	case o.condition.Active && !o.since.IsZero():
 		return o.since, false
 	default:
@@ -186,18 +187,16 @@ func (c *conditions) hold(o occurrence) {
 	}
 }
 
-// flush ends the refresh. Of a complete one the set is all that is open; of
-// another nothing is known but what it told.
+// flush ends the refresh. Of a complete one the set is all that is open, after
+// what ended meanwhile; of another nothing is known but what it told.
 func (c *conditions) flush(complete bool) []edgeagent.ConditionSet {
 	r := c.refresh
 	c.refresh = refresh{}
-	set := edgeagent.ConditionSet{Conditions: sorted(r.held), Complete: complete}
+	set := edgeagent.ConditionSet{Conditions: append(sorted(r.ended), sorted(r.held)...), Complete: complete}
 	if complete {
 		c.forget(r.held)
-		return []edgeagent.ConditionSet{set}
 	}
-	set.Conditions = append(sorted(r.ended), set.Conditions...)
-	if len(set.Conditions) == 0 {
+	if !complete && len(set.Conditions) == 0 {
 		return nil
 	}
 	return []edgeagent.ConditionSet{set}

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gopcua/opcua/id"
+
 	"edgeagent"
 )
 
@@ -43,5 +45,21 @@ func TestAnotherTransitionTimeAfterAGapIsAnotherActivation(t *testing.T) {
 		}
 		tell(told{fieldTime: next, fieldActive: false})
 		tell(told{fieldTime: noon.Add(time.Second), fieldActiveSince: noon.Add(time.Second)})
+	}
+}
+
+// A server that tells no TransitionTime does not say since when, however often
+// it tells a condition.
+func TestWithoutATransitionTimeNobodyKnowsSinceWhen(t *testing.T) {
+	c := newConditions(testEvents(), time.Minute)
+	c.reconnected(plantSpaces)
+	c.begin(noon)
+	c.told(system(id.RefreshStartEventType), noon)
+	for range 2 { // live, then told again
+		c.told(eventOf(told{fieldActiveSince: nil}), noon)
+	}
+	sets, _ := c.told(system(id.RefreshEndEventType), noon)
+	if len(sets) != 1 || len(sets[0].Conditions) != 1 || !sets[0].Conditions[0].Undated {
+		t.Errorf("told %+v", sets)
 	}
 }
