@@ -59,6 +59,10 @@ func TestActiveAgainWithTheSameTransitionTime(t *testing.T) {
 	})
 	t.Run("without a refresh, over a restart", func(t *testing.T) {
 		p := served(t)
+		lo := cond("Lo", began)
+		p.tells(lo, with(lo, func(c *edgeagent.Condition) { c.Active = false }))
+		p.restart()
+		p.expect(p.tells(lo), "marked filler/Lo, raised filler/Lo")
 		p.tells(hi, over(hi))
 		p.restart()
 		p.expect(p.tells(at(hi, time.Minute)), "marked filler/Hi, raised filler/Hi")

@@ -228,7 +228,7 @@ func (e *Engine) ruleOf(a edgeagent.Alarm) *rule {
 // that tells it again raises nothing.
 func (e *Engine) takeActivation(a edgeagent.Alarm) {
 	if s := e.servers[a.Device]; s != nil && a.Origin == edgeagent.OriginServer && a.SourceAt != nil {
-		s.raised[a.SourceID] = append(s.raised[a.SourceID], episode{since: *a.SourceAt, told: *a.SourceAt})
+		s.raised[a.SourceID] = append(s.raised[a.SourceID], episode{since: *a.SourceAt, told: *a.SourceAt, over: !a.State.Active()})
 	}
 }
 
