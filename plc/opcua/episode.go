@@ -126,6 +126,7 @@ type episode struct {
 	events atomic.Pointer[subscription]
 	some   chan struct{} // closed with the first subscription; none is added to subs after it but in begin
 
+	order   sync.Mutex // held from what is understood of conditions until it is told; taken before mu
 	telling sync.Mutex // held while something is told; never waits for mu
 	tell    func(plc.Heard)
 

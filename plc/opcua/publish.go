@@ -93,6 +93,8 @@ func (e *episode) take(res *ua.PublishResponse, now time.Time) ([]*ua.Subscripti
 	}
 	l := letter{at: now, gap: missed}
 	e.letters++
+	e.order.Lock()
+	defer e.order.Unlock()
 	err := e.openAll(s, message.NotificationData, &l)
 	l.confirmed = e.heardOf(s, now, missed || res.MoreNotifications || err != nil)
 	e.mail(l) // what stands before the end of a subscription is true

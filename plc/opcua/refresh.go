@@ -201,17 +201,21 @@ func (e *episode) tellHeld() {
 	if e.c.conditions == nil {
 		return
 	}
+	e.order.Lock()
+	defer e.order.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.mailConditions(e.c.conditions.fail()) // before anything newer can be
 }
 
 func (e *episode) giveUp(now time.Time) {
+	e.order.Lock()
 	e.mu.Lock()
 	sets, err := e.c.conditions.overdue(now)
 	dropped := e.c.conditions.dropped
 	e.mailConditions(sets) // before anything newer can be
 	e.mu.Unlock()
+	e.order.Unlock()
 	if err != nil && e.c.first("overdue") {
 		e.c.o.log().Warn("alarms and conditions: what ended while nobody listened stays open",
 			"endpoint", e.c.o.Endpoint, "err", err)
