@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"edgeagent/plc"
 )
@@ -80,3 +81,19 @@ func TestConnectionKey(t *testing.T) {
 }
 
 func unit2(device string) string { return strings.Replace(device, "scan =", "unit = 2\nscan =", 1) }
+
+// Who pays for every byte of a link sets "0s", which an uploader takes for its
+// default of a minute.
+func TestNoHeartbeatIsNone(t *testing.T) {
+	a := &agent{}
+	for text, want := range map[string]func(time.Duration) bool{
+		`heartbeat = "0s"`:  func(d time.Duration) bool { return d > 365*24*time.Hour },
+		`heartbeat = "90s"`: func(d time.Duration) bool { return d == 90*time.Second },
+		``:                  func(d time.Duration) bool { return d == time.Minute },
+	} {
+		cfg := newRig(t, "[[sync]]\nname = \"up\"\nurl = \"https://127.0.0.1:1/\"\n"+text).load()
+		if o := uploaderOptions(cfg, cfg.Sync[0], nil, nil, nil, a); !want(o.Heartbeat) {
+			t.Errorf("%s: every %v", text, o.Heartbeat)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -92,12 +93,16 @@ type outbox interface {
 func uploaderOptions(cfg *config.Config, s config.Sync, db outbox, ready, poke <-chan struct{}, a *agent) upsync.Options {
 	return upsync.Options{
 		Name: s.Name, URL: s.URL, Destination: destination(s), Outbox: db, Book: db, Refusals: db, Ready: ready, Poke: poke,
-		Source: edgeagent.Source(cfg.Agent.Site, cfg.Agent.ID), Batch: s.Batch, Timeout: s.Timeout, Heartbeat: s.Heartbeat,
+		Source: edgeagent.Source(cfg.Agent.Site, cfg.Agent.ID), Batch: s.Batch, Timeout: s.Timeout, Heartbeat: cmp.Or(s.Heartbeat, never),
 		Retry: retry.Backoff{First: s.Retry.First, Max: s.Retry.Max}, Receipt: s.Receipt, Log: a.log,
 		HeartbeatData: a.heartbeat, Stamp: a.db.Load().Stamp,
 		OnChange: func() { a.page.Changed(status.KindUpstream, s.Name) },
 	}
 }
+
+// never is how often an upstream hears from us that is to hear nothing but events:
+// 0 is an uploader's own default.
+const never = 100 * 365 * 24 * time.Hour
 
 func destination(s config.Sync) *https.Destination {
 	to := https.Options{
