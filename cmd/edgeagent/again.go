@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,6 +22,12 @@ const (
 	againMost   = 3                // restarts in place
 	againWithin = 10 * time.Minute // after that the service manager decides, who waits between them
 )
+
+// restarts reports whether a run that ended so begins anew. Who was asked to end
+// meanwhile does not: the signal was for this process, and nobody repeats it.
+func restarts(ctx context.Context, err error) bool {
+	return errors.Is(err, errUntrusted) && ctx.Err() == nil
+}
 
 // restartInPlace begins the process anew with its number, its arguments and the
 // service manager's socket. It returns only when it cannot, or when it was done

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -26,6 +28,29 @@ func TestRestartInPlaceDoesNotSpin(t *testing.T) {
 		}
 		if ok && len(times) > 64 {
 			t.Errorf("%s: %q grows with each restart", c.name, times)
+		}
+	}
+}
+
+// The way out of a run whose file has failed takes the grace and the flush; a
+// SIGTERM that comes meanwhile must not be answered by a new process.
+func TestNoRestartForWhoWasAskedToEnd(t *testing.T) {
+	failed := fmt.Errorf("edgeagent.db: %w", errUntrusted)
+	asked, ask := context.WithCancel(t.Context())
+	ask()
+	for _, c := range []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want bool
+	}{
+		{"the file failed", t.Context(), failed, true},
+		{"and a stop was asked for", asked, failed, false},
+		{"another error", t.Context(), errors.New("no page"), false},
+		{"a stop", asked, nil, false},
+	} {
+		if got := restarts(c.ctx, c.err); got != c.want {
+			t.Errorf("%s: restarts = %v, want %v", c.name, got, c.want)
 		}
 	}
 }

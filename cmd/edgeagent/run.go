@@ -41,7 +41,7 @@ func newRun(o *options) *cobra.Command {
 				a.refused.Store(&refused)
 			}
 			err = a.Run(c.Context())
-			if errors.Is(err, errUntrusted) {
+			if restarts(c.Context(), err) {
 				a.log.Error("restarting in place", "error", err)
 				err = errors.Join(err, restartInPlace(time.Now()))
 			}
