@@ -45,20 +45,28 @@ func (a *agent) connectionOf(device string) (connection, error) {
 
 // ResumeDevice has a stopped device, or one in maintenance, read again.
 func (x actions) ResumeDevice(_ context.Context, name, by, reason string) error {
-	c, err := x.connectionOf(name)
-	if err != nil {
-		return err
-	}
-	return c.Resume(name, by, reason)
+	return x.onDevice(name, func(c connection) error { return c.Resume(name, by, reason) })
 }
 
 // MaintainDevice leaves a device alone for a while.
 func (x actions) MaintainDevice(_ context.Context, name, by, reason string, d time.Duration) error {
+	return x.onDevice(name, func(c connection) error { return c.Maintain(name, by, reason, d) })
+}
+
+// onDevice does something to the connection that reads a device. While a reload
+// exchanges them it waits for the new one: what the old one is told by then is
+// neither done nor saved.
+func (x actions) onDevice(name string, do func(connection) error) error {
+	x.exchange.RLock()
+	defer x.exchange.RUnlock()
 	c, err := x.connectionOf(name)
 	if err != nil {
 		return err
 	}
-	return c.Maintain(name, by, reason, d)
+	if x.ended {
+		return errEnding
+	}
+	return do(c)
 }
 
 // AskDevice sends one read over the device's own connection.

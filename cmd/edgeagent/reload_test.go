@@ -220,18 +220,16 @@ func TestActionDuringAReload(t *testing.T) {
 	eventually(t, "the alarm is stored", func() bool { return len(r.alarms("active")) == 1 })
 	id := r.alarms("active")[0].ID
 	r.a.mu.Lock()
-	r.a.plant.stop() // as far as a reload has come
+	cfg := r.load()
+	engine, err := r.a.haltPlant(t.Context(), cfg, cfg) // as far as a reload has come
+	if err != nil {
+		t.Fatal(err)
+	}
 	acked := make(chan error, 1)
 	go func() {
 		_, err := actions{r.a}.Acknowledge(t.Context(), id, "eve")
 		acked <- err
 	}()
-	cfg := r.load()
-	all, lines := plainTags(cfg)
-	engine, err := newEngine(cfg, all, lines)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r.a.changePlant(t.Context(), cfg, engine)
 	r.a.mu.Unlock()
 	if err := <-acked; err != nil {
@@ -335,5 +333,34 @@ func TestAlarmLifeOnTheCommandLine(t *testing.T) {
 		if out, errOut, code := r.run(args...); code != exitFailed || errOut == "" {
 			t.Errorf("%v: exit %d\n%s%s", args, code, out, errOut)
 		}
+	}
+}
+
+// What is done to a device in that moment must reach who reads it from then on:
+// an electrician who was told "left alone" has a cabinet open.
+func TestMaintenanceDuringAReload(t *testing.T) {
+	one := startPanel(t)
+	r := newRig(t, one.device("filler")).start()
+	cfg := r.load()
+	engine, err := r.a.haltPlant(t.Context(), cfg, cfg) // as far as a reload has come
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error, 1)
+	go func() { told <- actions{r.a}.MaintainDevice(t.Context(), "filler", "eve", "cabinet open", time.Hour) }()
+	early := time.NewTimer(100 * time.Millisecond)
+	defer early.Stop()
+	select {
+	case err := <-told:
+		t.Errorf("answered %v before there is who leaves it alone", err)
+		told <- err
+	case <-early.C:
+	}
+	r.a.changePlant(t.Context(), cfg, engine)
+	if err := <-told; err != nil {
+		t.Fatal(err)
+	}
+	if d := r.device("filler"); d.State != edgeagent.DeviceMaintenance {
+		t.Errorf("it was told to be left alone, and is %s", d.State)
 	}
 }

@@ -23,7 +23,7 @@ func (a *agent) reload(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("%w: a demo does not read its configuration again; start it anew", status.ErrInvalid)
 	}
 	if a.ended {
-		return nil, errors.New("the agent is ending; reload it when it runs again")
+		return nil, errEnding
 	}
 	old := a.cfg.Load()
 	cfg, err := a.candidate(old)
@@ -43,6 +43,8 @@ func (a *agent) reload(ctx context.Context) ([]string, error) {
 	settleMemory()
 	return changed, nil
 }
+
+var errEnding = errors.New("the agent is ending; try again when it runs again")
 
 // candidate reads the file and judges whether it can take old's place.
 func (a *agent) candidate(old *config.Config) (*config.Config, error) {
@@ -122,16 +124,19 @@ func diagnosisChanged(old, cfg *config.Config) bool {
 }
 
 // haltPlant stops the plant once an engine for the new one is sure, and
-// returns that. Everything the old engine said is committed then.
+// returns that. Everything the old engine said is committed then. What people do
+// to devices waits until changePlant.
 func (a *agent) haltPlant(ctx context.Context, old, cfg *config.Config) (*alarm.Engine, error) {
 	all, lines := plainTags(cfg)
 	engine, err := newEngine(cfg, all, lines)
 	if err != nil {
 		return nil, err
 	}
+	a.exchange.Lock()
 	a.plant.stop()
 	if err := a.drained(ctx); err != nil {
 		a.startPlant(ctx, old)
+		a.exchange.Unlock()
 		return nil, err
 	}
 	return engine, nil
@@ -143,6 +148,7 @@ func (a *agent) changePlant(ctx context.Context, cfg *config.Config, engine *ala
 	a.rec.Put(engine.Restore(a.db.Load().OpenAlarms()), nil)
 	a.loop.Store(newLoop(a.table, engine, a.rec, a.calls, a.scanned))
 	a.startPlant(ctx, cfg)
+	a.exchange.Unlock()
 }
 
 // drained waits until the recorder has committed everything.

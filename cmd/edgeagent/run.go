@@ -97,8 +97,9 @@ type agent struct {
 	pokes   *fanout
 	calls   chan func(*loop) // people's actions, to whichever loop runs
 
-	mu       sync.Mutex // start, reload and stop, one at a time
-	ended    bool       // shutdown has begun: a reload must not start anything again
+	mu       sync.Mutex   // start, reload and stop, one at a time
+	exchange sync.RWMutex // held while the plant's connections end, until others take their place
+	ended    bool         // shutdown has begun: a reload must not start anything again; written under both
 	plant    *wing
 	diagnose *wing
 	upstream *wing
@@ -327,8 +328,10 @@ func (a *agent) sayStarted(ctx context.Context) {
 func (a *agent) shutdown(recording *wing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.exchange.Lock()
 	a.ended = true
 	a.plant.stop()
+	a.exchange.Unlock()
 	a.diagnose.stop()
 	a.upstream.stop()
 	recording.stop()
