@@ -189,12 +189,32 @@ func TestReloadWhileTheDataFileIsFull(t *testing.T) {
 	if r.device("filler").State == "" || r.device("capper").State != "" {
 		t.Error("it is not the old plant that runs")
 	}
+	if s := get[edgeagent.Status](r, "/api/v1/status"); !strings.Contains(s.Agent.ConfigError, "reload again") {
+		t.Errorf("what runs is not what stands in the file, and the page says %q", s.Agent.ConfigError)
+	}
 	r.a.rec.wake <- struct{}{}
 	if out, errOut, code := r.run("reload"); code != exitOK || !strings.Contains(out, "capper: added") {
 		t.Fatalf("exit %d: %s%s", code, out, errOut)
 	}
 	eventually(t, "the new device is polled", func() bool { return r.device("capper").State == edgeagent.DevicePolling })
 	eventually(t, "the alarm that waited is stored", func() bool { return len(r.alarms("active")) == 1 })
+	if s := get[edgeagent.Status](r, "/api/v1/status"); s.Agent.ConfigError != "" {
+		t.Errorf("the page still says %q", s.Agent.ConfigError)
+	}
+}
+
+// Fleets reload by a signal, which has no answer: the page tells.
+func TestReloadThatCannotBeKeptIsSaid(t *testing.T) {
+	one := startPanel(t)
+	r := newRig(t, one.device("filler")).start()
+	r.file("data/.accepted.toml.new/in-the-way", "")
+	r.write(one.device("capper"))
+	if _, errOut, code := r.run("reload"); code != exitFailed || !strings.Contains(errOut, "keep") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+	if s := get[edgeagent.Status](r, "/api/v1/status"); !strings.Contains(s.Agent.ConfigError, "keep") {
+		t.Errorf("what runs is not what stands in the file, and the page says %q", s.Agent.ConfigError)
+	}
 }
 
 // stall lets a raise wait as it does for a disk that does not write: until

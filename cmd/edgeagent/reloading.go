@@ -31,10 +31,11 @@ func (a *agent) reload(ctx context.Context) ([]string, error) {
 		a.refuse(err)
 		return nil, fmt.Errorf("%w: %w", status.ErrInvalid, err)
 	}
-	if err := config.Accept(cfg); err != nil {
-		return nil, fmt.Errorf("keep the configuration: %w", err)
+	if err = config.Accept(cfg); err == nil {
+		err = a.apply(ctx, old, cfg)
 	}
-	if err := a.apply(ctx, old, cfg); err != nil {
+	if err != nil {
+		a.refuse(err) // a signal has no answer, and the file is not what runs
 		return nil, err
 	}
 	a.refused.Store(nil)
