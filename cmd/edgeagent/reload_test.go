@@ -182,12 +182,16 @@ func TestReloadWhileTheDataFileIsFull(t *testing.T) {
 	one, two := startPanel(t), startPanel(t)
 	r := newRig(t, one.device("filler")).start()
 	r.stall()
+	plant := r.a.conns.Load()
 	r.write(one.device("filler"), two.device("capper"))
 	if _, errOut, code := r.run("reload"); code != exitFailed || !strings.Contains(errOut, "reload again") {
 		t.Errorf("exit %d: %s", code, errOut)
 	}
 	if r.device("filler").State == "" || r.device("capper").State != "" {
 		t.Error("it is not the old plant that runs")
+	}
+	if r.a.conns.Load() != plant {
+		t.Error("every device was left for a reload that could not be")
 	}
 	if s := get[edgeagent.Status](r, "/api/v1/status"); !strings.Contains(s.Agent.ConfigError, "reload again") {
 		t.Errorf("what runs is not what stands in the file, and the page says %q", s.Agent.ConfigError)
@@ -226,6 +230,7 @@ func (r *rig) stall() {
 		l.recorder.mu.Lock()
 		defer l.recorder.mu.Unlock()
 		l.recorder.waiting = append(l.recorder.waiting, entry{transition: t})
+		l.recorder.fault = edgeagent.ErrFull
 	})
 	if err != nil {
 		r.t.Fatal(err)

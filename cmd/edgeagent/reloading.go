@@ -133,6 +133,11 @@ func (a *agent) haltPlant(ctx context.Context, old, cfg *config.Config) (*alarm.
 	if err != nil {
 		return nil, err
 	}
+	if _, fault := a.rec.Waiting(); fault != nil {
+		if err := a.drained(ctx); err != nil {
+			return nil, err // before every device is left, and what could not be saved of it forgotten
+		}
+	}
 	a.exchange.Lock()
 	a.plant.stop()
 	if err := a.drained(ctx); err != nil {
