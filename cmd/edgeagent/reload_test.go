@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -387,5 +388,39 @@ func TestMaintenanceDuringAReload(t *testing.T) {
 	}
 	if d := r.device("filler"); d.State != edgeagent.DeviceMaintenance {
 		t.Errorf("it was told to be left alone, and is %s", d.State)
+	}
+}
+
+// A plant of ten thousand tags takes a small box a second to read, and whoever
+// rolls out a configuration sends its signal when it likes.
+func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
+	r := newRig(t, startPanel(t).device("filler"))
+	text, err := os.ReadFile(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := filepath.Join(r.dir, "slow.toml")
+	if err := syscall.Mkfifo(slow, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	said, ended := &syncBuffer{}, make(chan int, 1)
+	go func() { ended <- mainRun(ctx, []string{"run", "-c", slow}, strings.NewReader(""), said, said) }()
+	var pipe *os.File
+	eventually(t, "the file is read", func() bool {
+		pipe, err = os.OpenFile(slow, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		return err == nil
+	})
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	_, err = pipe.Write(text)
+	if err := errors.Join(err, os.Rename(r.path, slow), pipe.Close()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is read again", func() bool { return strings.Contains(said.String(), "configuration read again") })
+	end()
+	if code := <-ended; code != exitOK {
+		t.Errorf("exit %d\n%s", code, said)
 	}
 }

@@ -30,11 +30,14 @@ func newRun(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "run the agent in the foreground until SIGTERM or SIGINT", Args: exactly(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			hup := hangups() // from the first moment on: unhandled, one would end us
+			defer signal.Stop(hup)
 			cfg, refused, err := loadForRun(config.DefaultPath(o.configPath))
 			if err != nil {
 				return err
 			}
 			a := newAgent(cfg, newLog(cfg.Log, c.ErrOrStderr()))
+			a.hup = hup
 			a.path = config.DefaultPath(o.configPath)
 			if refused != nil {
 				a.log.Error("configuration refused, running the last accepted one", "error", refused)
@@ -48,6 +51,13 @@ func newRun(o *options) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// hangups receives that somebody wants the configuration read again.
+func hangups() chan os.Signal {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return hup
 }
 
 // loadForRun returns the configuration to run, and why the file itself was
@@ -78,6 +88,7 @@ type agent struct {
 	path    string // of the configuration file
 	started time.Time
 	onPage  func(url string) // told when the page answers; may be nil
+	hup     chan os.Signal   // see hangups; nil: from Run on
 
 	cfg     atomic.Pointer[config.Config]
 	refused atomic.Pointer[error] // why the file on disk is not what runs
@@ -119,9 +130,11 @@ func newAgent(cfg *config.Config, log *slog.Logger) *agent {
 // Run starts the page, opens the data file, starts everything else, and ends
 // in the reverse order when ctx does.
 func (a *agent) Run(ctx context.Context) error {
-	hup := make(chan os.Signal, 1) // from the first moment on: unhandled, it would end us
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+	hup := a.hup
+	if hup == nil {
+		hup = hangups()
+		defer signal.Stop(hup)
+	}
 	page, err := a.servePage(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
