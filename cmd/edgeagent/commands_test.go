@@ -204,6 +204,7 @@ func TestDemoStaysInside(t *testing.T) {
 	defer taken.Close()
 	r := newRig(t, syncTo("https://ingest.example/events"), openaiProvider("https://api.openai.com/v1"),
 		"[[llm.provider]]\nname = \"near\"\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9\"\nmodel = \"m\"\n",
+		"[[llm.provider]]\nname = \"behind\"\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9\"\nproxy = \"http://192.0.2.9:3128\"\nmodel = \"m\"\n",
 		"[[llm.provider]]\nname = \"far\"\nkind = \"ollama\"\nbase_url = \"http://10.0.0.9:11434\"\nmodel = \"m\"\n",
 		deviceAt("real", "192.0.2.1:502"), strings.Replace(deviceAt("filler", "127.0.0.1:15999"), "timeout", "sim = true\ntimeout", 1))
 	cfg := r.load()

@@ -63,7 +63,7 @@ func stayInside(ctx context.Context, cfg *config.Config) {
 	cfg.Sync = nil
 	kept := cfg.LLM.Providers[:0:0]
 	for _, p := range cfg.LLM.Providers {
-		if p.Kind == config.KindRunbook || isLoopback(p.BaseURL) {
+		if p.Kind == config.KindRunbook || isLoopback(p.BaseURL) && !outside(p) { // a proxy's "this machine" is another one
 			kept = append(kept, p)
 		}
 	}
