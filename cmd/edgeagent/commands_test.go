@@ -225,6 +225,29 @@ func TestDemoStaysInside(t *testing.T) {
 	}
 }
 
+// A mode of a line may hang on a machine that the demo does not have.
+func TestDemoOfALineWithAMachineThatIsNotSimulated(t *testing.T) {
+	r := newRig(t, `
+[[line]]
+name = "Filler-2"
+  [[line.mode]]
+  name = "cip"
+  when = "real.level == 30"
+  [[line.mode]]
+  name = "full"
+  when = "filler.level > 90"
+`, deviceAt("real", "192.0.2.1:502"), strings.Replace(deviceAt("filler", "127.0.0.1:15999"), "timeout", "sim = true\ntimeout", 1))
+	cfg := r.load()
+	stayInside(t.Context(), cfg)
+	all, lines := plainTags(cfg)
+	if _, err := newEngine(cfg, all, lines); err != nil {
+		t.Fatal(err)
+	}
+	if m := cfg.Lines[0].Modes; len(m) != 1 || m[0].Name != "full" {
+		t.Errorf("kept the modes %v", m)
+	}
+}
+
 func TestDemoKeepsAFreePort(t *testing.T) {
 	cfg := newRig(t).load()
 	cfg.Status.Listen = closedPort(t)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"edgeagent"
+	"edgeagent/alarm"
 	"edgeagent/config"
 )
 
@@ -80,6 +82,11 @@ func stayInside(ctx context.Context, cfg *config.Config) {
 		}
 	}
 	cfg.Devices = devices
+	all, _ := plainTags(cfg)
+	for i := range cfg.Lines {
+		l := &cfg.Lines[i]
+		l.Modes = slices.DeleteFunc(l.Modes, func(m config.Mode) bool { return alarm.CheckMode(m.When, all) != nil }) // of a machine that is not here
+	}
 }
 
 func runDemo(c *cobra.Command, cfg *config.Config, plant *simulation) error {
