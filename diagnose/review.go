@@ -172,8 +172,8 @@ func (s *shift) leave(job edgeagent.ID, now time.Time) {
 }
 
 func (s *shift) complain(what string, err error) {
-	if err.Error() != s.said { // a full disk says the same for hours
-		s.said = err.Error()
+	if said := gist(err); said != s.said { // a full disk says the same for hours
+		s.said = said
 		s.o.Log.Warn("reviews are held up", "what", what, "err", err)
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"edgeagent"
 )
@@ -174,14 +176,25 @@ func (w *Worker) next(ctx context.Context) *edgeagent.Lease {
 			last = ""
 			w.wait(ctx, ready, w.untilReady())
 		case ctx.Err() == nil:
-			if err.Error() != last { // a full disk says the same for hours
-				last = err.Error()
+			if said := gist(err); said != last { // a full disk says the same for hours
+				last = said
 				w.o.Log.Error("no job could be leased; trying on", "err", err)
 			}
 			w.wait(ctx, nil, leaseAgain)
 		}
 	}
 	return nil
+}
+
+// gist is an error without its figures: a disk that hangs says with every try for
+// how long by now, a full one how full it is.
+func gist(err error) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, err.Error())
 }
 
 func (w *Worker) untilReady() time.Duration {

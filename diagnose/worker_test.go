@@ -402,6 +402,22 @@ func TestLeaseErrorIsLoggedOnceAndOutlived(t *testing.T) {
 	})
 }
 
+// A disk that hangs says with every try for how long by now.
+func TestLeaseErrorWithFiguresIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf("A")
+		for n := range 100 {
+			s.fail["lease"] = append(s.fail["lease"], fmt.Errorf("the disk does not answer: a write has taken %ds so far", 30+5*n))
+		}
+		var log bytes.Buffer
+		_, _ = rig(t, Options{Jobs: s, Ready: s, Diagnoser: takes(0), Log: slog.New(slog.NewTextHandler(&log, nil))}, 10*time.Minute)
+		equal(t, s.history(), "8m20s complete A")
+		if n := strings.Count(log.String(), "leased"); n != 1 {
+			t.Errorf("logged %d times, want once", n)
+		}
+	})
+}
+
 // late is a shelf whose lease comes back after the stop: its commit was under way.
 type late struct{ *shelf }
 
