@@ -31,7 +31,11 @@ func (a *agent) reload(ctx context.Context) ([]string, error) {
 		a.refuse(err)
 		return nil, fmt.Errorf("%w: %w", status.ErrInvalid, err)
 	}
-	if err = config.Accept(cfg); err == nil {
+	err = a.db.Load().Stalled() // to keep the file would hang there, and the end of the agent behind it
+	if err == nil {
+		err = config.Accept(cfg)
+	}
+	if err == nil {
 		err = a.apply(ctx, old, cfg)
 	}
 	if err != nil {
