@@ -17,6 +17,7 @@ type attempt struct {
 	*Worker
 
 	lease edgeagent.Lease
+	start time.Time
 	work  context.Context // ends when the grace of a shutdown is over
 	store context.Context // ends when the agent no longer waits for the data file
 }
@@ -33,14 +34,15 @@ type answer struct {
 var errDeadline = errors.New("took longer than its providers may take together")
 
 func (a *attempt) run() {
-	start := time.Now()
+	a.start = time.Now()
 	ctx, cancel := context.WithCancelCause(a.work)
 	defer cancel(nil)
 	got := make(chan answer, 1) // buffered: one that is given up can still end
 	go func() { got <- ask(ctx, a.o.Diagnoser, a.lease.Case) }()
 	ans := a.await(ctx, cancel, got)
-	outcome := a.settle(ctx, ans)
-	a.o.OnJob(outcome, time.Since(start))
+	if outcome := a.settle(ctx, ans); outcome != "" { // else it is told when it is written
+		a.o.OnJob(outcome, time.Since(a.start))
+	}
 }
 
 // ask calls the diagnoser and turns a panic into an answer.
@@ -121,8 +123,9 @@ func (a *attempt) retry(outcome, code string, ans answer) string {
 }
 
 // write hands a result to the data file and tries again as long as the lease
-// lives, with waits of 1, 2, 4 to 30 s. When the agent stops it tries once
-// more without a wait.
+// lives, with waits of 1, 2, 4 to 30 s. When the worker stops it tries once
+// more without a wait; what is not written then goes to the backlog, and the
+// outcome is empty.
 func (a *attempt) write(what, outcome string, f func(context.Context) error) string {
 	log := a.o.Log.With("job", a.lease.Job, "what", what)
 	var said string
@@ -135,6 +138,9 @@ func (a *attempt) write(what, outcome string, f func(context.Context) error) str
 		case gone(err):
 			log.Warn("the job is no longer ours; the result is dropped", "err", err)
 			return OutcomeLost
+		case last && a.leave(outcome, f):
+			log.Warn("the data file did not take the result before the stop; it is kept and tried on", "err", err)
+			return ""
 		case last:
 			log.Error("the data file did not take the result before the stop; it is lost", "err", err)
 			return OutcomeLost
@@ -145,6 +151,16 @@ func (a *attempt) write(what, outcome string, f func(context.Context) error) str
 		}
 		a.wait(a.work, nil, wait)
 	}
+}
+
+// leave gives a result to the backlog, if there is one.
+func (a *attempt) leave(outcome string, f func(context.Context) error) bool {
+	return a.o.Backlog.take(unwritten{a.lease.Job, f, func(err error) {
+		if err != nil {
+			outcome = OutcomeLost
+		}
+		a.o.OnJob(outcome, time.Since(a.start))
+	}})
 }
 
 // gone reports whether somebody else decided about the job meanwhile.

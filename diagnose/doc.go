@@ -5,7 +5,8 @@
 // costs (one attempt, never the agent), and that a paid answer is written down
 // even when the disk hesitates or the agent is being stopped.
 //
-// cmd/edgeagent runs one Worker over the queue and the router of llm. It keeps
-// nothing over a kill -9 and needs nothing: what it held is found running in the
+// cmd/edgeagent runs one Worker over the queue and the router of llm, and beside it
+// the Backlog, which goes on when a reload stops the Worker. They keep
+// nothing over a kill -9 and need nothing: what they held is found running in the
 // data file at the next open, and is leased anew.
 package diagnose

@@ -51,6 +51,9 @@ type ReviewOptions struct {
 	Settle time.Duration
 	Pace   time.Duration // between two reviews; 0 is 30 s
 	Log    *slog.Logger
+	// Backlog writes what the data file does not take before the stop. Without one
+	// no other answer is reviewed until the data file is opened anew.
+	Backlog *Backlog
 	// OnReview is told of every job that was asked about, whatever came of it.
 	OnReview func(job edgeagent.ID)
 }
@@ -206,8 +209,8 @@ func (s *shift) ask(ctx context.Context, c edgeagent.Case) (o edgeagent.Outcome,
 }
 
 // keep writes a result, for it may have been paid: as long as it takes, and once
-// more when the agent stops. What is not kept then counts at the next start as
-// cut off.
+// more when the reviewer stops. What is not kept then goes to the backlog; without
+// one it counts at the next start as cut off.
 func (s *shift) keep(ctx context.Context, job edgeagent.ID, write func(context.Context) error) {
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 		last := ctx.Err() != nil
@@ -216,6 +219,9 @@ func (s *shift) keep(ctx context.Context, job edgeagent.ID, write func(context.C
 		cancel()
 		switch {
 		case err == nil:
+			return
+		case last && !gone(err) && s.o.Backlog.take(unwritten{job, write, func(error) { s.o.OnReview(job) }}):
+			s.o.Log.Warn("the data file did not take the result of a review before the stop; it is kept and tried on", "job", job, "err", err)
 			return
 		case gone(err) || last:
 			s.o.Log.Warn("the result of a review is dropped", "job", job, "err", err)

@@ -63,6 +63,9 @@ type Options struct {
 	// waits 30 s after each.
 	Retry func(k int) time.Duration
 	Log   *slog.Logger
+	// Backlog writes what the data file does not take before the stop. Without one
+	// that is lost, and the job runs until the data file is opened anew.
+	Backlog *Backlog
 	// OnJob is told how each attempt ended and how long it took.
 	OnJob func(outcome string, took time.Duration)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgeagent/config"
+	"edgeagent/diagnose"
 	"edgeagent/llm"
 	"edgeagent/llm/runbook"
 	"edgeagent/queue"
@@ -105,6 +106,7 @@ type agent struct {
 	page    *status.Server
 	table   *tags.Table
 	rec     *recorder
+	backlog *diagnose.Backlog // outlives the workers, which a reload stops
 	pokes   *fanout
 	calls   chan func(*loop) // people's actions, to whichever loop runs
 
@@ -118,7 +120,10 @@ type agent struct {
 }
 
 func newAgent(cfg *config.Config, log *slog.Logger) *agent {
-	a := &agent{log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), pokes: newFanout(), calls: make(chan func(*loop)), raising: make(chan struct{}, 1)}
+	a := &agent{
+		log: log, path: cfg.Path, started: time.Now(), metrics: status.NewMetrics(), backlog: &diagnose.Backlog{Log: log},
+		pokes: newFanout(), calls: make(chan func(*loop)), raising: make(chan struct{}, 1),
+	}
 	a.cfg.Store(cfg)
 	a.page = status.New(status.Options{
 		Source: source{a}, Actions: actions{a}, Storage: files{a}, Cases: cases{a}, Refusals: refusals{a}, Hosts: cfg.Status.Hosts, Location: cfg.Agent.Timezone, Log: log,
@@ -295,8 +300,8 @@ func (a *agent) closeFile() {
 	}
 }
 
-// start runs everything behind the data file. It returns the recorder's wing,
-// which ends last.
+// start runs everything behind the data file. It returns the wing of the recorder
+// and the backlog, which ends last.
 func (a *agent) start(ctx context.Context) (*wing, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -312,7 +317,7 @@ func (a *agent) start(ctx context.Context) (*wing, error) {
 	a.rec.store = a.db.Load()
 	a.loop.Store(newLoop(a.table, engine, a.rec, a.calls, a.scanned))
 	a.rec.Put(engine.Restore(a.db.Load().OpenAlarms()), nil)
-	recording := startWing(ctx, a.log, runner{"recorder", a.rec.Run})
+	recording := startWing(ctx, a.log, runner{"recorder", a.rec.Run}, runner{"backlog", a.backlog.Run})
 	a.sayStarted(ctx)
 	a.startPlant(ctx, cfg)
 	a.startDiagnosis(ctx, cfg)

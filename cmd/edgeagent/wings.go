@@ -40,7 +40,7 @@ func (a *agent) startDiagnosis(ctx context.Context, cfg *config.Config) {
 	a.router.Store(router)
 	worker := diagnose.New(diagnose.Options{
 		Jobs: db, Ready: db, Diagnoser: router, Workers: cfg.Queue.Workers, Grace: cfg.Agent.ShutdownGrace,
-		Deadline: router.Deadline(), Retry: jobRetry, Log: a.log, OnJob: a.jobDone,
+		Deadline: router.Deadline(), Retry: jobRetry, Log: a.log, Backlog: a.backlog, OnJob: a.jobDone,
 	})
 	counter := a.newCounter()
 	a.counter.Store(counter)
@@ -55,7 +55,7 @@ func (a *agent) startDiagnosis(ctx context.Context, cfg *config.Config) {
 func (a *agent) reviewer(cfg *config.Config, db *queue.DB, router *llm.Router) *diagnose.Reviewer {
 	first := cfg.LLM.Providers[0]
 	return diagnose.NewReviewer(diagnose.ReviewOptions{
-		Jobs: db, Book: db, Asker: router, Provider: first.Name, Outside: outside(first), Log: a.log,
+		Jobs: db, Book: db, Asker: router, Provider: first.Name, Outside: outside(first), Log: a.log, Backlog: a.backlog,
 		OnReview: func(job edgeagent.ID) {
 			a.page.Changed(status.KindJob, string(job))
 			a.page.Changed(status.KindAlarm, "") // its answer is shown there
