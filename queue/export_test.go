@@ -279,6 +279,9 @@ func (db *DB) Hang() (release func()) {
 	return func() { close(c) }
 }
 
+// Insist carries out what nobody waits for.
+func (db *DB) Insist(f func() error) { db.insist(f) }
+
 // DamageJob flips a byte of a job's header, in the open file.
 func (db *DB) DamageJob(ctx context.Context, id edgeagent.ID) error {
 	return db.flip(ctx, bucketJobs, string(id))

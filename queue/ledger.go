@@ -73,10 +73,17 @@ func (l *ledger) limit(job edgeagent.ID, usd float64) {
 	l.limits[job] = usd
 }
 
-func (l *ledger) unlimit(job edgeagent.ID) {
+// unlimit ends that. What it returns takes that back.
+func (l *ledger) unlimit(job edgeagent.ID) (undo func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	usd, limited := l.limits[job]
 	delete(l.limits, job)
+	return func() {
+		if limited {
+			l.limit(job, usd)
+		}
+	}
 }
 
 // day returns the local day to count by.

@@ -140,7 +140,9 @@ func (db *DB) BeginReview(ctx context.Context, id edgeagent.ID, provider string,
 	})
 	if slow, isLate := errors.AsType[*late](err); isLate { // nobody asks: what is stored after all must not stay under way
 		go slow.then(func() {
-			_ = db.ReviewFailed(context.Background(), id, edgeagent.Outcome{}, "the disk did not answer in time") // told when the next one begins
+			db.insist(func() error {
+				return db.ReviewFailed(context.Background(), id, edgeagent.Outcome{}, "the disk did not answer in time")
+			})
 		})
 	}
 	if err == nil {
@@ -254,10 +256,11 @@ func (db *DB) ReviewFailed(ctx context.Context, id edgeagent.ID, o edgeagent.Out
 }
 
 func (db *DB) endReview(ctx context.Context, id edgeagent.ID, o edgeagent.Outcome, how func(*batch, *job) error) error {
-	err := db.do(ctx, "end the review of job "+string(id), func(b *batch) error {
+	return db.do(ctx, "end the review of job "+string(id), func(b *batch) error {
 		if b.w.review.Job != id {
 			return fmt.Errorf("it is not being reviewed: %w", edgeagent.ErrLeaseLost)
 		}
+		b.undoWith(b.db.ledger.unlimit(id)) // with what is stored, whoever still waits for it
 		if err := b.closeReview(o.CostUSD()); err != nil {
 			return err
 		}
@@ -275,10 +278,6 @@ func (db *DB) endReview(ctx context.Context, id edgeagent.ID, o edgeagent.Outcom
 		}
 		return how(b, &j)
 	})
-	if err == nil {
-		db.ledger.unlimit(id)
-	}
-	return err
 }
 
 // closeReview ends the review under way and books what it cost to the reviews.

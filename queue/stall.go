@@ -14,6 +14,8 @@ import (
 const (
 	stallLimit = 30 * time.Second // of one commit; a worn card takes seconds
 	stallLook  = 2 * time.Second
+
+	insistAgain = 10 * time.Second
 )
 
 // ErrStalled is returned when a commit, or what it reads, has been under way for half
@@ -150,13 +152,26 @@ func lastWord(o op) error {
 	}
 }
 
-// putBack returns a lease that was stored when its worker had given up waiting.
+// putBack returns a lease that was stored when its worker had given up waiting. The
+// file may be full then: nobody else would ever end it.
 func (db *DB) putBack(l *edgeagent.Lease) {
 	if l == nil {
 		return
 	}
-	if err := db.Release(context.Background(), *l, edgeagent.Outcome{}); err != nil && !errors.Is(err, errClosed) {
-		db.options.Load().Log.Error("a job that nobody works on is running until the next start", "job", l.Job, "error", err)
+	db.insist(func() error { return db.Release(context.Background(), *l, edgeagent.Outcome{}) })
+}
+
+// insist carries out what nobody waits for until it is stored, or somebody else has
+// decided, or the file is closed.
+func (db *DB) insist(f func() error) {
+	for err := f(); err != nil && !errors.Is(err, edgeagent.ErrLeaseLost) && !errors.Is(err, errClosed); err = f() {
+		pause := time.NewTimer(insistAgain)
+		select {
+		case <-pause.C:
+		case <-db.done:
+			pause.Stop()
+			return
+		}
 	}
 }
 

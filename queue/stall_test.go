@@ -81,3 +81,62 @@ func TestADiskThatHangsAfterASalvageIsNotTakenForIt(t *testing.T) {
 		}
 	})
 }
+
+// What a hanging disk stored after all may meet a full file when it is put back:
+// nobody else would ever end it.
+func TestWhatNobodyWaitsForIsTriedUntilItIsStored(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, options(path))
+		for _, last := range []error{nil, edgeagent.ErrLeaseLost} {
+			tries, begun := 0, time.Now()
+			db.Insist(func() error {
+				if tries++; tries < 4 {
+					return edgeagent.ErrFull
+				}
+				return last
+			})
+			if took := time.Since(begun); tries != 4 || took != 30*time.Second {
+				t.Errorf("%d tries in %v, want 4 in 30s", tries, took)
+			}
+		}
+		time.AfterFunc(time.Minute, func() { _ = db.Close() })
+		begun := time.Now()
+		db.Insist(func() error { return edgeagent.ErrFull })
+		if took := time.Since(begun); took != time.Minute {
+			t.Errorf("it ended after %v, want with the file", took)
+		}
+	})
+}
+
+func TestAReviewThatAHangingDiskStoresLeavesNoLimit(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := options(path)
+		o.DailyCapUSD = 1
+		db := open(t, o)
+		record(t, db, raise("L", "A", 2))
+		l := lease(t, db)
+		if err := db.Complete(t.Context(), l, answer("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.BeginReview(t.Context(), l.Job, "cloud", false); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Reserve(l.Job, 0.5); !errors.Is(err, queue.ErrCap) {
+			t.Fatalf("reserve = %v, want that a review may cost a tenth", err)
+		}
+		release := db.Hang()
+		if err := db.Review(t.Context(), l.Job, answer("y")); !errors.Is(err, queue.ErrStalled) {
+			t.Fatalf("review = %v, want that the disk does not answer", err)
+		}
+		release()
+		synctest.Wait()
+		if err := db.Review(t.Context(), l.Job, answer("y")); !errors.Is(err, edgeagent.ErrLeaseLost) {
+			t.Errorf("review = %v, want it stored already", err)
+		}
+		if err := db.Reserve(l.Job, 0.5); err != nil {
+			t.Errorf("reserve = %v, want no limit once the review is over", err)
+		}
+	})
+}
