@@ -59,7 +59,9 @@ func (b *Book) Passages(c edgeagent.Case, n int) []llm.Passage {
 		for _, e := range b.exact(a.Alarm, c) {
 			if len(out) < n && !seen[e] {
 				seen[e] = true
-				out = append(out, e.passage(true))
+				p := e.passage(true)
+				p.Safety = cmp.Or(p.Safety, strings.Join(b.safetyFor(a.Alarm, c), " "))
+				out = append(out, p)
 			}
 		}
 	}
@@ -100,6 +102,26 @@ func (b *Book) exact(a edgeagent.Alarm, c edgeagent.Case) []*entry {
 			best, out = kind, []*entry{e}
 		default:
 			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// safetyFor returns the safety notes for an alarm: those of the most special scope
+// that has any. Who writes causes for one device has not said that the pressure that
+// the entry for all of them warns of is not there.
+func (b *Book) safetyFor(a edgeagent.Alarm, c edgeagent.Case) []string {
+	var out []string
+	best := scopeKind(0)
+	where := b.placeOf(a, c)
+	for _, e := range b.byCode[normalCode(a.Code)] {
+		kind := e.matches(where)
+		switch {
+		case e.safety == "" || kind == 0 || kind < best:
+		case kind > best:
+			best, out = kind, []string{e.safety}
+		default:
+			out = append(out, e.safety)
 		}
 	}
 	return out
@@ -173,6 +195,7 @@ func (w *writer) entries(list []*entry, a edgeagent.Alarm) {
 	for _, e := range list {
 		w.quote(e, evidence, asWritten)
 	}
+	w.safety = append(w.safety, w.b.safetyFor(a, w.c)...)
 	if len(w.d.Causes) == 0 { // an entry of text and checks alone still has to be named as the source
 		e := list[0]
 		w.d.Causes = append(w.d.Causes, edgeagent.Cause{Cause: llm.Clean(cmp.Or(e.text, e.title), maxShown), Likelihood: edgeagent.Possible, Evidence: evidence, Sources: []string{e.id}})

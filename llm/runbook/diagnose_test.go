@@ -90,6 +90,22 @@ func TestSpecialScopeReplacesGeneral(t *testing.T) {
 	}
 }
 
+// Who writes causes for one device replaces those for all of them, not the warning.
+func TestASafetyNoteStaysUntilAnotherReplacesIt(t *testing.T) {
+	b := folder(t, map[string]string{"a.csv": "code,applies_to,cause,safety\nF212,,General,CO2 pressure\nF212,line:Line-1,Line,\nF212,device:filler,Device,\nF212,device:filler,Device too,\n" +
+		"F212,device:capper,Other,Hot surface\nF212,device:washer,Else,\nF212,device:washer,More,Caustic\nF212,device:elsewhere,No,Not here\n"})
+	for device, want := range map[string]string{"filler": "CO2 pressure", "packaging": "CO2 pressure", "capper": "Hot surface", "washer": "Caustic"} {
+		if d := b.Hint(alarm(device, "F212"), nil, "Line-1"); d.Safety != want {
+			t.Errorf("%s: safety %q, want %q", device, d.Safety, want)
+		}
+		for _, p := range b.Passages(oneAlarm(alarm(device, "F212"), nil), 3) {
+			if p.Exact && p.Safety != want {
+				t.Errorf("%s: passage %s with safety %q, want %q", device, p.ID, p.Safety, want)
+			}
+		}
+	}
+}
+
 func TestCodesInAllSpellings(t *testing.T) {
 	b := folder(t, map[string]string{"a.md": "## A-101 Photo-eye\n- Bottle\n"})
 	for _, code := range []string{"A101", "a101", "A-101", "a 101", "A.101", "A_101"} {
