@@ -193,6 +193,7 @@ func TestBrokenFilesHideNoOther(t *testing.T) {
 		"endless list":         {"x.md", "## X1 Title\n" + strings.Repeat("- b\n", maxEntry), "x.md:1: entry X1 is longer than"},
 		"endless item":         {"x.md", "## X1 Title\n- b\n" + strings.Repeat("a line\n", maxEntry/4), "x.md:1: entry X1 is longer than"},
 		"quote not closed":     {"x.csv", "code,cause\nX1,\"Foam\n" + strings.Repeat("X2,Foam\n", maxEntry/4), "x.csv:2: row left out: a cell begins with a quote"},
+		"tildes without end":   {"x.md", "## X1 Title\n~~~ log\n```\n## X3 Title\ntext\n", "x.md:2: the code that begins here with ~~~ is never closed"},
 		"code without end":     {"x.md", "## X1 Title\n```text```\n## X2 Title\n```\nlog\n## X3 Title\ntext\n", "x.md:4: the code that begins here with ``` is never closed"},
 		"quote in the header":  {"x.csv", "code,\"cause\nX1,Foam\n", "x.csv:1: the header row cannot be read: a cell begins with a quote"},
 		"quotes in every row":  {"x.csv", "code,cause\n" + strings.Repeat("X1,\"a\n", maxFile/32), "x.csv:2000: row left out: a cell begins with a quote"},
@@ -295,4 +296,24 @@ func FuzzMarkdown(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Editors write headings and blocks of code in two ways each.
+func TestTheOtherWayToWriteMarkdown(t *testing.T) {
+	b := folder(t, map[string]string{"a.md": "Filler\n======\n\nF212 Level unstable\n-------------------\n\nSafety\n---\nLock out.\n\nWear gloves.\n---\n\n" +
+		"### Causes\n~~~ log\n## F300 no entry\n```\nF301 none\n---\n~~~\n\n- Foam\n---\n\nSee\nF302 none\n---\n\nF205, F206 Pressure\n---\n- Supply low\n"})
+	if len(b.Problems) > 0 {
+		t.Errorf("problems %q", b.Problems)
+	}
+	var got []string
+	for _, e := range b.entries {
+		got = append(got, strings.Join(e.codes, "+")+" "+e.title)
+	}
+	if want := []string{"F212 Level unstable", "F205+F206 Pressure"}; !slices.Equal(got, want) {
+		t.Fatalf("entries %q, want %q", got, want)
+	}
+	e := b.entries[0]
+	if e.safety != "Lock out. Wear gloves." || e.line != 4 || len(e.causes) != 1 || e.causes[0].Cause != "Foam" || len(b.entries[1].causes) != 1 {
+		t.Errorf("entry %+v", e)
+	}
 }

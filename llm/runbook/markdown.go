@@ -18,7 +18,7 @@ import (
 //	owner: …                              reviewed, review_every, status, drawing, part, safety, title
 //	---
 //	# Level sensor                        title of the file
-//	## F212 Level sensor unstable         a heading that begins with a code begins an entry
+//	## F212 Level sensor unstable         a heading that begins with a code begins an entry; one that is underlined, too
 //	Text.
 //	### Causes                            Causes, Checks, Safety; Ursachen, Prüfungen, Sicherheit; "**Causes:**" and
 //	- Foam on the sensor (likely)         "Causes:" on a line of their own do as well
@@ -30,6 +30,8 @@ import (
 // its front matter.
 
 type part int
+
+const maxHeading = 300 // bytes of one that is underlined
 
 const (
 	partText part = iota
@@ -52,7 +54,8 @@ var (
 	numbered    = regexp.MustCompile(`^\s{0,6}\d{1,3}[.)]\s+(.*)$`)
 	bullet      = regexp.MustCompile(`^\s{0,6}[-*+•]\s+(.*)$`)
 	emphasis    = regexp.MustCompile("\\*\\*|__|`")
-	fenceLine   = regexp.MustCompile("^\\s*```+[^`]*$") // not "```tag``` is high"
+	fenceLine   = regexp.MustCompile("^\\s*(?:(```)`*[^`]*|(~~~).*)$") // not "```tag``` is high"
+	underline   = regexp.MustCompile(`^ {0,3}(=+|-{2,})\s*$`)
 	comment     = regexp.MustCompile(`(?s)<!--.*?-->`)
 	mdLink      = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
 )
@@ -68,6 +71,7 @@ type markdown struct {
 	item   *string // that a continuation line belongs to
 	size   int     // of now, in bytes
 	fence  int     // the line that began a block of code, 0 outside of one
+	mark   string  // that began it, and ends it
 	blank  bool    // the line before was empty
 	used   map[string]bool
 	review review
@@ -87,11 +91,18 @@ func (b *Book) readMarkdown(file, text string) {
 	}
 	body = comment.ReplaceAllStringFunc(body, func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
 	m.begin(nil, fm.text("title"), offset+1)
-	for i, line := range strings.Split(body, "\n") {
-		m.line(line, offset+i+1)
+	lines := strings.Split(body, "\n")
+	for i := 0; i < len(lines); i++ {
+		if m.underlined(lines, i) {
+			b.noteLinks(file, offset+i+1, lines[i])
+			m.heading(plainText(lines[i]), offset+i+1)
+			i++
+			continue
+		}
+		m.line(lines[i], offset+i+1)
 	}
 	if m.fence > 0 {
-		b.problem(position{file, m.fence, 1}, codeFile, "the code that begins here with ``` is never closed: what follows is text, and its headings are no entries")
+		b.problem(position{file, m.fence, 1}, codeFile, "the code that begins here with %s is never closed: what follows is text, and its headings are no entries", m.mark)
 	}
 	m.end(true)
 }
@@ -113,11 +124,11 @@ func (m *markdown) line(line string, n int) {
 		line = strings.ToValidUTF8(line[:2*maxEntry], "")
 	}
 	m.b.noteLinks(m.file, n, line)
-	if fenceLine.MatchString(line) {
+	if f := fenceLine.FindStringSubmatch(line); f != nil && (m.fence == 0 || f[1]+f[2] == m.mark) {
 		if m.fence > 0 {
 			n = 0
 		}
-		m.fence = n
+		m.fence, m.mark = n, f[1]+f[2]
 		return
 	}
 	if m.fence > 0 {
@@ -135,6 +146,25 @@ func (m *markdown) line(line string, n int) {
 		}
 	}
 	m.content(line)
+}
+
+// underlined reports whether line i is a heading because of the one below it. A row
+// of dashes may be there to divide: above it only what begins an entry or a part is
+// one, for as a heading a line would leave the part that it stands in.
+func (m *markdown) underlined(lines []string, i int) bool {
+	if m.fence > 0 || i+1 == len(lines) || len(lines[i]) > maxHeading || !underline.MatchString(lines[i+1]) {
+		return false
+	}
+	line, text := lines[i], plainText(lines[i])
+	if text == "" || bullet.MatchString(line) || numbered.MatchString(line) || headingLine.MatchString(line) {
+		return false
+	}
+	if i > 0 && strings.TrimSpace(lines[i-1]) != "" && !headingLine.MatchString(lines[i-1]) {
+		return false // the end of a paragraph
+	}
+	_, part := partNames[fold(strings.TrimSuffix(text, ":"))]
+	codes, _ := codesOf(text, m.listed)
+	return part || len(codes) > 0 || strings.Contains(lines[i+1], "=")
 }
 
 // heading begins a part, an entry, or is a line of text.
@@ -160,7 +190,7 @@ func (m *markdown) heading(text string, n int) {
 func (m *markdown) content(line string) {
 	trimmed := strings.TrimSpace(line)
 	switch {
-	case trimmed == "":
+	case trimmed == "", underline.MatchString(line): // a rule says nothing
 		m.blank = true
 		return
 	case numbered.MatchString(line):
