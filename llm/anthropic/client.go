@@ -9,7 +9,6 @@ package anthropic
 import (
 	"context"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"edgeagent/llm"
@@ -33,7 +32,7 @@ const apiVersion = "2023-06-01"
 type Client struct {
 	o       Options
 	api     *llm.Endpoint
-	dialect atomic.Uint32 // what this model turned out not to take
+	dialect llm.Dialect // what this model turned out not to take
 }
 
 var _ llm.Provider = (*Client)(nil)
@@ -56,12 +55,13 @@ func sign(h http.Header, key string) {
 // Ask sends one message request, streamed, and returns the whole answer. Every
 // error is an *[llm.Error].
 func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
-	d := dialect(c.dialect.Load())
+	d := dialect(c.dialect.Now())
 	a, fail := c.api.Ask(ctx, "/v1/messages", r.ID, newRequest(c.o.Model, r, d), wire{})
 	if fail != nil {
-		llm.Learn(&c.dialect, uint32(d), lessons, fail)
+		c.dialect.Learn(uint32(d), lessons, fail)
 		return llm.Answer{}, fail
 	}
+	c.dialect.Answered(uint32(d))
 	return a, nil
 }
 

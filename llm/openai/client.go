@@ -15,7 +15,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"edgeagent/llm"
@@ -37,7 +36,7 @@ type Options struct {
 type Client struct {
 	o       Options
 	api     *llm.Endpoint
-	dialect atomic.Uint32 // what this server turned out not to understand
+	dialect llm.Dialect // what this server turned out not to understand
 }
 
 var _ llm.Provider = (*Client)(nil)
@@ -70,12 +69,13 @@ func apiKey(h http.Header, key string) {
 // Ask sends one completion request, streamed, and returns the whole answer.
 // Every error is an *[llm.Error].
 func (c *Client) Ask(ctx context.Context, r llm.Request) (llm.Answer, error) {
-	d := dialect(c.dialect.Load())
+	d := dialect(c.dialect.Now())
 	a, fail := c.api.Ask(ctx, c.completions(), r.ID, completion(c.o.Model, r, d), wire{})
 	if fail != nil {
-		llm.Learn(&c.dialect, uint32(d), lessons, fail)
+		c.dialect.Learn(uint32(d), lessons, fail)
 		return llm.Answer{}, fail
 	}
+	c.dialect.Answered(uint32(d))
 	return a, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -119,6 +120,24 @@ func TestDialectEndsWithoutAFormat(t *testing.T) {
 	_, err := c.Ask(t.Context(), question)
 	if e := failure(t, err); e.Retries != 0 || sent(t, s.Asked()[2])["response_format"] != nil {
 		t.Errorf("third refusal = %+v: a server that refuses everything must not be asked for ever", e)
+	}
+}
+
+// A refusal quotes the case, in which a temperature stands: that the request is
+// refused without the parameter as well shows that it was not meant.
+func TestAWordOfTheCaseIsNoLesson(t *testing.T) {
+	w := llmtest.OpenAI
+	const refusal = "content is not valid: 'Oil temperature high' at response_format of the plant"
+	s := llmtest.NewServer(t, w, w.Say(llmtest.Reply{Text: "{}"}), w.Refuse(422, refusal), w.Refuse(422, refusal), w.Refuse(422, refusal), w.Refuse(422, refusal), w.Say(llmtest.Reply{Text: "{}"}))
+	c := client(t, Options{BaseURL: s.BaseURL()})
+	for i := range 6 {
+		if _, err := c.Ask(t.Context(), question); (err != nil) != (i > 0 && i < 5) {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+	first, last := sent(t, s.Asked()[0]), sent(t, s.Asked()[5])
+	if !reflect.DeepEqual(first, last) {
+		t.Errorf("asked with %v from then on, want %v as before", last, first)
 	}
 }
 
