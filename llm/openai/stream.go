@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 
 	"edgeagent/llm"
@@ -17,15 +18,15 @@ type chunk struct {
 }
 
 type choice struct {
-	Index        int    `json:"index"`
+	Index        number `json:"index"`
 	Delta        part   `json:"delta"`
 	Message      part   `json:"message"`
 	FinishReason string `json:"finish_reason"`
 }
 
 type part struct {
-	Content string `json:"content"`
-	Refusal string `json:"refusal"`
+	Content content `json:"content"`
+	Refusal string  `json:"refusal"`
 
 	// What a model says to itself, as servers name it.
 	Reasoning        string `json:"reasoning"`
@@ -33,11 +34,42 @@ type part struct {
 }
 
 type usage struct {
-	PromptTokens     int `json:"prompt_tokens"`
-	CompletionTokens int `json:"completion_tokens"`
+	PromptTokens     number `json:"prompt_tokens"`
+	CompletionTokens number `json:"completion_tokens"`
 	Details          struct {
-		CachedTokens int `json:"cached_tokens"`
+		CachedTokens number `json:"cached_tokens"`
 	} `json:"prompt_tokens_details"`
+}
+
+// number is a whole number that a gateway may write as 12.0.
+type number int
+
+func (n *number) UnmarshalJSON(body []byte) error {
+	var f float64
+	err := json.Unmarshal(body, &f)
+	if f >= math.MinInt32 && f <= math.MaxInt32 { // else no server has counted that
+		*n = number(f)
+	}
+	return err
+}
+
+// content is a text, or a list of parts, as models send it that show how they reason.
+type content struct{ text, refusal, thought string }
+
+func (c *content) UnmarshalJSON(body []byte) error {
+	if body[0] != '[' {
+		return json.Unmarshal(body, &c.text)
+	}
+	var parts []struct {
+		Text     string          `json:"text"`
+		Refusal  string          `json:"refusal"`
+		Thinking json.RawMessage `json:"thinking"`
+	}
+	err := json.Unmarshal(body, &parts)
+	for _, p := range parts {
+		c.text, c.refusal, c.thought = c.text+p.Text, c.refusal+p.Refusal, c.thought+string(p.Thinking)
+	}
+	return err
 }
 
 // wire is the [llm.Wire] of chat completions.
@@ -65,7 +97,7 @@ func (wire) Whole(h *llm.Heard, body []byte) error {
 		h.Model = c.Model
 	}
 	if c.Usage != nil {
-		h.TokensIn, h.TokensOut, h.CachedIn = c.Usage.PromptTokens, c.Usage.CompletionTokens, c.Usage.Details.CachedTokens
+		h.TokensIn, h.TokensOut, h.CachedIn = int(c.Usage.PromptTokens), int(c.Usage.CompletionTokens), int(c.Usage.Details.CachedTokens)
 	}
 	for _, choice := range c.Choices {
 		if choice.Index == 0 {
@@ -77,9 +109,9 @@ func (wire) Whole(h *llm.Heard, body []byte) error {
 
 func (c choice) add(h *llm.Heard) {
 	for _, p := range []part{c.Delta, c.Message} {
-		h.Think(p.Reasoning + p.ReasoningContent)
-		h.Say(p.Content)
-		h.Refuse(p.Refusal)
+		h.Think(p.Reasoning + p.ReasoningContent + p.Content.thought)
+		h.Say(p.Content.text)
+		h.Refuse(p.Refusal + p.Content.refusal)
 	}
 	if c.FinishReason != "" {
 		h.Finish = c.FinishReason

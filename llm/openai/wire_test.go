@@ -210,6 +210,10 @@ func TestAnswersInManyShapes(t *testing.T) {
 		{name: "null content", body: `{"choices":[{"message":{"content":"hi","refusal":null},"finish_reason":"stop"}],"usage":null}`, text: "hi"},
 		{name: "indented JSON with a wrong type", contentType: "text/plain", body: "\n  {\"choices\":[{\"message\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}", text: "hi"},
 		{name: "JSON in a stream's name", contentType: "text/event-stream", body: `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}`, text: "hi"},
+		{name: "whole numbers with a point", body: `{"choices":[{"index":0.0,"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":12.0,"completion_tokens":1e300,"prompt_tokens_details":null}}`, text: "hi"},
+		{name: "parts", body: "data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]}]}}]}\n\n" +
+			"data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"h\"},{\"type\":\"text\",\"text\":\"i\"}]},\"finish_reason\":\"stop\"}]}\n\n", text: "hi"},
+		{name: "refusal in parts", body: `{"choices":[{"message":{"content":[{"type":"refusal","refusal":"no"}]},"finish_reason":"stop"}]}`, code: "refusal", class: edgeagent.CallOutput},
 		{name: "error object with 200", body: `{"error":{"message":"no credits","code":"insufficient_quota"}}`, code: "insufficient_quota", class: edgeagent.CallQuota},
 		{name: "error text with 200", body: `{"error":"overloaded"}`, class: edgeagent.CallTransient},
 		{name: "rate limit in the stream", body: "data: {\"error\":{\"message\":\"slow\",\"code\":429}}\n\n", class: edgeagent.CallThrottled},
