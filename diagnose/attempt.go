@@ -53,7 +53,17 @@ func ask(ctx context.Context, d Diagnoser, c edgeagent.Case) (ans answer) {
 		}
 	}()
 	out, err := d.Diagnose(ctx, c)
-	return answer{out: out, err: err}
+	ans = answer{out: out, err: err}
+	if crash, ok := errors.AsType[crash](err); ok { // it has caught it itself, to say which calls it made
+		ans.panic, ans.stack = true, crash.Stack()
+	}
+	return ans
+}
+
+// crash is the error of a diagnosis that panicked.
+type crash interface {
+	error
+	Stack() []byte
 }
 
 // await waits for the answer; past the deadline it dumps what everybody is

@@ -205,7 +205,11 @@ func (s *shift) ask(ctx context.Context, c edgeagent.Case) (o edgeagent.Outcome,
 			s.o.Log.Error("a review crashed", "job", c.Job, "err", err, "stack", string(stacks()))
 		}
 	}()
-	return s.o.Asker.DiagnoseWith(ctx, s.o.Provider, c)
+	o, err = s.o.Asker.DiagnoseWith(ctx, s.o.Provider, c)
+	if crash, ok := errors.AsType[crash](err); ok {
+		s.o.Log.Error("a review crashed", "job", c.Job, "err", err, "stack", string(crash.Stack()))
+	}
+	return o, err
 }
 
 // keep writes a result, for it may have been paid: as long as it takes, and once

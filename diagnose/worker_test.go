@@ -311,6 +311,13 @@ var ends = []struct {
 		history: []string{"0s retry A"}, outcome: OutcomePanic, note: "diagnosis crashed: xxx", logged: "worker_test.go",
 	},
 	{
+		name: "panic that says which calls it made books them",
+		brain: func(context.Context, edgeagent.Case) (edgeagent.Outcome, error) {
+			return edgeagent.Outcome{Calls: make([]edgeagent.Call, 1)}, fmt.Errorf("job A: %w", crashed{})
+		},
+		history: []string{"0s retry A"}, outcome: OutcomePanic, note: "job A: boom", logged: "judge.go:7",
+	},
+	{
 		name:    "overdue is stopped and costs an attempt",
 		brain:   takes(time.Hour),
 		history: []string{"1m0s retry A"}, outcome: OutcomeDeadline, note: "stopped after 1m0s",
@@ -336,6 +343,12 @@ var ends = []struct {
 		history: []string{"7s complete A"}, outcome: OutcomeCompleted, logged: "no space left",
 	},
 }
+
+// crashed is a panic that the diagnoser has caught.
+type crashed struct{}
+
+func (crashed) Error() string { return "boom" }
+func (crashed) Stack() []byte { return []byte("judge.go:7") }
 
 func TestEndsOfAnAttempt(t *testing.T) {
 	for _, tt := range ends {

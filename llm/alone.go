@@ -22,8 +22,9 @@ var (
 // opinion, and to compare providers. Holds, breaker, caps and the budget are
 // the same as for an alarm. The error says why there is no answer; the requests
 // that were made, and an answer that could not be used, are returned with it.
-func (r *Router) DiagnoseWith(ctx context.Context, provider string, c edgeagent.Case) (edgeagent.Outcome, error) {
+func (r *Router) DiagnoseWith(ctx context.Context, provider string, c edgeagent.Case) (out edgeagent.Outcome, err error) {
 	run := r.newRun(c)
+	defer run.crashed(&out, &err)
 	if provider == r.runbook.Name {
 		return run.fallback(), nil
 	}

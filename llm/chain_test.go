@@ -61,6 +61,40 @@ func TestAttemptWithTheWholeBudgetCounts(t *testing.T) {
 	})
 }
 
+// tornBook is a runbook that crashes.
+type tornBook struct{ book }
+
+func (tornBook) Diagnose(edgeagent.Case) edgeagent.Diagnosis { panic("torn") }
+
+// Requests are paid for whatever becomes of the diagnosis: the caps of the job must
+// know of them.
+func TestACrashKeepsTheRequestsThatWereMade(t *testing.T) {
+	useless := func(context.Context) (llm.Answer, error) {
+		return llm.Answer{Text: " ", TokensIn: 9, TokensOut: 1}, nil
+	}
+	for name, tt := range map[string]struct {
+		book   llm.Fallback
+		onCall func(edgeagent.Call)
+		calls  int
+	}{
+		"of the runbook": {tornBook{}, nil, 2},
+		"of who counts":  {book{}, func(edgeagent.Call) { panic("torn") }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newModel()
+			m.set(useless, nil)
+			o := m.options()
+			o.Price = llm.Price{Input: 1, Output: 1}
+			r := llm.New(llm.Options{Providers: []llm.ProviderOptions{o}, Runbook: tt.book, OnCall: tt.onCall})
+			out, err := r.Diagnose(t.Context(), caseF212())
+			var crash interface{ Stack() []byte }
+			if !errors.As(err, &crash) || !strings.Contains(string(crash.Stack()), "chain_test.go") || len(out.Calls) != tt.calls || out.CostUSD() == 0 || out.Diagnosis != nil {
+				t.Errorf("%v, calls %+v; want the crash with %d requests", err, out.Calls, tt.calls)
+			}
+		})
+	}
+}
+
 func TestOneLocalRequestAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()

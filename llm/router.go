@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -98,8 +99,9 @@ func (r *Router) Status() []edgeagent.ProviderStatus {
 // Diagnose returns a diagnosis of c and every request that was made for it.
 // There always is one, from the runbook if from nobody else; the error is
 // ctx's end, and the requests are returned with it too.
-func (r *Router) Diagnose(ctx context.Context, c edgeagent.Case) (edgeagent.Outcome, error) {
+func (r *Router) Diagnose(ctx context.Context, c edgeagent.Case) (out edgeagent.Outcome, err error) {
 	run := r.newRun(c)
+	defer run.crashed(&out, &err)
 	if reason := r.runbookOnly(c); reason != "" {
 		run.skipped = []string{reason}
 		return run.fallback(), nil
@@ -144,6 +146,7 @@ type run struct {
 	passages []Passage
 	language string
 	calls    []edgeagent.Call
+	turn     *turn                // the last one
 	spent    float64              // on the job, by earlier attempts too
 	skipped  []string             // why the providers so far did not answer, in words
 	passed   []edgeagent.Passed   // the same for programs
@@ -160,6 +163,30 @@ func (r *Router) newRun(c edgeagent.Case) *run {
 	}
 	return run
 }
+
+// crashed turns a panic into an error, with the requests that were made: they were
+// paid for, and the caps of the job count them.
+func (r *run) crashed(out *edgeagent.Outcome, err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if r.turn != nil && r.turn.pending != nil {
+		r.calls = append(r.calls, *r.turn.pending)
+	}
+	*out, *err = r.outcome(nil), &crash{p, debug.Stack()}
+}
+
+// crash is a panic of our own code, or of the runbook's.
+type crash struct {
+	panic any
+	stack []byte
+}
+
+func (c *crash) Error() string { return fmt.Sprintf("diagnosis crashed: %v", c.panic) }
+
+// Stack returns where it was.
+func (c *crash) Stack() []byte { return c.stack }
 
 // try gives one provider its turn. Without a diagnosis the reason has been
 // noted.

@@ -53,6 +53,7 @@ type turn struct {
 func (r *run) newTurn(job context.Context, t *tier) *turn {
 	u := &turn{run: r, t: t, job: job, started: time.Now(), maxOut: t.o.MaxOutputTokens, limit: t.o.Attempts,
 		used: make(map[edgeagent.CallOutcome]int), first: len(r.calls)}
+	r.turn = u
 	u.build(t.o.promptTokens())
 	return u
 }
@@ -299,8 +300,9 @@ func (u *turn) judged(fault *Fault) {
 		u.pending.Outcome = edgeagent.CallOutput
 		u.pending.Error = edgeagent.NewNote(fault.Code, OneLine(fault.Text))
 	}
-	u.record(*u.pending)
+	call := *u.pending
 	u.pending = nil
+	u.record(call)
 }
 
 // sign writes who made d.
