@@ -62,6 +62,24 @@ func (b *batch) age(t time.Time) time.Duration {
 	return b.db.clock.now(b.now).Sub(t)
 }
 
+// ageOf returns the age of a job or an alarm that was over at t. Of one that a wrong
+// clock has dated it counts from when it was first asked for: a box without a battery
+// makes some at every start, and nothing says when that was.
+func (b *batch) ageOf(id edgeagent.ID, t time.Time) (time.Duration, error) {
+	if b.dated(t) {
+		return b.age(t), nil
+	}
+	var seen time.Time
+	err := b.getJSON(bucketBodies, part(id, partSeen), &seen)
+	if err == nil && b.dated(seen) {
+		return b.age(seen), nil
+	}
+	if err != nil && !errors.Is(err, edgeagent.ErrNotFound) && !errors.Is(err, errDamaged) {
+		return 0, err
+	}
+	return 0, b.putJSON(bucketBodies, part(id, partSeen), 0, b.db.clock.now(b.now))
+}
+
 // dated reports whether a time can be believed. One of years before the file is of a
 // clock that was not set, and one that is yet to come of a clock that was ahead.
 func (b *batch) dated(t time.Time) bool {

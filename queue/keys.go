@@ -49,6 +49,7 @@ const (
 	partPrompt    = 'p' // numbered likewise
 	partFeedback  = 'f'
 	partReview    = 'r' // of a job: the answer that superseded its diagnosis
+	partSeen      = 'u' // of a job or an alarm that a wrong clock has dated: since when it counts as old, see ageOf
 	partMemory    = 'm' // of an alarm over all its activations, see memoryKey
 )
 

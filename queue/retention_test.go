@@ -60,6 +60,58 @@ func TestEventsOfAWrongClockKeepNothingBehindThem(t *testing.T) {
 	}
 }
 
+// The same of jobs and alarms: of a box without a battery every start makes some. What
+// they are told from then on is how long anybody could have looked at them.
+func TestJobsAndAlarmsOfAWrongClockGoAfterTheirTime(t *testing.T) {
+	const now = 26 * year
+	for name, wrong := range map[string]time.Duration{"years back": 10 * year, "years ahead": 36 * year} {
+		t.Run(name, func(t *testing.T) {
+			path := dataFile(t)
+			o := options(path)
+			o.Retain = 72 * time.Hour
+			var over, stands edgeagent.Alarm
+			at(t, now, func(t *testing.T) { record(t, open(t, o), raise("Z", "TICK", 4)) })
+			at(t, wrong, func(t *testing.T) {
+				db := open(t, o)
+				up := raise("L", "A", 1)
+				over = record(t, db, up)[0]
+				if err := db.Complete(t.Context(), lease(t, db), answer("x")); err != nil {
+					t.Fatal(err)
+				}
+				down := time.Now()
+				up.Kind, up.At, up.Evidence = edgeagent.TransitionCleared, down, nil
+				up.Alarm.State, up.Alarm.ClearedAt, up.Alarm.Revision = edgeagent.AlarmNormal, &down, 2
+				record(t, db, up)
+				stands = record(t, db, raise("M", "B", 2))[0]
+			})
+			at(t, now+time.Hour, func(t *testing.T) {
+				db := open(t, o)
+				left := func() (found [2]bool) {
+					for range 8 { // whose turn it is to be looked at
+						time.Sleep(2 * time.Minute)
+						starts(t, db, 1)
+					}
+					_, jobErr := db.Job(over.Job)
+					_, alarmErr := db.Alarm(over.ID)
+					return [2]bool{jobErr == nil, alarmErr == nil}
+				}
+				left()
+				time.Sleep(60 * time.Hour)
+				if got := left(); got != [2]bool{true, true} {
+					t.Errorf("job and alarm are there: %v; want both for as long as anything is kept", got)
+				}
+				time.Sleep(60 * time.Hour)
+				if got := left(); got != [2]bool{false, false} {
+					t.Errorf("job and alarm are there: %v; want neither", got)
+				}
+				if _, err := db.Alarm(stands.ID); err != nil {
+					t.Errorf("an alarm that is open is gone: %v", err)
+				}
+			})
+		})
+	}
+}
+
 // The last events of an earlier epoch go before a destination that nobody waits for
 // has them: it is told, as it is of those of this epoch.
 func TestTheEndOfAnEarlierEpochIsToldToo(t *testing.T) {

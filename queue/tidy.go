@@ -230,7 +230,10 @@ func (b *batch) tidyJobs() error {
 			return false, err
 		}
 		h, err := decodeHeader(body)
-		if err != nil || unfinished(h.State) || b.age(h.Finished) < b.o.Retain {
+		if err != nil || unfinished(h.State) {
+			return false, err
+		}
+		if age, err := b.ageOf(id, h.Finished); err != nil || age < b.o.Retain {
 			return false, err
 		}
 		set(b, b.w.counts, h.State, b.w.counts[h.State]-1)
@@ -252,9 +255,11 @@ func (b *batch) tidyAlarms() error {
 		if err := b.getJSON(bucketAlarms, string(id), &a); err != nil {
 			return false, err
 		}
-		_, open := b.w.alarms[id]
-		if open || b.age(lastChange(a)) < b.o.Retain {
+		if _, open := b.w.alarms[id]; open {
 			return false, nil
+		}
+		if age, err := b.ageOf(id, lastChange(a)); err != nil || age < b.o.Retain {
+			return false, err
 		}
 		if j, err := b.job(a.Job); err == nil && unfinished(j.State) {
 			return false, nil
@@ -347,8 +352,9 @@ func (b *batch) oldest(bucket byte, limit int, visit func(edgeagent.ID) (dropped
 }
 
 // nextIDs returns the old ids that are looked at next, and whether there are
-// more of them. Ids sort by age. It goes on where it stopped the last time: what
-// has to stay, as an alarm that nobody ever clears, must not keep what is behind it.
+// more of them. Ids sort by age; those that are yet to come are of a clock that was
+// ahead. It goes on where it stopped the last time: what has to stay, as an alarm that
+// nobody ever clears, must not keep what is behind it.
 func (b *batch) nextIDs(bucket byte, limit int) (ids []edgeagent.ID, more bool, err error) {
 	tx, err := b.reader()
 	if err != nil {
@@ -358,7 +364,11 @@ func (b *batch) nextIDs(bucket byte, limit int) (ids []edgeagent.ID, more bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	for ok := r.seek(string(b.w.tidyAt[bucket])); ok && b.now.Sub(edgeagent.ID(r.key).Time()) >= b.o.Retain; ok = r.next() {
+	ahead := string(edgeagent.NewID(b.now.Add(clockTrust)))
+	for ok := r.seek(string(b.w.tidyAt[bucket])); ok; ok = r.next() {
+		if young := b.now.Sub(edgeagent.ID(r.key).Time()) < b.o.Retain; young && r.key < ahead && !r.seek(ahead) {
+			break
+		}
 		if len(ids) == limit {
 			b.w.tidyAt[bucket] = edgeagent.ID(r.key)
 			return ids, true, nil
