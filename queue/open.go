@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,7 +28,7 @@ const (
 	pageSize  = 8 << 10   // pinned: systems differ in theirs; of before schema 4: 4 KiB
 	allocSize = 256 << 10 // by which the file grows
 	mapSize   = 64 << 20  // address space: a commit never waits for readers because the file is mapped anew
-	mapLimit  = 512 << 20 // of it: a 32-bit machine has no more to give
+	mapLimit  = 512 << 20 // of it, for a machine of 32 bits has no more to give
 	minSlack  = 16 << 20  // above max_size, for what must never be refused
 )
 
@@ -37,8 +38,17 @@ func boltOptions(maxSize int64) *bbolt.Options {
 	limit := maxSize + max(minSlack, maxSize/10)
 	return &bbolt.Options{
 		PageSize: pageSize, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true,
-		InitialMmapSize: int(min(max(mapSize, limit), mapLimit)), Timeout: time.Second, MaxSize: int(limit),
+		InitialMmapSize: mapped(limit), Timeout: time.Second, MaxSize: int(min(limit, math.MaxInt)),
 	}
+}
+
+// mapped returns how much of a file is mapped from the beginning: all that it may ever
+// be. To map it anew waits for every reader, and a backup may be read for hours.
+func mapped(limit int64) int {
+	if strconv.IntSize < 64 {
+		limit = min(limit, mapLimit)
+	}
+	return int(max(mapSize, limit))
 }
 
 func openBolt(path string, maxSize int64) (*bbolt.DB, error) {
