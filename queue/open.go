@@ -65,6 +65,9 @@ func openBolt(path string, maxSize int64) (*bbolt.DB, error) {
 func (db *DB) openFile(ctx context.Context, o Options) error {
 	_, err := os.Stat(o.Path)
 	if errors.Is(err, os.ErrNotExist) {
+		err = takeBackAside(o)
+	}
+	if errors.Is(err, os.ErrNotExist) {
 		if err := create(o.Path); err != nil {
 			return err
 		}

@@ -36,6 +36,9 @@ func setAside(path, why string) (kept string, err error) {
 		return kept, linkJournal(path, kept)
 	}
 	// A file system without hard links, as on a card that a camera has formatted.
+	if err := announce(path, why); err != nil {
+		return "", fmt.Errorf("set the data file %s aside: %w", path, err)
+	}
 	if err := durable("aside.rename", func() error { return os.Rename(path, kept) }); err != nil {
 		return "", fmt.Errorf("set the data file %s aside: %w", path, err)
 	}
@@ -44,6 +47,51 @@ func setAside(path, why string) (kept string, err error) {
 		return "", fmt.Errorf("set the journal of %s aside: %w", path, err)
 	}
 	return kept, nil
+}
+
+// announce leaves a file that says that another is about to take the place of the data
+// file, if that is not there already: see takeBackAside.
+func announce(path, why string) error {
+	if why == asideForeign { // of a journal, which is made anew wherever there is none
+		return nil
+	}
+	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE, 0o640)
+	if err == nil {
+		err = errors.Join(f.Close(), syncPath(filepath.Dir(path)))
+	}
+	return err
+}
+
+// takeBackAside gives a data file its name back that was set aside where there are no
+// hard links, if a power cut came before another took its place: else a new one would
+// be begun without a word. It returns ErrNotExist when there is none; one that lies
+// there with no file about to follow it was left without a name by a person.
+func takeBackAside(o Options) error {
+	if _, err := os.Stat(o.Path + ".new"); err != nil {
+		return err
+	}
+	kept, stamp := "", ""
+	for _, why := range []string{asideCorrupt, asideNewer} {
+		found, err := filepath.Glob(escapeGlob(o.Path) + "." + why + "-*Z*")
+		if err != nil {
+			return fmt.Errorf("look for a data file that was set aside: %w", err)
+		}
+		for _, name := range found {
+			if at := strings.TrimPrefix(name, o.Path+"."+why+"-"); at > stamp && !strings.HasSuffix(name, journalSuffix) {
+				kept, stamp = name, at
+			}
+		}
+	}
+	if kept == "" {
+		return os.ErrNotExist
+	}
+	for _, suffix := range []string{journalSuffix, ""} {
+		if err := os.Rename(kept+suffix, o.Path+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("take back the data file that was set aside: %w", err)
+		}
+	}
+	o.Log.Warn("a data file that was being set aside has its name back", "file", kept)
+	return syncPath(filepath.Dir(o.Path))
 }
 
 // linkJournal gives the journal of a data file a second name beside that of the

@@ -123,6 +123,45 @@ func TestAPowerCutDuringASalvageIsSalvagedAgain(t *testing.T) {
 	}
 }
 
+// Where there are no hard links a file is set aside by giving its only name away.
+func TestAPowerCutWithoutHardLinksIsSalvagedAgain(t *testing.T) {
+	path := dataFile(t)
+	alarms := damaged(t, path)
+	kept := path + ".corrupt-20260101T000000.000Z"
+	for _, err := range []error{
+		os.WriteFile(path+".corrupt-20250101T000000.000Z", []byte("another time"), 0o600), os.WriteFile(path+".newer-20250601T000000.000Z", nil, 0o600),
+		os.Rename(path, kept), os.Rename(path+".journal", kept+".journal"), os.WriteFile(path+".new", []byte("half"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	db := open(t, options(path))
+	if s := db.Storage(); s.State != edgeagent.StorageSalvaged {
+		t.Errorf("storage = %+v, want salvaged", s)
+	}
+	if got := len(db.OpenAlarms()); got < len(alarms)/2 {
+		t.Errorf("%d of %d alarms are there", got, len(alarms))
+	}
+}
+
+// Who takes the data file away wants a new one, whatever was set aside before.
+func TestADataFileThatAPersonTookAwayStaysAway(t *testing.T) {
+	path := dataFile(t)
+	damaged(t, path)
+	kept := path + ".corrupt-20260101T000000.000Z"
+	if err := errors.Join(os.Rename(path, kept), os.Remove(path+".journal")); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, options(path))
+	if n := len(db.OpenAlarms()); n != 0 {
+		t.Errorf("%d alarms in a new file", n)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestACheckWithoutAVerdictIsMadeHere(t *testing.T) {
 	unable := func(path string) queue.Options {
 		o := options(path)
