@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,7 +43,6 @@ func TestAResultThatWasRefusedAtAReloadIsWrittenLater(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, stop := kept(t)
-				defer stop()
 				s := newShelf("A")
 				s.fail[tt.refused] = slices.Repeat([]error{edgeagent.ErrFull}, 1000)
 				time.AfterFunc(15*time.Minute-time.Second, func() {
@@ -55,6 +55,7 @@ func TestAResultThatWasRefusedAtAReloadIsWrittenLater(t *testing.T) {
 				if took, err := rig(t, o, 10*time.Minute); err != nil || took > 10*time.Second {
 					t.Errorf("Run returned %v after %v, want that a stop does not wait for the disk", err, took)
 				}
+				stop()
 				equal(t, s.history(), tt.history...)
 				equal(t, outcomes, tt.outcome)
 			})
@@ -87,20 +88,20 @@ func TestABacklogHoldsNothingUpAndKeepsNothingOverTheEnd(t *testing.T) {
 func TestAReviewThatWasRefusedAtAReloadIsWrittenLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, stop := kept(t)
-		defer stop()
 		a := newArchive(makeshift("A"))
 		a.fail["review"] = slices.Repeat([]error{edgeagent.ErrFull}, 60)
-		var told int
+		var told atomic.Int32
 		r := NewReviewer(ReviewOptions{Jobs: a, Book: a, Asker: &oracle{ready: true, brain: takes(time.Second)}, Provider: "cloud",
-			Backlog: b, OnReview: func(edgeagent.ID) { told++ }})
+			Backlog: b, OnReview: func(edgeagent.ID) { told.Add(1) }})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
 		if err := r.Run(ctx); err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 		time.Sleep(time.Hour)
-		if got := a.verbs(); got != "begin A, review A" || a.under != "" || told != 2 {
-			t.Errorf("done: %s, %q under way, told %d times", got, a.under, told)
+		stop()
+		if got := a.verbs(); got != "begin A, review A" || a.under != "" || told.Load() != 2 {
+			t.Errorf("done: %s, %q under way, told %d times", got, a.under, told.Load())
 		}
 	})
 }
