@@ -132,7 +132,7 @@ func (db *DB) replace(o Options, damage error) error {
 		return db.beginAnew(o, asideNewer, damage)
 	}
 	o.Log.Error("the data file is damaged: salvaging what is whole of it", "file", o.Path, "error", damage)
-	err := salvageInto(o, damage)
+	err := salvageTwice(o, damage)
 	if errors.Is(err, errNewer) {
 		return db.beginAnew(o, asideNewer, err)
 	}
@@ -175,6 +175,26 @@ func (db *DB) tellNewer(o Options) error {
 	db.salvaged = fmt.Sprintf("a data file that a newer version of the agent has written lies set aside as %s: put it back with that version, or delete it",
 		filepath.Base(found[len(found)-1]))
 	return nil
+}
+
+// salvageTwice salvages once more when the card fails meanwhile, as those do whose
+// files are damaged: what was saved is not to be left for an empty file because of one
+// error in putting it in place.
+func salvageTwice(o Options, damage error) error {
+	err := salvageInto(o, damage)
+	if err == nil || errors.Is(err, errNewer) || noSpace(err) {
+		return err
+	}
+	o.Log.Error("the salvage failed and is tried once more", "error", err)
+	if _, gone := os.Stat(o.Path); errors.Is(gone, os.ErrNotExist) {
+		if back := takeBackAside(o); back != nil {
+			return errors.Join(err, back)
+		}
+	}
+	if walkFile(o.Path) == nil { // what was saved has its name already
+		return syncPath(filepath.Dir(o.Path))
+	}
+	return salvageInto(o, damage)
 }
 
 // salvageInto replaces a damaged file by one of all that is whole in it. Where
