@@ -185,8 +185,9 @@ func (s *shift) complain(what string, err error) {
 func (s *shift) review(ctx context.Context, c edgeagent.Case) {
 	o, err := s.ask(ctx, c)
 	if o.Diagnosis != nil {
-		s.keep(ctx, c.Job, func(ctx context.Context) error { return s.o.Book.Review(ctx, c.Job, o) })
-		s.o.Log.Info("an answer was reviewed", "job", c.Job, "provider", s.o.Provider, "cost_usd", o.CostUSD())
+		if s.keep(ctx, c.Job, func(ctx context.Context) error { return s.o.Book.Review(ctx, c.Job, o) }) {
+			s.o.Log.Info("an answer was reviewed", "job", c.Job, "provider", s.o.Provider, "cost_usd", o.CostUSD())
+		}
 	} else {
 		if err == nil {
 			err = errors.New("no answer")
@@ -214,8 +215,8 @@ func (s *shift) ask(ctx context.Context, c edgeagent.Case) (o edgeagent.Outcome,
 
 // keep writes a result, for it may have been paid: as long as it takes, and once
 // more when the reviewer stops. What is not kept then goes to the backlog; without
-// one it counts at the next start as cut off.
-func (s *shift) keep(ctx context.Context, job edgeagent.ID, write func(context.Context) error) {
+// one it counts at the next start as cut off. It reports whether it was written.
+func (s *shift) keep(ctx context.Context, job edgeagent.ID, write func(context.Context) error) bool {
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 		last := ctx.Err() != nil
 		store, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
@@ -223,13 +224,13 @@ func (s *shift) keep(ctx context.Context, job edgeagent.ID, write func(context.C
 		cancel()
 		switch {
 		case err == nil:
-			return
+			return true
 		case last && !gone(err) && s.o.Backlog.take(unwritten{job, write, func(error) { s.o.OnReview(job) }}):
 			s.o.Log.Warn("the data file did not take the result of a review before the stop; it is kept and tried on", "job", job, "err", err)
-			return
+			return false
 		case gone(err) || last:
 			s.o.Log.Warn("the result of a review is dropped", "job", job, "err", err)
-			return
+			return false
 		}
 		s.complain("the data file did not take the result of a review; trying on", err)
 		wait(ctx, pause)
