@@ -35,11 +35,20 @@ func NewID(t time.Time) ID {
 		lastID.rand[0] &= 0x7f // headroom for increments
 		lastID.ms = ms
 	}
+	return idOf(ms, lastID.rand)
+}
+
+// FirstID returns the least id of t's millisecond: what was made then or later sorts
+// behind it, what was made before sorts before. It is nobody's, and ids that are made
+// go on rising, as they would not behind a [NewID] of another time.
+func FirstID(t time.Time) ID { return idOf(uint64(max(t.UnixMilli(), 0)), [10]byte{}) }
+
+func idOf(ms uint64, random [10]byte) ID {
 	var raw [16]byte
 	for i := range 6 {
 		raw[i] = byte(ms >> (40 - 8*i))
 	}
-	copy(raw[6:], lastID.rand[:])
+	copy(raw[6:], random[:])
 	return encodeULID(raw)
 }
 

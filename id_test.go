@@ -38,6 +38,17 @@ func TestIDsOfOneMillisecondRise(t *testing.T) {
 	}
 }
 
+func TestFirstIDStandsBetweenMillisecondsAndDisturbsNone(t *testing.T) {
+	at := time.Now()
+	first, later := NewID(at), FirstID(at.Add(time.Hour))
+	if second := NewID(at); second <= first {
+		t.Errorf("%s follows %s of the same millisecond", second, first)
+	}
+	if b := FirstID(at); b > first || b <= NewID(at.Add(-time.Millisecond)) || later <= first || !later.Time().Equal(at.Add(time.Hour).Truncate(time.Millisecond)) {
+		t.Errorf("%s and %s do not part ids", b, later)
+	}
+}
+
 func TestIDSurvivesAClockBeforeTheEpoch(t *testing.T) {
 	if _, err := ParseID(string(NewID(time.Unix(-1000, 0)))); err != nil {
 		t.Error(err)

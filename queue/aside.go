@@ -69,7 +69,7 @@ func (db *DB) Around(c edgeagent.Case) (edgeagent.Case, error) {
 	c.Before = pastOf(m, first.ID)
 	c.Before = c.Before[:min(len(c.Before), maxBefore)]
 	c.Related = []edgeagent.Alarm{}
-	end := edgeagent.NewID(first.RaisedAt.Add(relatedWindow))
+	end := edgeagent.FirstID(first.RaisedAt.Add(relatedWindow))
 	err = db.viewing("read the alarms around "+first.Code, func(tx *bbolt.Tx) error {
 		seen := 0
 		return db.backwards(tx, bucketAlarms, end, func(id edgeagent.ID) (bool, error) {

@@ -364,7 +364,7 @@ func (b *batch) nextIDs(bucket byte, limit int) (ids []edgeagent.ID, more bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	ahead := string(edgeagent.NewID(b.now.Add(clockTrust)))
+	ahead := string(edgeagent.FirstID(b.now.Add(clockTrust)))
 	for ok := r.seek(string(b.w.tidyAt[bucket])); ok; ok = r.next() {
 		if young := b.now.Sub(edgeagent.ID(r.key).Time()) < b.o.Retain; young && r.key < ahead && !r.seek(ahead) {
 			break
