@@ -17,6 +17,8 @@ type Hypothesis struct {
 	Shift   int                 `json:"shift"`
 	For     int                 `json:"for"`     // tags that are plausible under it
 	Against []string            `json:"against"` // tags that are not
+
+	open int // tags that are neither: they do not speak for it, and do not rule it out
 }
 
 // String writes the hypothesis in words.
@@ -89,6 +91,8 @@ func weighTag(t *TagReport, hypotheses []Hypothesis) {
 			h.Against = append(h.Against, t.Tag)
 		case t.Readings[at].Plausibility == Plausible:
 			h.For++
+		default:
+			h.open++
 		}
 	}
 }
@@ -103,16 +107,23 @@ func (r *Report) judgeRanking(weighed int) {
 			weighed, best, strings.Join(dissent, ", "), len(best.Against))
 		return
 	}
-	var standing []string
+	var standing, open []string
 	for _, h := range r.Ranking {
-		if len(h.Against) == 0 && h.For > 0 {
+		switch {
+		case len(h.Against) > 0:
+		case h.For > 0:
 			standing = append(standing, h.String())
+		case h.open > 0 && h.Shift == 0:
+			open = append(open, h.String())
 		}
 	}
-	switch len(standing) {
-	case 0:
+	switch {
+	case len(standing) == 0:
 		r.say("no order makes sense of any tag: look at addresses and types")
-	case 1:
+	case len(standing) == 1 && len(open) > 0:
+		r.say("%s makes most sense of the %d tags that tell orders apart, but these are not ruled out: %s: nothing is concluded; compare one value with the machine's panel",
+			standing[0], weighed, strings.Join(open, "; "))
+	case len(standing) == 1:
 		r.say("%s alone explains all %d tags that tell orders apart", standing[0], weighed)
 	default:
 		r.say("%d tags tell orders apart, and these explain all of them equally well: %s: nothing is concluded; compare one value with the machine's panel",

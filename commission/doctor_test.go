@@ -350,3 +350,37 @@ func FuzzDoctor(f *testing.F) {
 		}
 	})
 }
+
+// What the configured order gives is not ruled out by being open: another order
+// that happens to look like something proves nothing against it.
+func TestDoctorDoesNotConcludeAgainstWhatIsOpen(t *testing.T) {
+	later := func(m map[int]uint16, first, then uint32) *plant {
+		put(m, 100, first, "ABCD")
+		p := at(m)
+		p.after = func(p *plant) {
+			if len(p.asked) > 2 { // the unit was found, the tag read once
+				put(m, 100, then, "ABCD")
+			}
+		}
+		return p
+	}
+	cases := []struct {
+		name string
+		from *plant
+		tag  plc.TagSpec
+	}{
+		// In BADC it counts by one.
+		{"a counter that moved by 256", later(map[int]uint16{}, 0x01020304, 0x01020404), holding("count", 100, "uint32", "ABCD")},
+		// 105.13 °C; its words swapped it is 12.51, and stays.
+		{"a float over its range", later(map[int]uint16{}, 0x42D24148, 0x42D24148), limits(holding("temp", 100, "float32", "ABCD"), 0, 100)},
+		{"one over its range that drifts", later(map[int]uint16{}, 0x42D24148, 0x42D24149), limits(holding("temp", 100, "float32", "ABCD"), 0, 100)},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := examined(t, c.from, Subject{Device: "d", Unit: 1, Tags: []plc.TagSpec{c.tag}})
+			if said := strings.Join(r.Conclusions, "\n"); strings.Contains(said, "alone explains") || r.Tags[0].Suggest != "" {
+				t.Errorf("%q, suggests %q: %s", said, r.Tags[0].Suggest, r.Tags[0].Verdict)
+			}
+		})
+	}
+}

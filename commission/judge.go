@@ -212,7 +212,8 @@ func judgeChange(t *plc.TagSpec, a, b edgeagent.Sample) (Plausibility, string) {
 	if !ok || !okToo || a.Value.Kind() == edgeagent.KindBool || was == is {
 		return "", ""
 	}
-	if b.Quality != edgeagent.QualityGood {
+	overRange := b.Reason.Is(edgeagent.ReasonOutOfRange) && near(t, is)
+	if b.Quality != edgeagent.QualityGood && !overRange {
 		return Implausible, fmt.Sprintf("the second read is no good value: %v", b.Reason)
 	}
 	step := math.Abs(is - was)
