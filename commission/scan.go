@@ -16,6 +16,7 @@ type ScanOptions struct {
 	UnitsOnly           bool  // find units, read no ranges
 	Areas               []edgeagent.Area
 	From, To            uint16 // addresses of each area; both 0: 0 to 9999
+	Exact               bool   // units and addresses are meant as they stand, zeros too
 	MaxRegisters        int    // per request; 0: 125
 	MaxBits             int    // per request; 0: 2000
 	NeverRead           []plc.AddressRange
@@ -54,13 +55,13 @@ const (
 var allAreas = []edgeagent.Area{edgeagent.AreaHolding, edgeagent.AreaInput, edgeagent.AreaCoil, edgeagent.AreaDiscrete}
 
 func (o ScanOptions) complete() ScanOptions {
-	if o.FirstUnit == 0 {
+	if o.FirstUnit == 0 && !o.Exact {
 		o.FirstUnit = 1
 	}
-	if o.LastUnit == 0 {
+	if o.LastUnit == 0 && !o.Exact {
 		o.LastUnit = lastUnit
 	}
-	if o.To == 0 && o.From == 0 {
+	if o.To == 0 && o.From == 0 && !o.Exact {
 		o.To = defaultTo
 	}
 	if len(o.Areas) == 0 {

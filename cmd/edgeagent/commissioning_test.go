@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"edgeagent"
 	"edgeagent/commission"
+	"edgeagent/plc"
 	"edgeagent/plc/sim"
 )
 
@@ -104,6 +106,45 @@ func TestScan(t *testing.T) {
 		if _, errOut, code := runCommand(t, bad...); code != exitUsage {
 			t.Errorf("%v: exit %d: %s", bad, code, errOut)
 		}
+	}
+}
+
+// Unit 0 and address 0 are asked for when they are named: zero is no default.
+func TestScanOfUnitAndAddressZero(t *testing.T) {
+	options, err := scanFlags{first: 0, last: 0, to: 0}.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	err = commission.Scan(t.Context(), func(_ context.Context, unit uint8, r plc.Request) ([]byte, error) {
+		asked = append(asked, fmt.Sprintf("unit %d %v", unit, r))
+		if r.Area.Bits() {
+			return []byte{0}, nil
+		}
+		return []byte{0, 0}, nil
+	}, options, func(commission.Finding) {})
+	if err != nil || len(asked) == 0 {
+		t.Fatalf("%d requests: %v", len(asked), err)
+	}
+	for _, a := range asked {
+		if !strings.HasPrefix(a, "unit 0 ") || !strings.Contains(a, ":0 (1 ") {
+			t.Errorf("asked %s", a)
+		}
+	}
+}
+
+// A file with an error in it still says what must never be read, and who may be
+// reading there: a scan that passed over it would clear registers.
+func TestScanAsksNothingBesideARefusedConfiguration(t *testing.T) {
+	p, device := startLine(t)
+	r := newRig(t, strings.Replace(device, "[[device.tag]]", "never_read = [\"holding:0-9\"]\ntypo = 1\n[[device.tag]]", 1))
+	before := p.server.Accepted()
+	_, errOut, code := r.run("scan", "modbus-tcp://"+p.server.Addr(), "--to-unit", "1", "--to", "49")
+	if code != exitConfig || !strings.Contains(errOut, "typo") || !strings.Contains(errOut, "never_read") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+	if n := p.server.Accepted() - before; n != 0 {
+		t.Errorf("%d connections", n)
 	}
 }
 

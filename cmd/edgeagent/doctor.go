@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -220,7 +221,9 @@ func (f scanFlags) options() (commission.ScanOptions, error) {
 	if f.first < 0 || f.first > f.last || f.last > 255 || f.to < 0 || f.to > 65535 {
 		return commission.ScanOptions{}, usagef("scan takes unit ids from 0 to 255, the first not behind the last, and addresses to 65535")
 	}
-	return commission.ScanOptions{FirstUnit: uint8(f.first), LastUnit: uint8(f.last), To: uint16(f.to), UnitsOnly: f.units, Thorough: f.thorough}, nil
+	return commission.ScanOptions{
+		FirstUnit: uint8(f.first), LastUnit: uint8(f.last), To: uint16(f.to), Exact: true, UnitsOnly: f.units, Thorough: f.thorough,
+	}, nil
 }
 
 func scanURL(c *cobra.Command, o *options, raw string, flags scanFlags) error {
@@ -232,7 +235,10 @@ func scanURL(c *cobra.Command, o *options, raw string, flags scanFlags) error {
 	if err != nil {
 		return err
 	}
-	cfg, socket := plantAround(o)
+	cfg, socket, err := plantAround(o)
+	if err != nil {
+		return err
+	}
 	w, err := reach(c.Context(), cfg, socket, d, c.ErrOrStderr())
 	if err != nil {
 		return err
@@ -267,13 +273,17 @@ func scanURL(c *cobra.Command, o *options, raw string, flags scanFlags) error {
 }
 
 // plantAround is the configuration of this machine if it has one: then the
-// agent that may run here is known, and what must never be read.
-func plantAround(o *options) (*config.Config, string) {
+// agent that may run here is known, and what must never be read. Of one that is
+// there and cannot be understood neither is known: then nothing is asked.
+func plantAround(o *options) (*config.Config, string, error) {
 	cfg, err := config.Load(config.DefaultPath(o.configPath), checks())
-	if err != nil {
-		return &config.Config{}, ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && o.configPath == "":
+		return &config.Config{}, "", nil
+	case err != nil:
+		return nil, "", fmt.Errorf("%w\nnothing was asked: what never_read of this file protects is not known; mend it, or scan where no agent is configured", err)
 	}
-	return cfg, clientSocket(cfg)
+	return cfg, clientSocket(cfg), nil
 }
 
 // problems writes what is wrong with a text that stands in no file.
