@@ -3,6 +3,7 @@ package opcua
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -97,11 +98,19 @@ func (p *rig) tell(node string, dv *ua.DataValue) {
 		for _, s := range p.subs {
 			for handle, n := range s.items {
 				if n == node && !p.deaf[node] {
-					s.add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{ClientHandle: handle, Value: dv}}})
+					s.add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{ClientHandle: toldAs(handle), Value: dv}}})
 				}
 			}
 		}
 	})
+}
+
+// toldAs is what node-opcua makes of a handle: it takes the highest for none.
+func toldAs(handle uint32) uint32 {
+	if handle == math.MaxUint32 {
+		return 0
+	}
+	return handle
 }
 
 func (s *rigSub) add(v any) { s.pending = append(s.pending, ua.NewExtensionObject(v)) }
@@ -218,7 +227,7 @@ func (p *rig) monitor(r *ua.CreateMonitoredItemsRequest) ua.Response {
 			handle := i.RequestedParameters.ClientHandle
 			s.items[handle] = node
 			if dv := p.values[node]; dv != nil {
-				s.add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{ClientHandle: handle, Value: dv}}})
+				s.add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{ClientHandle: toldAs(handle), Value: dv}}})
 			}
 		}
 		res.Results = append(res.Results, &ua.MonitoredItemCreateResult{

@@ -361,7 +361,7 @@ func reference(n *ua.NodeID, name string) *ua.ReferenceDescription {
 func TestAHandleThatNobodyGave(t *testing.T) {
 	e := newEpisode(New(Options{}), &client{})
 	e.items = []*item{{}}
-	for _, handle := range []uint32{1, 1 << 31, eventsHandle, math.MaxUint32 - 2} {
+	for _, handle := range []uint32{0, 2, 1 << 31, eventsHandle, eventsHandle - 1, math.MaxUint32} {
 		l := letter{}
 		e.changed(&subscription{}, &ua.MonitoredItemNotification{ClientHandle: handle, Value: &ua.DataValue{}}, &l)
 		if len(l.samples) > 0 {

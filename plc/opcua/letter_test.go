@@ -68,7 +68,7 @@ func TestABitThatWentAndCameBackWithinOneNotification(t *testing.T) {
 		p.do(func() {
 			var both []*ua.MonitoredItemNotification
 			for _, v := range []bool{true, false} {
-				both = append(both, &ua.MonitoredItemNotification{Value: &ua.DataValue{Value: ua.MustVariant(v)}})
+				both = append(both, &ua.MonitoredItemNotification{ClientHandle: 1, Value: &ua.DataValue{Value: ua.MustVariant(v)}})
 			}
 			p.subs[1].add(&ua.DataChangeNotification{MonitoredItems: both})
 		})
@@ -116,7 +116,7 @@ func TestWhatStandsBeforeTheEndIsTold(t *testing.T) {
 		settle(time.Second)
 		r.forget()
 		p.do(func() {
-			p.subs[1].add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{Value: &ua.DataValue{Value: ua.MustVariant(true)}}}})
+			p.subs[1].add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{ClientHandle: 1, Value: &ua.DataValue{Value: ua.MustVariant(true)}}}})
 			p.subs[1].add(&ua.StatusChangeNotification{Status: ua.StatusBadShutdown})
 		})
 		if err := <-r.end; !errors.Is(err, plc.ErrSilent) {

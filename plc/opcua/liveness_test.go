@@ -94,7 +94,7 @@ func TestAServerThatSamplesSeldomIsRead(t *testing.T) {
 			t.Errorf("a is %v, a second after it changed", s.Value)
 		}
 		p.do(func() { // what was sampled a minute ago is told now
-			p.subs[1].add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{Value: &ua.DataValue{Value: ua.MustVariant(int16(1))}}}})
+			p.subs[1].add(&ua.DataChangeNotification{MonitoredItems: []*ua.MonitoredItemNotification{{ClientHandle: 1, Value: &ua.DataValue{Value: ua.MustVariant(int16(1))}}}})
 		})
 		settle(20 * time.Second)
 		if s := r.last("a"); !s.Value.Equal(edgeagent.Int(2)) {
@@ -201,6 +201,24 @@ func TestAServerThatAnswersAtOnceWithNothing(t *testing.T) {
 		}
 		if asked > 150 {
 			t.Errorf("asked %d times in 11 s", asked)
+		}
+		r.finish(t)
+	})
+}
+
+// TestTheHeartbeatIsNoTagsValue on a server that takes the highest handle for none,
+// and tells of it under 0.
+func TestTheHeartbeatIsNoTagsValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		p.set("ns=1;s=a", "Lager")
+		p.set("i=2258", time.Now())
+		r := start(t, p, Options{Tags: []plc.TagSpec{node("a", edgeagent.TypeString)}})
+		settle(time.Second)
+		p.set("i=2258", time.Now())
+		settle(time.Second)
+		if s := r.last("a"); s.Value != edgeagent.String("Lager") {
+			t.Errorf("a is %+v: it took the server's clock", s)
 		}
 		r.finish(t)
 	})

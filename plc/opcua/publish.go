@@ -188,10 +188,10 @@ func (e *episode) changed(s *subscription, change *ua.MonitoredItemNotification,
 	case change.ClientHandle == heartbeatHandle:
 		s.beats++
 		return
-	case uint64(change.ClientHandle) >= uint64(len(e.items)):
+	case change.ClientHandle == 0, uint64(change.ClientHandle) > uint64(len(e.items)):
 		return // none of ours; an int of 32 bits would make a negative of it
 	}
-	i := e.items[change.ClientHandle]
+	i := e.items[change.ClientHandle-1]
 	if i.slow || change.Value.Status&0xFFFF0000 == ua.StatusBadWaitingForInitialData {
 		return // no news: it is read, or the server has yet to look for what was read at the beginning
 	}

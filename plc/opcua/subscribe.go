@@ -27,9 +27,11 @@ const (
 	absolute = 1
 )
 
-// Client handles of items that are no tags.
+// Client handles of items that are no tags. Neither 0 nor the highest number is
+// anybody's: a server that takes both for none (node-opcua) tells of such items
+// under the other's number.
 const (
-	heartbeatHandle = math.MaxUint32 - iota
+	heartbeatHandle = math.MaxUint32 - 1 - iota
 	eventsHandle
 )
 
@@ -46,7 +48,7 @@ const (
 // array come in one value. After begin its state belongs to the polling
 // goroutine.
 type item struct {
-	handle   uint32 // its place among the items
+	handle   uint32 // its place among the items, from 1
 	node     *ua.NodeID
 	tags     []*plc.TagSpec
 	scan     time.Duration
@@ -88,7 +90,7 @@ func itemsOf(tags []plc.TagSpec, resolve func(string) (*ua.NodeID, error)) (item
 		k := key{node.String(), scanOf(t)}
 		it := known[k]
 		if it == nil {
-			it = &item{handle: uint32(len(items)), node: node, scan: k.scan, deadband: rawDeadband(t)}
+			it = &item{handle: uint32(len(items)) + 1, node: node, scan: k.scan, deadband: rawDeadband(t)}
 			known[k] = it
 			items = append(items, it)
 		}
