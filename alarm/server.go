@@ -317,8 +317,19 @@ func (s *server) episode(condition string, since time.Time) *episode {
 // again: of a known activation, and not after what was told of it last. A
 // complete set is what holds now, whatever was told before.
 func (s *server) tellsAgain(c edgeagent.Condition, complete bool) bool {
+	if s.leftBehind(c) {
+		return true
+	}
 	e := s.episode(c.Key(), c.ActiveSince)
 	return e != nil && !complete && (c.At.Before(e.told) || c.At.Equal(e.told) && !e.over)
+}
+
+// leftBehind reports whether a branch is a state that the trunk has left: of an
+// activation that the trunk told, it is no other.
+func (s *server) leftBehind(c edgeagent.Condition) bool {
+	trunk := c
+	trunk.Branch = ""
+	return c.Branch != "" && s.episode(trunk.Key(), c.ActiveSince) != nil
 }
 
 // stale reports whether c is of an activation that a later one has replaced.

@@ -113,6 +113,8 @@ func TestConditionSteps(t *testing.T) {
 		{"again before it was seen", []edgeagent.Condition{hi, over(hi), again}, "raised filler/Hi, cleared filler/Hi, marked filler/Hi, raised filler/Hi", "unacked"},
 		{"again after it was seen", []edgeagent.Condition{acked(hi), over(acked(hi)), again}, "raised filler/Hi, acked filler/Hi, cleared filler/Hi, raised filler/Hi", "unacked"},
 		{"another branch", []edgeagent.Condition{hi, with(again, func(c *edgeagent.Condition) { c.Branch = "1" })}, "raised filler/Hi, raised filler/Hi", "unacked unacked"},
+		{"the same activation, left behind as a branch when it ended unseen",
+			[]edgeagent.Condition{hi, with(hi, func(c *edgeagent.Condition) { c.Branch = "1" }), over(acked(hi))}, "raised filler/Hi, acked filler/Hi, cleared filler/Hi", ""},
 		{"a clock that was set back", []edgeagent.Condition{again, over(acked(again)), hi}, "raised filler/Hi, acked filler/Hi, cleared filler/Hi, raised filler/Hi", "unacked"},
 		{"no times at all", []edgeagent.Condition{cond("Hi", time.Time{}), over(cond("Hi", time.Time{})), cond("Hi", time.Time{})}, "raised filler/Hi, cleared filler/Hi, marked filler/Hi, raised filler/Hi", "unacked"},
 	}
