@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func loadTrust(o *Options, now time.Time) (*trust, error) {
 	}
 	if t.mode != ua.MessageSecurityModeNone {
 		if t.own, err = readIdentity(o.ClientCertFile, o.ClientKeyFile); err != nil {
-			return nil, forGood(fmt.Errorf("own certificate: %w", err))
+			return nil, forGood(fmt.Errorf("own certificate: %w%s", err, howToMake(err)))
 		}
 	}
 	if o.UserCertFile != "" {
@@ -65,6 +66,14 @@ func loadTrust(o *Options, now time.Time) (*trust, error) {
 }
 
 func forGood(err error) error { return fmt.Errorf("%w: %w", plc.ErrRefused, err) }
+
+// howToMake is for who asks a server before the agent has run for the first time.
+func howToMake(err error) string {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return "; it is made at the agent's start: start it once with edgeagent run, and let the server trust the certificate"
+}
 
 func howToTrust(o *Options) string {
 	return fmt.Sprintf("save the server's with: edgeagent browse %s --save-cert FILE, compare its SHA-256 with the server's own display, and name it as server_cert_file", o.Endpoint)

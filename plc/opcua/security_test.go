@@ -443,6 +443,14 @@ func TestSecurityAndModeBelongTogether(t *testing.T) {
 	}
 }
 
+// Who asks a server before the agent ran for the first time has no certificate yet.
+func TestAMissingOwnCertificateSaysWhoMakesIt(t *testing.T) {
+	o := startPlant(t).options("Basic256Sha256", "SignAndEncrypt")
+	o.ClientCertFile = filepath.Join(t.TempDir(), "own.der")
+	_, err := loadTrust(&o, time.Now())
+	wants(t, err, plc.ErrRefused, "own certificate", "start it once with edgeagent run")
+}
+
 func TestKeysLoadInEveryForm(t *testing.T) {
 	p := startPlant(t)
 	id, err := readIdentity(p.own, p.pem)
