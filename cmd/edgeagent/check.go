@@ -115,11 +115,17 @@ func tagChecks(t config.Tag) tagCheck {
 		}
 		return tagCheck{t.Name, address, t.Type, ""}
 	}
-	order := string(t.Order)
-	if t.Registers() < 2 {
-		order = ""
+	return tagCheck{t.Name, t.Addr.Notations(), t.Type, orderThatMatters(t)}
+}
+
+// orderThatMatters is the order where another would give another value: of a
+// single register too, where its bytes are swapped.
+func orderThatMatters(t config.Tag) string {
+	swapped := t.Order == edgeagent.OrderBADC || t.Order == edgeagent.OrderDCBA
+	if t.Addr.Area.Bits() || t.Registers() < 2 && !swapped {
+		return ""
 	}
-	return tagCheck{t.Name, t.Addr.Notations(), t.Type, order}
+	return string(t.Order)
 }
 
 // alarmCodesOf lists what a device can raise; of words and codes what their

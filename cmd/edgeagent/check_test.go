@@ -48,6 +48,45 @@ func TestCheckJSON(t *testing.T) {
 	}
 }
 
+// The order of a device holds for its single registers too: there it is said
+// where it swaps their bytes.
+func TestCheckPrintsTheOrderThatMatters(t *testing.T) {
+	r := newRig(t, `
+[[device]]
+name = "filler"
+url = "modbus-tcp://127.0.0.1:1"
+order = "BADC"
+[[device.tag]]
+name = "word"
+address = "40001"
+type = "uint16"
+[[device.tag]]
+name = "straight"
+address = "40002"
+type = "uint16"
+order = "CDAB"
+[[device.tag]]
+name = "wide"
+address = "40003"
+type = "uint32"
+order = "CDAB"
+[[device.tag]]
+name = "coil"
+address = "00001"
+`)
+	out, errOut, code := r.run("check", "--json")
+	var answer checkAnswer
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitOK {
+		t.Fatalf("exit %d: %v\n%s", code, err, errOut)
+	}
+	want := map[string]string{"word": "BADC", "straight": "", "wide": "CDAB", "coil": ""}
+	for _, tag := range answer.Devices[0].Tags {
+		if tag.Order != want[tag.Name] {
+			t.Errorf("%s: order %q, want %q", tag.Name, tag.Order, want[tag.Name])
+		}
+	}
+}
+
 // Every mistake at once, in line order, as editors read it.
 func TestCheckOfABrokenFile(t *testing.T) {
 	r := newRig(t, "[queue]\nworkers = 99\nretian = \"1d\"\n")
