@@ -358,7 +358,7 @@ func TestDoctorDoesNotConcludeAgainstWhatIsOpen(t *testing.T) {
 		put(m, 100, first, "ABCD")
 		p := at(m)
 		p.after = func(p *plant) {
-			if len(p.asked) > 2 { // the unit was found, the tag read once
+			if len(p.asked) > 3 { // the unit was found, the tag and its neighbours read once
 				put(m, 100, then, "ABCD")
 			}
 		}
@@ -373,6 +373,8 @@ func TestDoctorDoesNotConcludeAgainstWhatIsOpen(t *testing.T) {
 		{"a counter that moved by 256", later(map[int]uint16{}, 0x01020304, 0x01020404), holding("count", 100, "uint32", "ABCD")},
 		// 105.13 °C; its words swapped it is 12.51, and stays.
 		{"a float over its range", later(map[int]uint16{}, 0x42D24148, 0x42D24148), limits(holding("temp", 100, "float32", "ABCD"), 0, 100)},
+		// One address further and its words swapped it is 7 as well, and read once.
+		{"one whose limits are too narrow", later(map[int]uint16{102: 0}, 7, 28), limits(holding("count", 100, "int32", "ABCD"), 0, 10)},
 		{"one over its range that drifts", later(map[int]uint16{}, 0x42D24148, 0x42D24149), limits(holding("temp", 100, "float32", "ABCD"), 0, 100)},
 	}
 	for _, c := range cases {

@@ -212,9 +212,12 @@ func judgeChange(t *plc.TagSpec, a, b edgeagent.Sample) (Plausibility, string) {
 	if !ok || !okToo || a.Value.Kind() == edgeagent.KindBool || was == is {
 		return "", ""
 	}
-	overRange := b.Reason.Is(edgeagent.ReasonOutOfRange) && near(t, is)
-	if b.Quality != edgeagent.QualityGood && !overRange {
+	outside := b.Reason.Is(edgeagent.ReasonOutOfRange)
+	switch {
+	case b.Quality != edgeagent.QualityGood && !outside:
 		return Implausible, fmt.Sprintf("the second read is no good value: %v", b.Reason)
+	case outside && !near(t, is): // the limits may be too narrow; of the neighbours, read once, nobody knows
+		return Open, fmt.Sprintf("but the second read is %v", b.Reason)
 	}
 	step := math.Abs(is - was)
 	if isFloat(t) {
