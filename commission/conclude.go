@@ -38,11 +38,13 @@ func (h Hypothesis) String() string {
 // contradicts it, and is concluded only when it stands alone.
 func (r *Report) conclude(tags []plc.TagSpec) {
 	weighed := 0
+	own := ownOrders{stand: true}
 	hypotheses := newHypotheses()
 	for i := range r.Tags {
 		if r.Tags[i].Read && len(ordersOf(&tags[i])) == len(orders) && tells(r.Tags[i].Readings) {
 			weighed++
 			weighTag(&r.Tags[i], hypotheses)
+			own.weigh(r.Tags[i].Readings[0])
 		}
 	}
 	if weighed == 0 {
@@ -55,7 +57,22 @@ func (r *Report) conclude(tags []plc.TagSpec) {
 		return cmp.Or(cmp.Compare(len(a.Against), len(b.Against)), cmp.Compare(b.For, a.For))
 	})
 	r.Ranking = hypotheses
-	r.judgeRanking(weighed)
+	r.judgeRanking(weighed, own.mixed && own.stand)
+}
+
+// ownOrders is the hypothesis that tags of one device have different orders, as
+// they are configured.
+type ownOrders struct {
+	first        edgeagent.ByteOrder
+	mixed, stand bool
+}
+
+func (o *ownOrders) weigh(configured Reading) {
+	if o.first == "" {
+		o.first = configured.Order
+	}
+	o.mixed = o.mixed || configured.Order != o.first
+	o.stand = o.stand && configured.Plausibility == Plausible
 }
 
 func newHypotheses() []Hypothesis {
@@ -99,15 +116,18 @@ func weighTag(t *TagReport, hypotheses []Hypothesis) {
 
 const shownDissent = 5
 
-func (r *Report) judgeRanking(weighed int) {
+func (r *Report) judgeRanking(weighed int, own bool) {
 	best := r.Ranking[0]
-	if len(best.Against) > 0 {
+	var standing, open []string
+	if own {
+		standing = append(standing, "each tag's own order as configured")
+	}
+	if len(best.Against) > 0 && !own {
 		dissent := best.Against[:min(len(best.Against), shownDissent)]
 		r.say("nothing explains all %d tags that tell orders apart; %s comes closest, but not %s (%d): look at their types",
 			weighed, best, strings.Join(dissent, ", "), len(best.Against))
 		return
 	}
-	var standing, open []string
 	for _, h := range r.Ranking {
 		switch {
 		case len(h.Against) > 0:

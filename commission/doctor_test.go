@@ -133,6 +133,28 @@ func TestDoctorConcludesNoMoreThanTheValuesBear(t *testing.T) {
 	}
 }
 
+// Tags of one device may have different orders: then no single one explains
+// them, and where each makes sense as it is configured none is put in its place.
+func TestDoctorBelievesTagsOfDifferentOrders(t *testing.T) {
+	values := []struct {
+		f     float32
+		order edgeagent.ByteOrder
+	}{{12.5, "ABCD"}, {-3.25, "CDAB"}, {21.53, "ABCD"}, {1013.25, "CDAB"}}
+	for n := 2; n <= len(values); n++ {
+		m := map[int]uint16{}
+		var tags []plc.TagSpec
+		for i, v := range values[:n] {
+			putFloat(m, 100+2*i, v.f, v.order)
+			tags = append(tags, holding(fmt.Sprintf("t%d", i), 100+2*i, "float32", v.order))
+		}
+		m[99], m[100+2*n] = 0, 0
+		r := examined(t, at(m), Subject{Device: "d", Unit: 1, Tags: tags})
+		if said := strings.Join(r.Conclusions, "\n"); !strings.Contains(said, "each tag's own order as configured") {
+			t.Errorf("%d tags: %s", n, said)
+		}
+	}
+}
+
 func bit(n int) plc.TagSpec {
 	t := holding("flag", 100, edgeagent.TypeBool, "")
 	t.Addr.Bit = n
