@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -124,8 +125,13 @@ func printTags(w io.Writer, readings []edgeagent.Reading) error {
 	return table(w, rows)
 }
 
+// valueWord writes a value as it is compared with a panel, and with the last one:
+// a sum of 1234567.8 has more digits than a measurement for people.
 func valueWord(r edgeagent.Reading) string {
 	s := r.Value.String()
+	if f, ok := r.Value.Float64(); ok && r.Value.Kind() == edgeagent.KindFloat {
+		s = strconv.FormatFloat(f, 'g', digitsOf(r.Type), 64)
+	}
 	if r.Text != "" {
 		s += " " + r.Text
 	}
@@ -133,6 +139,18 @@ func valueWord(r edgeagent.Reading) string {
 		s += " " + r.EngUnit
 	}
 	return s
+}
+
+// digitsOf is how many decimal digits a type tells truly; of the widest, enough.
+func digitsOf(t edgeagent.DataType) int {
+	switch t {
+	case edgeagent.TypeFloat16:
+		return 4
+	case edgeagent.TypeFloat32:
+		return 7
+	default:
+		return 12
+	}
 }
 
 func qualityWord(r edgeagent.Reading) string {
