@@ -126,7 +126,7 @@ func (s *Server) raise(w http.ResponseWriter, r *http.Request, by string) (int, 
 	if err != nil {
 		return 0, nil, err
 	}
-	o.By = by
+	o.By, o.Text = by, edgeagent.OneLine(o.Text, maxText) // the hash is of what was sent
 	a, created, err := s.opt.Actions.Raise(r.Context(), o, key, hash)
 	if err != nil {
 		return 0, nil, fmt.Errorf("raise %s: %w", o.Code, err)
@@ -148,7 +148,7 @@ func checkOutside(o OutsideAlarm) error {
 	switch {
 	case o.Line == "" && o.Device == "":
 		return invalid("field %q is missing", "line")
-	case strings.TrimSpace(o.Text) == "":
+	case edgeagent.OneLine(o.Text, maxText) == "":
 		return invalid("field %q is missing", "text")
 	case utf8.RuneCountInString(o.Text) > maxText:
 		return invalid("field %q is longer than %d characters", "text", maxText)
