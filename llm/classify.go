@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -143,6 +144,7 @@ var transportRows = []transportRow{
 	{code: "dial", is: dialing, class: edgeagent.CallUnreachable, policy: once, message: prefixed("cannot be reached")},
 	{code: "no_way", is: hasErrno, class: edgeagent.CallUnreachable, policy: once, message: prefixed("cannot be reached")},
 	{code: "tls_timeout", is: says("tls handshake timeout"), class: edgeagent.CallUnreachable, policy: once, message: text("cannot be reached: no answer to the TLS handshake")},
+	{code: "network", is: hungUp, class: edgeagent.CallTransient, policy: once, billable: true, message: text("the server hung up before it had answered")},
 	{code: "timeout", is: timedOut, class: edgeagent.CallTransient, policy: once, billable: true, message: text("no answer in time")},
 }
 
@@ -158,6 +160,10 @@ func endedBy(target error) func(context.Context, error) bool {
 
 func failedOn(target error) func(context.Context, error) bool {
 	return func(_ context.Context, err error) bool { return errors.Is(err, target) }
+}
+
+func hungUp(_ context.Context, err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func cancelled(ctx context.Context, err error) bool {
