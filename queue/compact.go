@@ -323,9 +323,11 @@ func (c copier) tally(from *bbolt.Tx) error {
 // before and after in bytes. check, if any, reads the new file before it gets
 // the name; see [Options.Check].
 func CompactFile(ctx context.Context, path string, check func(ctx context.Context, path string) error) (before, after int64, err error) {
-	if _, err := os.Stat(path); err != nil { // before the lock's file: root's would keep the agent from its first start
+	was, err := os.Stat(path) // before the lock's file: root's would keep the agent from its first start
+	if err != nil {
 		return 0, 0, err
 	}
+	before = was.Size()
 	lock, err := acquire(path + ".lock")
 	if err != nil {
 		return 0, 0, err
@@ -333,7 +335,7 @@ func CompactFile(ctx context.Context, path string, check func(ctx context.Contex
 	defer func() { _ = lock.Close() }()
 	fresh := path + freshSuffix
 	err = guard(func() error {
-		return readFile(path, func(tx *bbolt.Tx) error { before = tx.Size(); return copyTree(tx, fresh, ctx.Done()) })
+		return readFile(path, func(tx *bbolt.Tx) error { return copyTree(tx, fresh, ctx.Done()) })
 	})
 	if err == nil {
 		err = ownLike(fresh, filepath.Dir(path))
