@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -403,5 +404,27 @@ func TestReaderSharesAndDescribes(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Where there was no file, none is kept: the log names none.
+func TestRestoreWithoutAFileKeepsNone(t *testing.T) {
+	o := options(dataFile(t))
+	db := open(t, o)
+	f, err := os.Create(filepath.Join(t.TempDir(), "backup"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Backup(into(f)), f.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	o.Path, o.Log = dataFile(t), slog.New(slog.NewTextHandler(&log, nil))
+	if r, err := queue.Restore(t.Context(), f.Name(), o.Path, nil); err != nil || r.Kept != "" {
+		t.Fatalf("restore = %+v, %v, want nothing kept", r, err)
+	}
+	open(t, o)
+	if !strings.Contains(log.String(), "restored from a backup") || !strings.Contains(log.String(), `kept=""`) {
+		t.Errorf("the log says %s, want that nothing was kept", log.String())
 	}
 }

@@ -76,9 +76,10 @@ func beginAnew(ctx context.Context, fresh, path string, check func(context.Conte
 		return Restored{}, err
 	}
 	b.MaxSize = 0
-	now, r := time.Now(), Restored{}
+	now, r, keptName := time.Now(), Restored{}, ""
 	if _, err := os.Stat(path); err == nil {
 		r.Kept = fmt.Sprintf("%s.replaced-%s", path, now.UTC().Format("20060102T150405.000Z"))
+		keptName = filepath.Base(r.Kept)
 		r.Lost = unconfirmed(ctx, path, b, check)
 	}
 	err = b.Update(func(tx *bbolt.Tx) error {
@@ -90,7 +91,7 @@ func beginAnew(ctx context.Context, fresh, path string, check func(context.Conte
 			return err
 		}
 		r.Epoch = epochBehind([]edgeagent.ID{edgeagent.ID(was)}, now)
-		note, err := json.Marshal(restored{At: now, Kept: filepath.Base(r.Kept), Lost: r.Lost, Epoch: edgeagent.ID(was)})
+		note, err := json.Marshal(restored{At: now, Kept: keptName, Lost: r.Lost, Epoch: edgeagent.ID(was)})
 		if err != nil {
 			return err
 		}
