@@ -127,8 +127,11 @@ func (b *batch) room(priority int) error {
 	if p < pressureFull || priority <= 1 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d bytes are in use and %d kept for %d open jobs, of %d; retain less, raise max_size or free the disk",
-		edgeagent.ErrFull, s.used, s.reserved, b.w.unfinishedJobs(), s.capacity)
+	if s.capacity < s.used { // nothing can be added; how little could be says nothing to anybody
+		return fmt.Errorf("%w: no room for more than the %d KiB in use; free the disk, or raise max_size", edgeagent.ErrFull, s.used>>10)
+	}
+	return fmt.Errorf("%w: %d KiB are in use and %d KiB kept for %d open jobs, of %d KiB; retain less, raise max_size or free the disk",
+		edgeagent.ErrFull, s.used>>10, s.reserved>>10, b.w.unfinishedJobs(), s.capacity>>10)
 }
 
 // acceptsJob reports whether the alarm gets a diagnosis. One that is refused is

@@ -40,6 +40,21 @@ func fillUntil(t *testing.T, db *queue.DB, priority int, stop func(edgeagent.Ala
 	return nil
 }
 
+// Whoever reads that the file is full reads what to do, in numbers that mean
+// something.
+func TestAFullFileSaysWhatToDo(t *testing.T) {
+	o := options(dataFile(t))
+	o.MaxSize = 1 // as a disk without any room
+	db := open(t, o)
+	_, err := tryRecord(t, db, 1, 2)
+	if !errors.Is(err, edgeagent.ErrFull) || strings.Contains(err.Error(), "of 1;") || !strings.Contains(err.Error(), "KiB in use; free the disk") {
+		t.Errorf("record = %v, want what is in use and what to do", err)
+	}
+	if s := db.Storage(); !strings.Contains(s.Error, "free the disk") || strings.Contains(s.Error, "full") {
+		t.Errorf("storage says %q, want what to do: the state says that it is full", s.Error)
+	}
+}
+
 func refused(a edgeagent.Alarm, err error) bool { return err == nil && a.Job == "" }
 
 func TestAFileThatFillsUpRefusesTheLeastUrgentFirst(t *testing.T) {

@@ -50,7 +50,7 @@ func faults(s edgeagent.Status) []string {
 	var parts []string
 	switch {
 	case s.Storage.State == edgeagent.StorageFull:
-		parts = append(parts, "Data file full: new alarms are refused"+because(s.Storage.Error))
+		parts = append(parts, "Data file full: new alarms are not stored"+because(s.Storage.Error))
 	case s.Storage.Error != "" && s.Storage.State != edgeagent.StorageSalvaged:
 		parts = append(parts, "Data file in trouble"+because(s.Storage.Error))
 	}

@@ -136,7 +136,7 @@ var headlineTests = []struct {
 	{"full", func(s *edgeagent.Status) {
 		s.Storage.State, s.Storage.Error = edgeagent.StorageFull, "no space left on device"
 	},
-		"fault", "Data file full: new alarms are refused: no space left on device"},
+		"fault", "Data file full: new alarms are not stored: no space left on device"},
 	{"a check that failed is a fault, not a check", func(s *edgeagent.Status) {
 		s.Storage.State, s.Storage.Error = edgeagent.StorageChecking, "written by a newer version"
 	}, "fault", "Data file in trouble: written by a newer version"},
