@@ -208,7 +208,7 @@ func (a *agent) servePage(ctx context.Context) (*wing, error) {
 	unix, err := listenUnix(ctx, cfg.Agent.Socket)
 	if err != nil {
 		_ = tcp.Close()
-		return nil, fmt.Errorf("open the socket: %w; set [agent] socket", err)
+		return nil, fmt.Errorf("open the socket: %w; %s", err, socketRemedy(cfg, err))
 	}
 	w := startWing(ctx, a.log,
 		runner{"page", func(ctx context.Context) error { return a.page.Serve(ctx, tcp) }},
@@ -219,6 +219,21 @@ func (a *agent) servePage(ctx context.Context) (*wing, error) {
 		a.onPage(url)
 	}
 	return w, nil
+}
+
+// socketRemedy: most sockets lie in the data directory, and to one that cannot be
+// written no other socket helps.
+func socketRemedy(cfg *config.Config, err error) string {
+	if filepath.Dir(cfg.Agent.Socket) == filepath.Clean(cfg.Agent.DataDir) && unwritable(err) {
+		return writableRemedy
+	}
+	return "set [agent] socket"
+}
+
+const writableRemedy = "give the data directory and what is in it to the user that runs the agent, writable, or set [agent] data_dir"
+
+func unwritable(err error) bool {
+	return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
 func listen(ctx context.Context, network, addr string) (net.Listener, error) {
@@ -270,6 +285,13 @@ func removeStale(ctx context.Context, path string) error {
 
 func dataFile(cfg *config.Config) string { return filepath.Join(cfg.Agent.DataDir, "edgeagent.db") }
 
+func notOpened(err error) error {
+	if unwritable(err) {
+		return fmt.Errorf("open the data file: %w; %s", err, writableRemedy)
+	}
+	return fmt.Errorf("open the data file: %w", err)
+}
+
 func (a *agent) openFile(ctx context.Context) error {
 	cfg := a.cfg.Load()
 	o := queueOptions(cfg)
@@ -277,7 +299,7 @@ func (a *agent) openFile(ctx context.Context) error {
 	o.Log, o.Check, o.OnCommit, o.Hardware = a.log, checkInChild, a.metrics.CommitDone, &here
 	db, err := queue.Open(ctx, o)
 	if err != nil {
-		return fmt.Errorf("open the data file: %w", err)
+		return notOpened(err)
 	}
 	a.db.Store(db)
 	if a.refused.Load() == nil {
@@ -355,9 +377,17 @@ func (a *agent) shutdown(recording *wing) {
 	recording.stop()
 }
 
+// withUnit keeps a journal from showing a duration as a number of nanoseconds.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
+}
+
 // newLog writes text for a person on a terminal and JSON for a journal.
 func newLog(o config.Log, w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: o.Level}
+	opts := &slog.HandlerOptions{Level: o.Level, ReplaceAttr: withUnit}
 	if o.Format == "json" || o.Format == "auto" && !isTerminal(w) {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
