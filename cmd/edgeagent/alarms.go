@@ -121,6 +121,14 @@ func alarmAction(c *cobra.Command, o *options, id, action string, body any) erro
 	if o.json {
 		return printJSON(c.OutOrStdout(), a)
 	}
-	c.Printf("%s is %s\n", printable(a.Name()), a.State)
+	c.Printf("%s is %s%s\n", printable(a.Name()), a.State, shelved(a))
 	return nil
+}
+
+// shelved says until when an alarm is hidden, which is what was asked for.
+func shelved(a edgeagent.Alarm) string {
+	if a.ShelvedUntil == nil {
+		return ""
+	}
+	return ", shelved until " + clock(a.ShelvedUntil)
 }

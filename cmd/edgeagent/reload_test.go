@@ -338,9 +338,9 @@ func TestAlarmLifeOnTheCommandLine(t *testing.T) {
 	}{
 		{"filler/F212", []string{"alarms", "list"}},
 		{"filler/F212 is acked", []string{"alarms", "ack", id}},
-		{"filler/F212 is acked", []string{"alarms", "shelve", id, "--for", "1h", "--reason", "spare part"}},
+		{"filler/F212 is acked, shelved until ", []string{"alarms", "shelve", id, "--for", "1h", "--reason", "spare part"}},
 		{id, []string{"alarms", "list", "--state", "shelved", "--json"}},
-		{"filler/F212 is acked", []string{"alarms", "unshelve", id}},
+		{"filler/F212 is acked\n", []string{"alarms", "unshelve", id}},
 		{"filler.level", []string{"tags", "read", "filler", "level"}},
 		{"none", []string{"jobs", "list", "--state", "failed"}},
 		{"no device is stopped", []string{"devices", "resume", "--all"}},
