@@ -24,3 +24,25 @@ func TestAHintThatThereIsNoEntryDoesNotHideTheAnswerOfTheGroup(t *testing.T) {
 		t.Error("a card says that there is no entry while the job has an answer")
 	}
 }
+
+// What is over cannot be resumed: the command would only be refused.
+func TestADeviceThatIsReadAgainOffersNoResume(t *testing.T) {
+	p := newPlant(time.Now())
+	offered := func(state edgeagent.AlarmState) bool {
+		a := p.alarms[idStopped]
+		a.State = state
+		p.alarms[idStopped] = a
+		_, body, found := strings.Cut(ask(t, newServer(p), "GET", "/", "").Body.String(), `id="a-`+string(idStopped))
+		if !found {
+			t.Fatalf("%s: no card", state)
+		}
+		body, _, _ = strings.Cut(body, `</article>`)
+		return strings.Contains(body, "Resume")
+	}
+	if !offered(edgeagent.AlarmUnacked) || !offered(edgeagent.AlarmAcked) {
+		t.Error("a device that is not being read cannot be resumed from its card")
+	}
+	if offered(edgeagent.AlarmClearedUnacked) {
+		t.Error("a device that is read again is to be resumed")
+	}
+}
