@@ -117,7 +117,7 @@ func bookAlone(c *cobra.Command, cfg *config.Config) *runbook.Book {
 			book = &runbook.Book{}
 		}
 	}
-	book.Language, book.Templates = cfg.LLM.Language, templatesOf(cfg)
+	book.Language, book.Templates, book.Location = cfg.LLM.Language, templatesOf(cfg), cfg.Agent.Timezone
 	return book
 }
 

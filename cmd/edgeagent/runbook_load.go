@@ -57,7 +57,7 @@ func (a *agent) loadRunbook(cfg *config.Config) (changed bool) {
 		again := *book // what is shared is never written
 		book = &again
 	}
-	book.Language, book.Templates = cfg.LLM.Language, templatesOf(cfg)
+	book.Language, book.Templates, book.Location = cfg.LLM.Language, templatesOf(cfg), cfg.Agent.Timezone
 	a.bookOf.loaded(book, err)
 	if err == nil {
 		sayProblems(a, book)

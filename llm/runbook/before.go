@@ -53,7 +53,7 @@ func (w *writer) occurrence(frame string, p edgeagent.Precedent) bool {
 	if p.Confirmed {
 		what += " (" + w.s.confirmed + ")"
 	}
-	w.say(fmt.Sprintf(frame, w.s.day(p.At), what))
+	w.say(fmt.Sprintf(frame, w.local(p.At).Format("2006-01-02 15:04"), what))
 	return true
 }
 

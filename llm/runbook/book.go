@@ -16,6 +16,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 )
 
 // Book is a loaded runbook. The zero Book is empty and answers from the tags
@@ -28,6 +29,8 @@ type Book struct {
 	Templates map[string]string
 	// Language of sentences written by code when a case names none: en or de.
 	Language string
+	// Location is the zone in which times are told; nil leaves each in its own.
+	Location *time.Location
 
 	dir      string
 	stamp    uint64 // of the folder as it was read

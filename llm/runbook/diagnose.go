@@ -173,6 +173,14 @@ type writer struct {
 	safety  []string
 }
 
+// local is t by the clock of the plant, which is the page's.
+func (w *writer) local(t time.Time) time.Time {
+	if w.b.Location == nil {
+		return t
+	}
+	return t.In(w.b.Location)
+}
+
 func (b *Book) newWriter(c edgeagent.Case) *writer {
 	language := llm.LanguageOf(c.Language, b.Language)
 	return &writer{b: b, c: c, s: texts[language], d: edgeagent.Diagnosis{

@@ -432,3 +432,15 @@ func TestNothingIsUnsaid(t *testing.T) {
 		}
 	}
 }
+
+// The machine runs in UTC and the plant does not: a time in an answer stands
+// beside the page's own.
+func TestTimesAreToldInThePlantsZone(t *testing.T) {
+	b := &Book{Location: time.FixedZone("CET", 3600)}
+	a := alarm("filler", "F212")
+	a.LastTime = &edgeagent.Occurrence{At: raised.Add(-48 * time.Hour), Cause: "Foam"}
+	d := b.Hint(a, &edgeagent.Evidence{At: raised, WindowS: 600, HistorySince: raised.Add(-90 * time.Second)}, "Line-1")
+	if !strings.Contains(d.Summary, "Last time on 2026-11-20 12:52") || !strings.Contains(strings.Join(d.Missing, ""), "starts at 12:50:33") {
+		t.Errorf("summary %q, missing %q, want both an hour later than UTC", d.Summary, d.Missing)
+	}
+}

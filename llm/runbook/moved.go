@@ -110,7 +110,7 @@ func (w *writer) missing(ev *edgeagent.Evidence) {
 		w.d.Missing = append(w.d.Missing, text)
 	}
 	if !ev.HistorySince.IsZero() && ev.WindowS > 0 && ev.At.Sub(ev.HistorySince).Seconds() < ev.WindowS-1 {
-		w.d.Missing = append(w.d.Missing, fmt.Sprintf(w.s.history, ev.HistorySince.Format("15:04:05")))
+		w.d.Missing = append(w.d.Missing, fmt.Sprintf(w.s.history, w.local(ev.HistorySince).Format("15:04:05")))
 	}
 	for _, g := range ev.Gaps {
 		w.d.Missing = append(w.d.Missing, clipped(g))

@@ -3,7 +3,6 @@ package runbook
 import (
 	"strconv"
 	"strings"
-	"time"
 )
 
 // sayings are the sentences that code writes, by language.
@@ -139,5 +138,3 @@ func (s *sayings) window(seconds float64) string {
 	}
 	return s.number(seconds) + " s"
 }
-
-func (s *sayings) day(t time.Time) string { return t.Format("2006-01-02 15:04") }
