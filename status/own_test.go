@@ -1,6 +1,7 @@
 package status
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -44,5 +45,25 @@ func TestADeviceThatIsReadAgainOffersNoResume(t *testing.T) {
 	}
 	if offered(edgeagent.AlarmClearedUnacked) {
 		t.Error("a device that is read again is to be resumed")
+	}
+}
+
+// What comes back from the data file has forgotten that it had no sign: "6 at the
+// alarm, now Execute" would be a change that there was not.
+func TestANumberOfAnAlarmHasTheWordThatItHasNow(t *testing.T) {
+	p := newPlant(time.Now())
+	p.readings["filler"][1].Value = edgeagent.Uint(6)
+	var stored edgeagent.Value
+	if err := json.Unmarshal([]byte("6"), &stored); err != nil {
+		t.Fatal(err)
+	}
+	a := p.alarms[idPressure]
+	a.Values = map[string]edgeagent.Value{"filler.state": stored}
+	p.alarms[idPressure] = a
+	for _, path := range []string{"/", "/alarms", "/alarms/" + string(idPressure)} {
+		_, body, _ := strings.Cut(ask(t, newServer(p), "GET", path, "").Body.String(), "filler.state</bdi>")
+		if body, _, _ = strings.Cut(body, "</b>"); !strings.Contains(body, "Execute") {
+			t.Errorf("%s: filler.state is %q, want its word", path, body)
+		}
 	}
 }

@@ -84,13 +84,21 @@ func (l lens) values(a edgeagent.Alarm, most int) []valueView {
 		v := valueView{Name: name, At: valueText(a.Values[name])}
 		if r, ok := l.plant.reading(name); ok {
 			v.At, v.Now = withUnit(v.At, r.EngUnit), nowText(r)
-			if r.Text != "" && r.Value.Equal(a.Values[name]) {
+			if r.Text != "" && sameNumber(r.Value, a.Values[name]) {
 				v.At = r.Text // the same number has the same word
 			}
 		}
 		out = append(out, v)
 	}
 	return out
+}
+
+// sameNumber holds a value that was read against one that was stored: what is
+// read back from the data file has forgotten that it had no sign.
+func sameNumber(a, b edgeagent.Value) bool {
+	x, isNumber := a.Float64()
+	y, areBoth := b.Float64()
+	return isNumber && areBoth && x == y
 }
 
 // sparks draws the last minutes of an alarm's values.
