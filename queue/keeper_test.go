@@ -301,15 +301,22 @@ func TestALostCheckpointShows(t *testing.T) {
 	}
 }
 
+// occupied opens a file whose disk hangs, after a storm, until it is released.
+func occupied(t *testing.T, path string) (db *queue.DB, release chan struct{}) {
+	t.Helper()
+	db, release = open(t, options(path)), make(chan struct{})
+	stormOn(t, db, 4)
+	if err := db.Occupy(t.Context(), release); err != nil {
+		t.Fatal(err)
+	}
+	return db, release
+}
+
 // A disk that hangs in a checkpoint keeps nobody waiting for ever.
 func TestACheckpointThatHangsIsSaid(t *testing.T) {
 	path := dataFile(t)
 	synctest.Test(t, func(t *testing.T) {
-		db, release := open(t, options(path)), make(chan struct{})
-		stormOn(t, db, 4)
-		if err := db.Occupy(t.Context(), release); err != nil {
-			t.Fatal(err)
-		}
+		db, release := occupied(t, path)
 		if err := db.Stalled(); err != nil {
 			t.Errorf("at once: %v", err)
 		}
@@ -391,11 +398,7 @@ func TestNoAlarmVanishesWhenTheKeeperFails(t *testing.T) {
 func TestAPageOfADiskThatHangsLeavesNothingBehind(t *testing.T) {
 	path := dataFile(t)
 	synctest.Test(t, func(t *testing.T) {
-		db, release := open(t, options(path)), make(chan struct{})
-		stormOn(t, db, 4)
-		if err := db.Occupy(t.Context(), release); err != nil {
-			t.Fatal(err)
-		}
+		db, release := occupied(t, path)
 		time.Sleep(31 * time.Second)
 		before := runtime.NumGoroutine()
 		for range 100 {

@@ -106,6 +106,18 @@ func TestOnlyTheNewestDamagedFilesAreKept(t *testing.T) {
 	}
 }
 
+// salvagedAgain opens a file with so many alarms and expects most of them.
+func salvagedAgain(t *testing.T, path string, alarms int) {
+	t.Helper()
+	db := open(t, options(path))
+	if s := db.Storage(); s.State != edgeagent.StorageSalvaged {
+		t.Errorf("storage = %+v, want salvaged", s)
+	}
+	if got := len(db.OpenAlarms()); got < alarms/2 {
+		t.Errorf("%d of %d alarms are there", got, alarms)
+	}
+}
+
 func TestAPowerCutDuringASalvageIsSalvagedAgain(t *testing.T) {
 	path := dataFile(t)
 	alarms := damaged(t, path)
@@ -114,13 +126,7 @@ func TestAPowerCutDuringASalvageIsSalvagedAgain(t *testing.T) {
 	if err := errors.Join(os.Link(path, path+".corrupt-20200101T000000.000Z"), os.WriteFile(path+".new", []byte("half"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	db := open(t, options(path))
-	if s := db.Storage(); s.State != edgeagent.StorageSalvaged {
-		t.Errorf("storage = %+v, want salvaged", s)
-	}
-	if got := len(db.OpenAlarms()); got < len(alarms)/2 {
-		t.Errorf("%d of %d alarms are there", got, len(alarms))
-	}
+	salvagedAgain(t, path, len(alarms))
 }
 
 // Where there are no hard links a file is set aside by giving its only name away.
@@ -136,13 +142,7 @@ func TestAPowerCutWithoutHardLinksIsSalvagedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	db := open(t, options(path))
-	if s := db.Storage(); s.State != edgeagent.StorageSalvaged {
-		t.Errorf("storage = %+v, want salvaged", s)
-	}
-	if got := len(db.OpenAlarms()); got < len(alarms)/2 {
-		t.Errorf("%d of %d alarms are there", got, len(alarms))
-	}
+	salvagedAgain(t, path, len(alarms))
 }
 
 // Who takes the data file away wants a new one, whatever was set aside before.

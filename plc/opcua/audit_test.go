@@ -17,6 +17,17 @@ func (e *ear) confirmedLately(tag string) bool {
 	return e.count(func(h plc.Heard) bool { return slices.Contains(h.Confirmed, tag) }) > 0
 }
 
+// confirmedAndOver ends a run in which a was good again.
+func (r *running) confirmedAndOver(t *testing.T) {
+	t.Helper()
+	r.forget()
+	settle(10 * time.Second)
+	if !r.confirmedLately("a") {
+		t.Error("good again, and never confirmed: it would be stale from now on")
+	}
+	r.finish(t)
+}
+
 // TestWhatAnAuditFoundGoodIsConfirmedAgain: a server that once could not read a
 // node of which it tells has no reason to tell its value anew afterwards. Nobody
 // may take that for a value that grows stale.
@@ -37,12 +48,7 @@ func TestWhatAnAuditFoundGoodIsConfirmedAgain(t *testing.T) {
 		if s := r.last("a"); s.Quality != edgeagent.QualityGood {
 			t.Fatalf("the next audit found it %s", s.Quality)
 		}
-		r.forget()
-		settle(10 * time.Second)
-		if !r.confirmedLately("a") {
-			t.Error("good again, and never confirmed: it would be stale from now on")
-		}
-		r.finish(t)
+		r.confirmedAndOver(t)
 	})
 }
 
@@ -67,11 +73,6 @@ func TestWhatAGapHidIsConfirmed(t *testing.T) {
 		if s := r.last("a"); s.Quality != edgeagent.QualityGood {
 			t.Fatalf("after the gap it is %s", s.Quality)
 		}
-		r.forget()
-		settle(10 * time.Second)
-		if !r.confirmedLately("a") {
-			t.Error("good again, and never confirmed: it would be stale from now on")
-		}
-		r.finish(t)
+		r.confirmedAndOver(t)
 	})
 }
