@@ -56,8 +56,10 @@ func TestOPCUACondition(t *testing.T) {
 				p.say("set Level 90")
 			}
 			a := newAgent(t, plan{devices: opcuaDevice(p.chaos.addr(), opcuaKeys("None", "None", "", "")+events, quickRetry)}.toml(t))
+			refreshes := p.number("refreshes")
 			a.start()
 			allGood(a, opcuaTags)
+			a.eventually(15*time.Second, "what is active already was told", func() bool { return p.number("refreshes") > refreshes })
 			if !c.before {
 				p.say("set Level 90")
 			}

@@ -137,11 +137,14 @@ func (p *opcuaPeer) say(format string, args ...any) string {
 // logins returns what users tried, USER:VERDICT each.
 func (p *opcuaPeer) logins() []string { return strings.Fields(p.say("log"))[1:] }
 
-func (p *opcuaPeer) sessions() int {
+func (p *opcuaPeer) sessions() int { return p.number("sessions") }
+
+// number returns what the server answers a command that counts.
+func (p *opcuaPeer) number(of string) int {
 	p.t.Helper()
-	n, err := strconv.Atoi(strings.TrimPrefix(p.say("sessions"), "sessions "))
+	n, err := strconv.Atoi(strings.TrimPrefix(p.say("%s", of), of+" "))
 	if err != nil {
-		p.t.Fatalf("sessions: %v", err)
+		p.t.Fatalf("%s: %v", of, err)
 	}
 	return n
 }

@@ -13,6 +13,7 @@
 //   log                   answers with what users did: "log USER:verdict …"
 //   forget                begins that log anew
 //   sessions              answers with the number of sessions
+//   refreshes             answers with how often all conditions were told
 //   tokens                answers with how many tokens each channel had
 const opcua = require("node-opcua");
 const readline = require("readline");
@@ -20,6 +21,7 @@ const readline = require("readline");
 const [port, certificateFile, privateKeyFile, pki, more = "{}"] = process.argv.slice(2);
 const options = JSON.parse(more);
 const log = [];
+let refreshes = 0;
 
 // The library prints its warnings to standard output; ours is for answers.
 const answer = (line) => process.stdout.write(line + "\n");
@@ -101,6 +103,9 @@ function acknowledge(alarm) {
   await server.initialize();
   const space = server.engine.addressSpace;
   space.installAlarmsAndConditionsService();
+  space.rootFolder.objects.server.on("event", (e) => {
+    if (e.eventType.value.toString() === "ns=0;i=2788") refreshes++; // RefreshEndEventType
+  });
   const device = space.getOwnNamespace().addObject({ organizedBy: space.rootFolder.objects, browseName: "Line1", eventSourceOf: space.rootFolder.objects.server });
   const all = variables(space, device);
   const alarm = limitAlarm(space, device, all.Level);
@@ -116,6 +121,7 @@ function acknowledge(alarm) {
     log: () => "log " + log.join(" "),
     forget: () => { log.length = 0; },
     tokens: () => "tokens " + server.endpoints[0].getChannels().map((c) => c.securityTokenCount).join(" "),
+    refreshes: () => "refreshes " + refreshes,
     sessions: () => "sessions " + server.engine.currentSessionCount,
     stop: async () => { clearInterval(moving); await server.shutdown(0); process.exit(0); },
   };
