@@ -148,6 +148,35 @@ func TestPageThatIsNotReadAgainDoesNotLive(t *testing.T) {
 	eventually(t, 30*time.Second, "it lives again", says(`document.getElementById("stale").hidden && document.getElementById("live").dataset.state === "live"`))
 }
 
+// A device that the configuration no longer names delivers nothing: its page must
+// not show its last values as if they lived, whatever the rest of the page hears.
+func TestPageOfADeviceThatIsGoneSaysSo(t *testing.T) {
+	needsProgram(t, "/usr/bin/chromium")
+	plan := plan{devices: peerDevice("press", "127.0.0.1:"+freePort(t), "line-1", ""), listen: "127.0.0.1:" + freePort(t)}
+	a := newAgent(t, plan.toml(t))
+	a.start()
+	ctx, _ := strictBrowser(t)
+	run(t, ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate(pageURL(t, a)+"/devices/press"), chromedp.WaitReady("#device", chromedp.ByQuery),
+		chromedp.Evaluate(`window.same = true`, nil))
+	reload := func() {
+		if _, complaint, code := a.run("reload", "-c", a.config()); code != 0 {
+			t.Fatalf("reload: %s", complaint)
+		}
+	}
+	with, none := plan.toml(t), plan
+	none.devices = ""
+	a.writeConfig(none.toml(t))
+	reload()
+	awaitText(t, ctx, `device "press": not found`)
+	a.writeConfig(with)
+	reload()
+	awaitText(t, ctx, "127.0.0.1")
+	var same bool
+	if run(t, ctx, chromedp.Evaluate(`window.same === true`, &same)); !same {
+		t.Error("the page was loaded anew")
+	}
+}
+
 func pathsOf(a *agent, code, text string) []string { return pathsOfLine(a, "line-"+code, code, text) }
 
 // pathsOfLine raises an alarm and returns its page and its job's.

@@ -103,7 +103,7 @@ func hasStem(text string) bool {
 	return false
 }
 
-// harmless are uses of those words that concern no safety function.
+// harmless are uses of those words that concern no safety function and advise nothing.
 var harmless = words(
 	`by ?pass(?:ventil\w*|leitung\w*|klappe\w*|filter\w*)`, `by ?pass (?:valve|line|filter|damper|pipe|pump|duct|flap|contactor|flow|hose|regulator|leitung|ventil)s?`,
 	`bridge (?:crane|rectifier)s?`, `h bridge`, `brueckengleichrichter\w*`, `brueckenkran\w*`, `netzwerkbruecke\w*`, `umgehend\w*`,
@@ -111,6 +111,7 @@ var harmless = words(
 	`(?:for|your|own|personal) safety(?: reasons?)?`, `safety (?:glasses|shoes|goggles|gloves|data ?sheet|officer|instructions?|distance|vest)`,
 	`sicherheits(?:hinweis|datenblatt|schuh|brille|unterweis|vorschrift|anweis|beauftragt|fachkraft|abstand|gruend|weste)\w*`,
 	`guard(?:s|ed|ing)? against`, `forc(?:e|ed|ing) (?:air|draft|draught|cooling|ventilation|lubrication|circulation)`, `short(?:ly| term| time| while| of)`, `over ?ride key`, `in short`,
+	`(?:is|are|was|were) (?:set|reset|written|controlled|driven|called|raised) (?:by|via) (?:the )?(?:function|fc) ?\d+`, // a block of the program, not a request
 )
 
 var (

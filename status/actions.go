@@ -126,7 +126,7 @@ func (s *Server) raise(w http.ResponseWriter, r *http.Request, by string) (int, 
 	if err != nil {
 		return 0, nil, err
 	}
-	o.By, o.Text = by, edgeagent.OneLine(o.Text, maxText) // the hash is of what was sent
+	o.By, o.Text, o.Values = by, edgeagent.OneLine(o.Text, maxText), readable(o.Values) // the hash is of what was sent
 	a, created, err := s.opt.Actions.Raise(r.Context(), o, key, hash)
 	if err != nil {
 		return 0, nil, fmt.Errorf("raise %s: %w", o.Code, err)
@@ -159,6 +159,18 @@ func checkOutside(o OutsideAlarm) error {
 	default:
 		return nil
 	}
+}
+
+// readable returns values as they read, by the rule that holds for the text.
+func readable(values map[string]edgeagent.Value) map[string]edgeagent.Value {
+	out := make(map[string]edgeagent.Value, len(values))
+	for name, v := range values {
+		if s := v.String(); v.Kind() == edgeagent.KindString {
+			v = edgeagent.String(edgeagent.OneLine(s, len(s)))
+		}
+		out[edgeagent.OneLine(name, len(name))] = v
+	}
+	return out
 }
 
 // checkName lets no name by that a row of a table cannot show, or that nobody

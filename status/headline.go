@@ -134,8 +134,11 @@ func degradations(s edgeagent.Status) []string {
 		parts = append(parts, count(n, "device")+" not answering, being retried")
 	}
 	parts = append(parts, missingProviders(s.Providers)...)
-	if c := s.Spend.DailyCapUSD; s.Spend.Capped || c > 0 && s.Spend.TodayUSD >= c {
+	switch c := s.Spend.DailyCapUSD; {
+	case c > 0 && s.Spend.TodayUSD >= c:
 		parts = append(parts, "Today's budget is spent: priced providers are skipped until midnight")
+	case s.Spend.Capped: // for one question; a cheaper provider may still answer
+		parts = append(parts, "Today's budget is nearly spent: providers that cost more than is left are skipped until midnight")
 	}
 	for _, u := range s.Upstreams {
 		if text := missingUpstream(u); text != "" {

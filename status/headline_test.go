@@ -126,7 +126,7 @@ var headlineTests = []struct {
 	{"what is left buys no question", func(s *edgeagent.Status) {
 		s.Spend = edgeagent.SpendStatus{TodayUSD: 1.9993, DailyCapUSD: 2, Capped: true}
 	},
-		"degraded", "Today's budget is spent: priced providers are skipped until midnight"},
+		"degraded", "Today's budget is nearly spent: providers that cost more than is left are skipped until midnight"},
 	{"no cap is no budget", func(s *edgeagent.Status) { s.Spend = edgeagent.SpendStatus{TodayUSD: 2} },
 		"ok", "All quiet: 1 of 1 device reading, no active alarms"},
 	{"checking", func(s *edgeagent.Status) { s.Storage.State = edgeagent.StorageChecking },

@@ -48,4 +48,9 @@ func TestOutsideAlarmReadsAsItWasMeant(t *testing.T) {
 			t.Errorf("%q: %d %s, want the text %q", text, status, answer, want)
 		}
 	}
+	// So do the values that stand beside it.
+	status, answer := post(t, client, base+"/api/v1/alarms", `{"line":"a","code":"b","text":"c","values":{"oil\u202e":"\u202e12.5 bar","n":9007199254740993}}`)
+	if status != 201 || !strings.Contains(answer, `"values":{"n":"9007199254740993","oil":"12.5 bar"}`) {
+		t.Errorf("values: %d %s", status, answer)
+	}
 }

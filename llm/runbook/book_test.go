@@ -219,7 +219,7 @@ func TestOpenQuoteSwallowsNoRow(t *testing.T) {
 		"X1;\"E-stop\" pressed;release it\r\n" +
 		"\r\nX2; \"Pump \"\"P1\"\"\r\ndry; no water\";\"fill\"\r\n" +
 		"X3;Bolt 3/8\" loose;tighten\r\n" +
-		"X4;\"Foam\r\n" +
+		"X4;\u00a0\"Foam\r\n" +
 		"X5;\"Seal; worn\";replace"})
 	var got []string
 	for _, e := range b.entries {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"edgeagent"
 )
@@ -108,12 +109,10 @@ func (r *table) place(cell int) (line, column int) {
 // openQuote reports whether the row that a text begins with has a cell that begins
 // with a quote and does not end with one.
 func openQuote(text string, comma rune) bool {
-	end, blanks := string(comma)+"\n", " \t"
-	if comma == '\t' {
-		blanks = ""
-	}
+	end := string(comma) + "\n"
+	blank := func(r rune) bool { return comma != '\t' && r != '\n' && unicode.IsSpace(r) } // what the reader trims
 	for {
-		cell, quoted := strings.CutPrefix(strings.TrimLeft(text, blanks), `"`)
+		cell, quoted := strings.CutPrefix(strings.TrimLeftFunc(text, blank), `"`)
 		if quoted {
 			if cell, quoted = afterQuote(cell); !quoted || cell != "" && !strings.Contains(end, cell[:1]) {
 				return true

@@ -85,6 +85,8 @@ const keep = {
 function show(next, kinds) {
   if (stale.hidden) document.title = next.title;
   document.getElementById("icon").href = next.getElementById("icon").href;
+  // What the page was about is gone, or has come: it has other sections now.
+  if (!next.getElementById("error") !== !document.getElementById("error")) document.getElementById("main").replaceWith(next.getElementById("main"));
   const all = kinds.includes("*");
   for (const fresh of next.querySelectorAll("[data-on]")) {
     const here = document.getElementById(fresh.id);
