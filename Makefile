@@ -22,6 +22,7 @@ demo: build ## build, start the simulated plant and the agent, show the page's U
 
 test: ## unit and package tests; nothing but Go is needed
 	$(GO) test -timeout 20m ./...
+	$(GO) test -tags failpoints -run 'Failpoint|OneErrorMore' ./queue
 
 race: ## the same under the race detector (needs a C compiler)
 	GORACE=atexit_sleep_ms=0 EDGEAGENT_DAMAGE=15 CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...

@@ -155,8 +155,8 @@ func (a *attempt) write(what, outcome string, f func(context.Context) error) str
 			log.Error("the data file did not take the result before the stop; it is lost", "err", err)
 			return OutcomeLost
 		}
-		if err.Error() != said { // a full disk says the same for hours
-			said = err.Error()
+		if now := gist(err); now != said { // a full disk says the same for hours
+			said = now
 			log.Warn("the data file did not take the result; trying on", "err", err)
 		}
 		a.wait(a.work, nil, wait)

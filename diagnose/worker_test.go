@@ -431,6 +431,22 @@ func TestLeaseErrorWithFiguresIsLoggedOnce(t *testing.T) {
 	})
 }
 
+// So does a result that the disk does not take.
+func TestAResultErrorWithFiguresIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf("A")
+		for n := range 20 {
+			s.fail["complete"] = append(s.fail["complete"], fmt.Errorf("the disk does not answer: a write has taken %ds so far", 30+30*n))
+		}
+		var log bytes.Buffer
+		_, _ = rig(t, Options{Jobs: s, Ready: s, Diagnoser: takes(0), Log: slog.New(slog.NewTextHandler(&log, nil))}, time.Hour)
+		equal(t, s.history(), "8m1s complete A")
+		if n := strings.Count(log.String(), "trying on"); n != 1 {
+			t.Errorf("logged %d times, want once", n)
+		}
+	})
+}
+
 // late is a shelf whose lease comes back after the stop: its commit was under way.
 type late struct{ *shelf }
 

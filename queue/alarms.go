@@ -150,14 +150,15 @@ func (b *batch) seen(t *edgeagent.Transition) (edgeagent.Alarm, bool, error) {
 		return edgeagent.Alarm{}, false, nil
 	case err != nil:
 		return edgeagent.Alarm{}, false, err
-	case k.Hash != t.KeyHash:
-		return edgeagent.Alarm{}, false, fmt.Errorf("idempotency key was used with another body: %w", edgeagent.ErrConflict)
-	case k.Alarm == t.Alarm.ID:
+	case k.Alarm == t.Alarm.ID && k.Hash == t.KeyHash:
 		return edgeagent.Alarm{}, false, nil // its own: the revision decides
 	}
 	a, err := b.alarm(k.Alarm)
-	if errors.Is(err, edgeagent.ErrNotFound) || errors.Is(err, errDamaged) {
+	switch {
+	case errors.Is(err, edgeagent.ErrNotFound), errors.Is(err, errDamaged):
 		return edgeagent.Alarm{}, false, nil // lost with a damaged page: the key is free, as for ByKey
+	case err == nil && k.Hash != t.KeyHash:
+		return edgeagent.Alarm{}, false, fmt.Errorf("idempotency key was used with another body: %w", edgeagent.ErrConflict)
 	}
 	return a, err == nil, err
 }

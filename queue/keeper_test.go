@@ -1,9 +1,11 @@
 package queue_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -408,6 +410,33 @@ func TestAPageOfADiskThatHangsLeavesNothingBehind(t *testing.T) {
 		}
 		if more := runtime.NumGoroutine() - before; more > 10 {
 			t.Errorf("%d goroutines more after 100 pages", more)
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
+
+// Nor a line in the log each: that is on the same card.
+func TestAPageOfADiskThatHangsLogsNothing(t *testing.T) {
+	path := dataFile(t)
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		o := options(path)
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		db, release := open(t, o), make(chan struct{})
+		stormOn(t, db, 4)
+		if err := db.Occupy(t.Context(), release); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(31 * time.Second)
+		log.Reset()
+		for range 100 {
+			if b := db.Backlog("historian"); b.Events == 0 || !b.Oldest.IsZero() {
+				t.Fatalf("backlog = %+v: this proves nothing", b)
+			}
+		}
+		if log.Len() > 0 {
+			t.Errorf("logged %s…", log.String()[:min(log.Len(), 300)])
 		}
 		close(release)
 		synctest.Wait()

@@ -181,7 +181,11 @@ func (db *DB) tellNewer(o Options) error {
 // files are damaged: what was saved is not to be left for an empty file because of one
 // error in putting it in place.
 func salvageTwice(o Options, damage error) error {
-	err := salvageInto(o, damage)
+	was, err := os.Stat(o.Path)
+	if err != nil {
+		return err
+	}
+	err = salvageInto(o, damage)
 	if err == nil || errors.Is(err, errNewer) || noSpace(err) {
 		return err
 	}
@@ -191,7 +195,8 @@ func salvageTwice(o Options, damage error) error {
 			return errors.Join(err, back)
 		}
 	}
-	if walkFile(o.Path) == nil { // what was saved has its name already
+	is, gone := os.Stat(o.Path)
+	if gone == nil && !os.SameFile(was, is) && walkFile(o.Path) == nil { // what was saved has its name already
 		return syncPath(filepath.Dir(o.Path))
 	}
 	return salvageInto(o, damage)

@@ -243,24 +243,11 @@ func TestGapsAreToldOnce(t *testing.T) {
 func TestAKeyWhoseAlarmIsLostIsFree(t *testing.T) {
 	path := dataFile(t)
 	db := open(t, options(path))
-	keyed := func() edgeagent.Transition {
-		up := raise("L", "OUTSIDE", 2)
-		up.Alarm.Origin, up.Key, up.KeyHash = edgeagent.OriginOutside, "key", "body"
-		return up
-	}
-	first := record(t, db, keyed(), raise("L", "OTHER", 2))[0]
+	first := record(t, db, keyedRaise("body"), raise("L", "OTHER", 2))[0]
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	data := readFile(t, path)
-	for at := range data[:len(data)-100] {
-		if string(data[at:at+4]) == "EA\x01a" && string(data[at+16:at+42]) == string(first.ID) {
-			data[at+60] ^= 1
-		}
-	}
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	spoilAlarm(t, path, first.ID)
 	db = open(t, options(path))
 	if _, err := db.Alarm(first.ID); !errors.Is(err, edgeagent.ErrNotFound) {
 		t.Fatalf("the alarm reads %v: this proves nothing", err)
@@ -268,7 +255,7 @@ func TestAKeyWhoseAlarmIsLostIsFree(t *testing.T) {
 	if id, _, known := db.ByKey("key"); known {
 		t.Errorf("the key is known, of alarm %s which is not there", id)
 	}
-	if again := record(t, db, keyed())[0]; again.ID == first.ID || again.Job == "" {
+	if again := record(t, db, keyedRaise("body"))[0]; again.ID == first.ID || again.Job == "" {
 		t.Errorf("again: alarm %+v, want a new one", again)
 	}
 	if id, _, known := db.ByKey("key"); !known || id == first.ID {
@@ -302,5 +289,48 @@ func TestABacklogBehindLostEventsIsCounted(t *testing.T) {
 	record(t, db, raise("L", "B", 2))
 	if got, want := db.Backlog("historian"), len(pending(t, db, "historian")); got.Events != want || want == 0 || got.Oldest.IsZero() {
 		t.Errorf("backlog = %+v, want the %d events that wait", got, want)
+	}
+}
+
+// Whoever comes with another body was told that the key is free, and has raised the
+// alarm: it is not refused for a body that nobody has any more.
+func TestAKeyWhoseAlarmIsLostIsFreeForAnotherBody(t *testing.T) {
+	path := dataFile(t)
+	db := open(t, options(path))
+	lost := record(t, db, keyedRaise("body"), raise("L", "OTHER", 2))[0].ID
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	spoilAlarm(t, path, lost)
+	db = open(t, options(path))
+	if _, _, known := db.ByKey("key"); known {
+		t.Fatal("the key is known: this proves nothing")
+	}
+	if again := record(t, db, keyedRaise("another body"))[0]; again.ID == lost || again.Job == "" {
+		t.Errorf("another body: alarm %+v, want a new one", again)
+	}
+	if _, hash, known := db.ByKey("key"); !known || hash != "another body" {
+		t.Errorf("the key is of %q (%v), want the new body", hash, known)
+	}
+}
+
+// keyedRaise is an alarm from outside that came with an idempotency key.
+func keyedRaise(body string) edgeagent.Transition {
+	up := raise("L", "OUTSIDE", 2)
+	up.Alarm.Origin, up.Key, up.KeyHash = edgeagent.OriginOutside, "key", body
+	return up
+}
+
+// spoilAlarm damages every copy of an alarm in a file that nobody has open.
+func spoilAlarm(t *testing.T, path string, id edgeagent.ID) {
+	t.Helper()
+	data := readFile(t, path)
+	for at := range data[:len(data)-100] {
+		if string(data[at:at+4]) == "EA\x01a" && string(data[at+16:at+42]) == string(id) {
+			data[at+60] ^= 1
+		}
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

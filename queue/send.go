@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -195,7 +196,7 @@ func (db *DB) oldest(v *view, dest string) time.Time {
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrStalled) { // which is said once, and not with every page
 		db.options.Load().Log.Error("the age of the backlog is unknown", "upstream", dest, "error", err)
 	}
 	return oldest

@@ -19,7 +19,7 @@ func (db *DB) Storage() edgeagent.StorageStatus {
 	pressure := db.pressure(o.MaxSize)
 	s.Refusing = pressure.said()
 	if db.full.Load() || pressure >= pressureFull {
-		s.State, s.Error = edgeagent.StorageFull, "they wait in memory until there is space; free the disk, raise max_size, or see what an upstream has not confirmed"
+		s.State, s.Error = edgeagent.StorageFull, "what comes waits in memory until there is space; free the disk, raise max_size, or see what an upstream has not confirmed"
 	}
 	s.Trouble(db.Stalled())
 	s.Trouble(db.failure())

@@ -116,3 +116,74 @@ func TestWhatItAsksForAndDoesNotTakeStopsNothingThatIsNew(t *testing.T) {
 		})
 	}
 }
+
+// askedForMany starts an uploader and a receiver that has lost, and asks for, so many
+// alarms that half of them fail several times before the one event is found.
+func askedForMany(t *testing.T) (*store, *receiver, *Uploader) {
+	t.Helper()
+	s, r := newStore(t), newReceiver()
+	r.after = func(_ int, c edgeagent.Receipt) (edgeagent.Receipt, error) {
+		if c.Contig[edgeagent.StreamAlarm] == 2 {
+			c.Resend = []edgeagent.Range{{Stream: edgeagent.StreamAlarm, From: 3, To: 66}}
+		}
+		return c, nil
+	}
+	s.add(edgeagent.StreamAlarm, 70)
+	u := start(t, s, r, nil)
+	pass(time.Second)
+	for n := uint64(3); n <= 66; n++ {
+		r.lose(slot{ours, edgeagent.StreamAlarm, n})
+	}
+	return s, r, u
+}
+
+// A receiver that answers 500 to a long range does so several times in a row. It takes
+// all the rest: it is not down, and what is new waits no longer than after one of them.
+func TestALongResendThatItFallsOverTakesNothingDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r, u := askedForMany(t)
+		r.fails(refuses(Busy, "alarm-3"))
+		waits := 0
+		for n := range 20 * 60 {
+			if n%15 == 0 {
+				s.add(edgeagent.StreamAlarm, 1)
+			}
+			pass(time.Second)
+			st := u.Status()
+			if waits++; st.Backlog == 0 {
+				waits = 0
+			}
+			if waits > 2 || st.State != edgeagent.UpstreamUp {
+				t.Fatalf("status = %+v, want up and nothing waiting", st)
+			}
+		}
+		if !r.has(edgeagent.StreamAlarm, 66) {
+			t.Error("alarm-66 was held up")
+		}
+		if n := len(r.history()); n > 20*(4+25) {
+			t.Errorf("%d requests in 20 minutes", n)
+		}
+	})
+}
+
+// One that has no time for anything, heartbeats included, is not asked on and on for the
+// sake of what it wanted before.
+func TestAnUpstreamThatIsBusyAmidAResendIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r, u := askedForMany(t)
+		r.fails(func(_ int, batch []edgeagent.Outgoing) error {
+			if batch[0].Sequence > 66 {
+				return nil
+			}
+			return &Error{Class: Busy, Text: "503"}
+		})
+		s.add(edgeagent.StreamAlarm, 1) // whose receipt asks
+		pass(30 * time.Second)
+		if st := u.Status(); st.State != edgeagent.UpstreamDown {
+			t.Errorf("status = %+v, want down", st)
+		}
+		if n := len(r.history()); n > 10 {
+			t.Errorf("%d requests: %q", n, r.history())
+		}
+	})
+}

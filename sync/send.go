@@ -96,6 +96,7 @@ func (u *Uploader) notTaken(ctx context.Context, b batch, fault *Error) result {
 	u.resend.refused(b.events)
 	switch fault.Class {
 	case Busy: // it says when it wants the next request
+		u.beatAt = time.Now() // the first after that: else a few of these in a row would be an outage
 		return result{event: u.classify(fault), err: fault, batch: b}
 	case Unfit, TooLarge: // for itself
 	default:
