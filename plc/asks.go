@@ -32,7 +32,7 @@ type class struct {
 	period   time.Duration
 	slot     time.Time // of the next scan
 	requests []Request
-	gave     bool // its last scan brought a value
+	gave     time.Time // when its last scan brought a value; zero: it brought none
 }
 
 // refusal is a tag that the device refuses to be asked for.

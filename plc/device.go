@@ -13,6 +13,9 @@ import (
 const (
 	steadyAfter  = 60 * time.Second // good scans for so long forget the failures
 	suspectAfter = 3                // scans in a row in which the device doubts itself
+	// gaveFor is how long a value of one scan class speaks for a device that
+	// doubts itself in the others: the class may be read but once an hour.
+	gaveFor = time.Minute
 	// unconfirmedFor is how many scans in a row a line may be out of step.
 	unconfirmedFor = 3
 	recentScans    = 60

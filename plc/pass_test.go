@@ -413,6 +413,30 @@ func TestClassThatFailsForEverCostsNotTheOthers(t *testing.T) {
 	})
 }
 
+// TestClassThatIsReadSeldomDoesNotSpeakForADeadDevice: one tag is read once an
+// hour, and was read just before the device began to answer nothing but that it
+// has failed.
+func TestClassThatIsReadSeldomDoesNotSpeakForADeadDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.Tags = append(spec.Tags, word("hourly", 5000))
+		spec.Tags[1].Scan = time.Hour
+		f := &fakeDriver{}
+		r := run(t, f, nil, spec)
+		r.until(10*time.Second + 500*time.Millisecond)
+		f.set(refusing(4, 100))
+		r.until(10*time.Minute + 500*time.Millisecond)
+		if s := r.status("filler"); s.State != edgeagent.DevicePolling || s.Attempt != 0 || s.Tags.Good != 1 {
+			t.Errorf("status = %+v, want polling with the tag good that is answered", s)
+		}
+		f.set(refusing(4, 100, 5000))
+		r.until(12 * time.Minute)
+		if s := r.status("filler"); s.State == edgeagent.DevicePolling {
+			t.Errorf("status = %+v, want it failed: it has given no value for over a minute", s)
+		}
+	})
+}
+
 func TestWhatWasReadBeforeAFailureIsDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := filler()
