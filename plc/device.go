@@ -345,7 +345,8 @@ func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
 		d.state = edgeagent.DeviceRetrying
 		d.next = now.Add(restOf(m.Since, d.spec.Retry.Wait(m.Attempt), now))
 	}
-	d.saved, d.logged = d.memory(), d.state
+	d.saved, d.logged = m, d.state
+	d.saved.Since = time.Time{} // what the configuration has ended meanwhile is replaced, too
 }
 
 // restoreFrost goes on with a standstill, which is told again as a stop is:
