@@ -1,6 +1,7 @@
 package plc
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -261,6 +262,36 @@ func TestRefusalsThatEndLeaveNoCuts(t *testing.T) {
 		r.until(12*time.Minute + 500*time.Millisecond)
 		if got, s := len(r.plan()), r.status("filler"); got != before || s.Tags.Good != 1000 {
 			t.Errorf("%d requests a scan and %+v, want %d as before, all good", got, s.Tags, before)
+		}
+	})
+}
+
+// TestTagThatComesBackCostsNoOther: the device takes fewer registers than is
+// configured. To find that out anew for a tag of an I/O card that was pulled for
+// a while would leave hundreds of others unread for several scans.
+func TestTagThatComesBackCostsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		small := func(_ uint8, r Request) error {
+			if r.Quantity > 8 {
+				return &Exception{Function: 3, Code: 3}
+			}
+			return nil
+		}
+		f := &fakeDriver{answer: small}
+		r := run(t, f, nil, block(1000))
+		r.until(60500 * time.Millisecond)
+		pulled := refusing(2, 105)
+		f.set(func(unit uint8, r Request) error { return cmp.Or(pulled(unit, r), small(unit, r)) })
+		r.until(70500 * time.Millisecond)
+		f.set(small)
+		for s := 71; s < 700; s++ {
+			r.until(time.Duration(s)*time.Second + 500*time.Millisecond)
+			if got := r.status("filler").Tags; got.Good < 999 {
+				t.Fatalf("after %d s: %+v", s, got)
+			}
+		}
+		if got := r.status("filler").Tags; got.Good != 1000 {
+			t.Errorf("%+v, want it good again", got)
 		}
 	})
 }
