@@ -218,6 +218,27 @@ func TestProgramThatIsLoadedIsNoHole(t *testing.T) {
 	})
 }
 
+// TestProgramThatIsLoadedIsNoHoleForTheSlowTags: they are only ever read together
+// with others, which are answered by then.
+func TestProgramThatIsLoadedIsNoHoleForTheSlowTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := block(20)
+		for i := range 10 {
+			spec.Tags[i].Scan = 10 * time.Second
+		}
+		f := &fakeDriver{}
+		r := run(t, f, nil, spec)
+		r.until(20500 * time.Millisecond)
+		f.set(func(uint8, Request) error { return &Exception{Function: 3, Code: 2} })
+		r.until(40500 * time.Millisecond)
+		f.set(nil)
+		r.until(51500 * time.Millisecond)
+		if s := r.status("filler"); s.Tags.Good != 20 {
+			t.Errorf("%+v, want all good again after the slow tags' next scan", s.Tags)
+		}
+	})
+}
+
 // TestRefusalThatIsNotRepeatedIsNoCut: one every minute would else make a request
 // of every tag within a day.
 func TestRefusalThatIsNotRepeatedIsNoCut(t *testing.T) {
