@@ -2,6 +2,7 @@ package plc
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -32,12 +33,13 @@ type class struct {
 	period   time.Duration
 	slot     time.Time // of the next scan
 	requests []Request
-	gave     bool // its last scan brought a value
+	gave     time.Time // when its last scan brought a value; zero: it brought none
 }
 
 // refusal is a tag that the device refuses to be asked for.
 type refusal struct {
 	note  *edgeagent.Note
+	since time.Time
 	again time.Time
 	with  []int // the tags at the same addresses: asked for together
 }
@@ -45,7 +47,7 @@ type refusal struct {
 func newAsks(spec *DeviceSpec) asks {
 	a := asks{
 		tags:    slices.Clone(spec.Tags),
-		limits:  limits{registers: spec.MaxRegisters, bits: spec.MaxBits, gap: spec.MaxGap, never: spec.NeverRead, cuts: make(map[cut]bool)},
+		limits:  limits{registers: spec.MaxRegisters, bits: spec.MaxBits, gap: spec.MaxGap, never: spec.NeverRead, cuts: make(map[cut]time.Time)},
 		refused: make(map[int]refusal),
 		last:    make([]edgeagent.Sample, len(spec.Tags)),
 		quality: make([]edgeagent.Quality, len(spec.Tags)),
@@ -147,18 +149,27 @@ func (c *class) advance(now time.Time) uint64 {
 // addresses become a hole that no request reads over.
 func (a *asks) refuse(tags []int, note *edgeagent.Note, now time.Time) {
 	for _, i := range tags {
-		a.refused[i] = refusal{note: note, again: now.Add(askRefusedAgain), with: tags}
+		since := now
+		if before, still := a.refused[i]; still {
+			since = before.since
+		}
+		a.refused[i] = refusal{note: note, since: since, again: now.Add(askRefusedAgain), with: tags}
 	}
 	a.learnHoles()
 }
 
 // accept takes tags back into the plan. What was cut while they were refused may
-// have been refused for the same reason; it is learned again if not.
+// have been refused for the same reason; it is learned again if not. What was cut
+// before was not: to learn that again would cost the scans of many other tags.
 func (a *asks) accept(tags []int) {
+	since := time.Now()
 	for _, i := range tags {
+		if r, refused := a.refused[i]; refused && r.since.Before(since) {
+			since = r.since
+		}
 		delete(a.refused, i)
 	}
-	clear(a.limits.cuts)
+	maps.DeleteFunc(a.limits.cuts, func(_ cut, at time.Time) bool { return !at.Before(since) })
 	a.learnHoles()
 }
 
@@ -182,7 +193,7 @@ func (a *asks) learnHoles() {
 }
 
 func (a *asks) learnCut(at Request) {
-	a.limits.cuts[cut{at.Area, at.Offset}] = true
+	a.limits.cuts[cut{at.Area, at.Offset}] = time.Now()
 	a.learned = true
 }
 

@@ -104,11 +104,12 @@ func (c *Connection) release(d *device) {
 }
 
 // classes returns what a turn reads: the classes whose slot has come, and all
-// tags in one go when it is to be found out whether the device answers.
+// tags in one go when it is to be found out whether the device answers, or gives
+// a value at all.
 func (c *Connection) classes(d *device, now time.Time) []*class {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d.state == edgeagent.DevicePolling {
+	if d.state == edgeagent.DevicePolling && d.suspects == 0 {
 		return d.at(now)
 	}
 	return d.at(time.Time{})

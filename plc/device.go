@@ -13,6 +13,9 @@ import (
 const (
 	steadyAfter  = 60 * time.Second // good scans for so long forget the failures
 	suspectAfter = 3                // scans in a row in which the device doubts itself
+	// gaveFor is how long a value of one scan class speaks for a device that
+	// doubts itself in the others: the class may be read but once an hour.
+	gaveFor = time.Minute
 	// unconfirmedFor is how many scans in a row a line may be out of step.
 	unconfirmedFor = 3
 	recentScans    = 60
@@ -342,7 +345,8 @@ func (d *device) restore(m edgeagent.DeviceMemory, now time.Time) {
 		d.state = edgeagent.DeviceRetrying
 		d.next = now.Add(restOf(m.Since, d.spec.Retry.Wait(m.Attempt), now))
 	}
-	d.saved, d.logged = d.memory(), d.state
+	d.saved, d.logged = m, d.state
+	d.saved.Since = time.Time{} // what the configuration has ended meanwhile is replaced, too
 }
 
 // restoreFrost goes on with a standstill, which is told again as a stop is:

@@ -88,6 +88,19 @@ func TestPulsesStayApart(t *testing.T) {
 	}
 }
 
+// TestAWordThatIsFollowedByNoValueIsSeen: with what was refused since no alarm is
+// evaluated.
+func TestAWordThatIsFollowedByNoValueIsSeen(t *testing.T) {
+	in := NewInbox()
+	in.Put(scanOf("a", sample("word", 4)))
+	in.Put(scanOf("a", edgeagent.Sample{Tag: "word", Quality: edgeagent.QualityBad, At: time.Now()}))
+	for _, want := range []edgeagent.Value{edgeagent.Uint(4), {}} {
+		if s, ok := in.take(); !ok || !s.Samples[0].Value.Equal(want) {
+			t.Errorf("took %v, want %v", s.Samples, want)
+		}
+	}
+}
+
 // TestTenChangesAtOnceStayApart: so many does one notification tell, while the value
 // before them still waits.
 func TestTenChangesAtOnceStayApart(t *testing.T) {

@@ -111,6 +111,28 @@ func TestConnectionThatIsChangedBackStartsAnewAsWell(t *testing.T) {
 	})
 }
 
+// TestHeartbeatThatIsTakenAwayEndsItsStandstillForGood: configured again later, it
+// must not tell of one that was long over.
+func TestHeartbeatThatIsTakenAwayEndsItsStandstillForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := newFakeMemory()
+		memory.kept["filler"] = edgeagent.DeviceMemory{
+			Device: "filler", Key: "k1", State: edgeagent.DevicePolling, Since: time.Now(),
+			Reason: edgeagent.NewNote(edgeagent.ReasonFrozen, "stood still"),
+		}
+		spec := filler()
+		for _, want := range [][]edgeagent.DeviceEventKind{{edgeagent.DeviceEventThawed}, nil} {
+			r := run(t, &fakeDriver{}, memory, spec)
+			r.until(10 * time.Second)
+			if s, got := r.status("filler"), r.events("filler"); s.Link != edgeagent.LinkUp || !slices.Equal(got, want) {
+				t.Errorf("link %s, events = %v; want it up, and %v", s.Link, got, want)
+			}
+			r.stop()
+			spec.Heartbeat = &Heartbeat{Tag: "level", Within: time.Minute}
+		}
+	})
+}
+
 func TestHealthyScanningSavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := newFakeMemory()

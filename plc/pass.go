@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -252,7 +253,7 @@ func (p *pass) askRefused(ctx context.Context) {
 			return
 		}
 		if _, still := p.d.refused[i]; early && !still {
-			p.d.accept(p.d.refusedOf(p.classes))
+			p.d.accept(slices.Collect(maps.Keys(p.d.refused))) // of all classes
 		}
 	}
 }

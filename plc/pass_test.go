@@ -1,6 +1,7 @@
 package plc
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -217,6 +218,27 @@ func TestProgramThatIsLoadedIsNoHole(t *testing.T) {
 	})
 }
 
+// TestProgramThatIsLoadedIsNoHoleForTheSlowTags: they are only ever read together
+// with others, which are answered by then.
+func TestProgramThatIsLoadedIsNoHoleForTheSlowTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := block(20)
+		for i := range 10 {
+			spec.Tags[i].Scan = 10 * time.Second
+		}
+		f := &fakeDriver{}
+		r := run(t, f, nil, spec)
+		r.until(20500 * time.Millisecond)
+		f.set(func(uint8, Request) error { return &Exception{Function: 3, Code: 2} })
+		r.until(40500 * time.Millisecond)
+		f.set(nil)
+		r.until(51500 * time.Millisecond)
+		if s := r.status("filler"); s.Tags.Good != 20 {
+			t.Errorf("%+v, want all good again after the slow tags' next scan", s.Tags)
+		}
+	})
+}
+
 // TestRefusalThatIsNotRepeatedIsNoCut: one every minute would else make a request
 // of every tag within a day.
 func TestRefusalThatIsNotRepeatedIsNoCut(t *testing.T) {
@@ -261,6 +283,36 @@ func TestRefusalsThatEndLeaveNoCuts(t *testing.T) {
 		r.until(12*time.Minute + 500*time.Millisecond)
 		if got, s := len(r.plan()), r.status("filler"); got != before || s.Tags.Good != 1000 {
 			t.Errorf("%d requests a scan and %+v, want %d as before, all good", got, s.Tags, before)
+		}
+	})
+}
+
+// TestTagThatComesBackCostsNoOther: the device takes fewer registers than is
+// configured. To find that out anew for a tag of an I/O card that was pulled for
+// a while would leave hundreds of others unread for several scans.
+func TestTagThatComesBackCostsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		small := func(_ uint8, r Request) error {
+			if r.Quantity > 8 {
+				return &Exception{Function: 3, Code: 3}
+			}
+			return nil
+		}
+		f := &fakeDriver{answer: small}
+		r := run(t, f, nil, block(1000))
+		r.until(60500 * time.Millisecond)
+		pulled := refusing(2, 105)
+		f.set(func(unit uint8, r Request) error { return cmp.Or(pulled(unit, r), small(unit, r)) })
+		r.until(70500 * time.Millisecond)
+		f.set(small)
+		for s := 71; s < 700; s++ {
+			r.until(time.Duration(s)*time.Second + 500*time.Millisecond)
+			if got := r.status("filler").Tags; got.Good < 999 {
+				t.Fatalf("after %d s: %+v", s, got)
+			}
+		}
+		if got := r.status("filler").Tags; got.Good != 1000 {
+			t.Errorf("%+v, want it good again", got)
 		}
 	})
 }
@@ -409,6 +461,30 @@ func TestClassThatFailsForEverCostsNotTheOthers(t *testing.T) {
 		r.until(11 * time.Minute)
 		if s := r.status("filler"); s.State == edgeagent.DevicePolling {
 			t.Errorf("status = %+v, want it failed: it gives no value at all", s)
+		}
+	})
+}
+
+// TestClassThatIsReadSeldomDoesNotSpeakForADeadDevice: one tag is read once an
+// hour, and was read just before the device began to answer nothing but that it
+// has failed.
+func TestClassThatIsReadSeldomDoesNotSpeakForADeadDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := filler()
+		spec.Tags = append(spec.Tags, word("hourly", 5000))
+		spec.Tags[1].Scan = time.Hour
+		f := &fakeDriver{}
+		r := run(t, f, nil, spec)
+		r.until(10*time.Second + 500*time.Millisecond)
+		f.set(refusing(4, 100))
+		r.until(10*time.Minute + 500*time.Millisecond)
+		if s := r.status("filler"); s.State != edgeagent.DevicePolling || s.Attempt != 0 || s.Tags.Good != 1 {
+			t.Errorf("status = %+v, want polling with the tag good that is answered", s)
+		}
+		f.set(refusing(4, 100, 5000))
+		r.until(12 * time.Minute)
+		if s := r.status("filler"); s.State == edgeagent.DevicePolling {
+			t.Errorf("status = %+v, want it failed: it has given no value for over a minute", s)
 		}
 	})
 }

@@ -29,9 +29,9 @@ func Plan(tags []TagSpec, maxRegisters, maxBits, maxGap int, never []AddressRang
 // limits is what a plan has to keep to: configured, and learned from answers.
 type limits struct {
 	registers, bits, gap int
-	never                []AddressRange // neither read nor read over
-	holes                []AddressRange // not read over: the device refused them
-	cuts                 map[cut]bool   // no request has tags on both sides
+	never                []AddressRange    // neither read nor read over
+	holes                []AddressRange    // not read over: the device refused them
+	cuts                 map[cut]time.Time // no request has tags on both sides; since when
 }
 
 // cut is a boundary that a device refused to be read across although it

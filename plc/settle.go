@@ -23,14 +23,16 @@ func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
 	d.took, d.sent = scan.Took, d.sent+uint64(p.sent)
 	d.quality = d.grades(p)
 	for _, c := range p.classes {
-		c.gave = p.got
+		if c.gave = (time.Time{}); p.got {
+			c.gave = now
+		}
 	}
 	if d.state == edgeagent.DevicePolling {
 		for _, c := range p.classes {
 			d.overruns += c.advance(now)
 		}
 	}
-	if failure := d.failure(p); failure != nil {
+	if failure := d.failure(p, now); failure != nil {
 		alone := len(scan.Samples) == 0 || d.standing
 		d.failed(now, failure)
 		marked := d.outgoing(now)
@@ -44,16 +46,18 @@ func (d *device) settle(p *pass, began, now time.Time) []edgeagent.Scan {
 }
 
 // doubtful reports whether the device doubts itself and gives no value at all,
-// in this pass or in the last one of the other classes. One that refuses a block
-// with "device failure" and answers the others is no dead device: stopping it
-// would cost all its tags.
-func (d *device) doubtful(p *pass) bool {
-	return p.faulty != nil && !slices.ContainsFunc(d.classes, func(c class) bool { return c.gave })
+// in this pass or in a last one of the other classes that is not long ago. One
+// that refuses a block with "device failure" and answers the others is no dead
+// device: stopping it would cost all its tags.
+func (d *device) doubtful(p *pass, now time.Time) bool {
+	return p.faulty != nil && !slices.ContainsFunc(d.classes, func(c class) bool {
+		return !c.gave.IsZero() && now.Sub(c.gave) < gaveFor
+	})
 }
 
 // failure returns why the device counts as not answering, nil if it does not.
-func (d *device) failure(p *pass) error {
-	doubtful := d.doubtful(p)
+func (d *device) failure(p *pass, now time.Time) error {
+	doubtful := d.doubtful(p, now)
 	if doubtful {
 		d.suspects++
 	} else {
@@ -89,7 +93,7 @@ func (d *device) succeeded(p *pass, scan edgeagent.Scan, now time.Time) edgeagen
 	if p.unconfirmed != nil {
 		d.good = time.Time{} // neither an answer nor the lack of one
 	} else {
-		d.answered(now, d.doubtful(p))
+		d.answered(now, d.doubtful(p, now))
 	}
 	if d.learned {
 		d.replan()

@@ -243,7 +243,7 @@ func broken(what string, err error) error {
 // understood. Any other error is the connection's.
 func itemRefusal(err error) (ua.StatusCode, bool) {
 	status, ok := errors.AsType[ua.StatusCode](err)
-	return status, ok && !connectionLost[status&0xFFFF0000]
+	return status, ok && !errors.Is(err, plc.ErrSilent) && !connectionLost[status&0xFFFF0000]
 }
 
 // connectionLost are the answers after which no other can be expected.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -517,6 +518,43 @@ func TestABusyServerIsNotAskedMore(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAServerThatIsTooBusyToGoOnHasNotAnswered: what it ends the connection with is
+// no refusal of what was asked last. Up would end the alarm of a stop.
+func TestAServerThatIsTooBusyToGoOnHasNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		p.set("ns=1;s=a", int16(1))
+		conn, _ := p.client(t.Context(), nil)
+		conn.ch = &cutShort{rig: p, with: &wireError{status: ua.StatusBadTCPNotEnoughResources}}
+		c := New(Options{Tags: []plc.TagSpec{node("a", edgeagent.TypeInt16)}})
+		c.connect = func(context.Context, *Options) (*client, error) { return conn, nil }
+		r := startClient(t, c)
+		err := <-r.end
+		if n := r.count(func(plc.Heard) bool { return true }); n > 0 || time.Since(r.began) > 0 {
+			t.Errorf("told %d times in %v", n, time.Since(r.began))
+		}
+		wants(t, err, plc.ErrSilent, "BadTcpNotEnoughResources")
+	})
+}
+
+// cutShort is a connection that the server ends with the first read of a tag.
+type cutShort struct {
+	*rig
+	with error
+	over atomic.Bool
+}
+
+func (s *cutShort) call(ctx context.Context, req ua.Request, token *ua.NodeID) (ua.Response, error) {
+	r, reads := req.(*ua.ReadRequest)
+	if s.over.Load() || reads && r.NodesToRead[0].NodeID.Namespace() > 0 {
+		if !s.over.Swap(true) {
+			close(s.dead)
+		}
+		return nil, s.with
+	}
+	return s.rig.call(ctx, req, token)
 }
 
 // tooBusy refuses so many reads.

@@ -281,6 +281,41 @@ func TestAServerThatNeverPublishes(t *testing.T) {
 	}
 }
 
+// TestWhatIsReadIsNotConfirmed by a server that publishes again after all: changes
+// that it tells then are passed over, and the value of the last scan is no news.
+func TestWhatIsReadIsNotConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRig()
+		p.keepAlive = 7200
+		p.set("i=2258", time.Now())
+		p.set("ns=1;s=a", int16(1))
+		tag := node("a", edgeagent.TypeInt16)
+		tag.Scan = 20 * time.Second
+		r := start(t, p, Options{Tags: []plc.TagSpec{tag}})
+		settle(3 * time.Second)
+		p.do(func() { p.mute = true })
+		settle(122 * time.Second)
+		r.forget()
+		p.do(func() { p.mute = false })
+		p.set("ns=1;s=a", int16(2))
+		for range 5 {
+			p.set("i=2258", time.Now())
+			settle(time.Second)
+		}
+		if got := r.values("a"); len(got) > 0 || r.confirmedLately("a") {
+			t.Errorf("told %v, confirmed: %v", got, r.confirmedLately("a"))
+		}
+		for range 20 {
+			p.set("i=2258", time.Now())
+			settle(time.Second)
+		}
+		if s := r.last("a"); len(r.end) > 0 || !s.Value.Equal(edgeagent.Int(2)) {
+			t.Errorf("ended %d, a is %v %s", len(r.end), s.Value, s.Quality)
+		}
+		r.finish(t)
+	})
+}
+
 // TestAHeartbeatThatIsSampledSlowly beats as often as the server said, not as it
 // was asked.
 func TestAHeartbeatThatIsSampledSlowly(t *testing.T) {

@@ -129,7 +129,7 @@ func (e *episode) readSilent(now time.Time) {
 		if i.state != subscribed || i.sub.pause <= i.sub.tells || now.Sub(i.sub.heard) <= silences*max(i.sub.tells, i.scan, e.watchdog) {
 			continue
 		}
-		i.state, i.slow = polled, true
+		i.readOnly()
 		if e.c.first("silent") {
 			e.c.o.log().Warn("the server accepts subscriptions and does not publish; such tags are read at their scan instead",
 				"endpoint", e.c.o.Endpoint, "node", i.node.String(), "silent", now.Sub(i.sub.heard))
@@ -215,17 +215,23 @@ func (e *episode) askAgain(ctx context.Context) error {
 	}
 	for _, i := range back {
 		if i.sub == nil || i.added >= mostAdded {
-			e.readOnly(i)
+			e.mu.Lock()
+			i.readOnly()
+			e.mu.Unlock()
 		}
 	}
 	return nil
 }
 
-// readOnly has an item read at its scan from now on, whatever is told of it.
-func (e *episode) readOnly(i *item) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	i.state, i.slow = polled, true
+// readOnly has an item read at its scan from now on, whatever is told of it: so
+// no message of its subscription confirms what was read. The caller holds mu.
+func (i *item) readOnly() {
+	i.state, i.slow, i.listed = polled, true, false
+	for _, t := range i.tags {
+		if i.sub != nil {
+			i.sub.roster.told(edgeagent.Sample{Tag: t.Name, Quality: edgeagent.QualityBad})
+		}
+	}
 }
 
 // samplesOf returns a sample of each tag of items that were read.

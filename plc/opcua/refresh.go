@@ -174,6 +174,7 @@ func (e *episode) refreshRuns() bool {
 // refreshNow calls ConditionRefresh. Everything told meanwhile is held, from
 // before the call: its events may overtake its answer.
 func (e *episode) refreshNow(ctx context.Context) error {
+	e.tellHeld() // of a late one, which runs by now
 	e.mu.Lock()
 	e.c.conditions.begin(time.Now())
 	e.mu.Unlock()

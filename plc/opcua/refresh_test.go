@@ -121,6 +121,27 @@ func TestARefreshThatIsCutIsToldAsFarAsItCame(t *testing.T) {
 	})
 }
 
+// TestALateRefreshThatIsAskedForAgainIsToldAsFarAsItCame: it began long after it
+// was given up, and the server's queue is too short for it.
+func TestALateRefreshThatIsAskedForAgainIsToldAsFarAsItCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, log := newRig(), &bytes.Buffer{}
+		p.refresh = func(*rig) ua.StatusCode { return ua.StatusOK }
+		r := start(t, p, withEvents(log))
+		settle(15 * time.Second)
+		p.do(func() {
+			p.event(system(id.RefreshStartEventType)...)
+			p.event(eventOf(told{})...)
+			p.event(system(id.EventQueueOverflowEventType)...)
+		})
+		settle(time.Minute)
+		if got := r.told(); got != "[LevelAlarm!]" {
+			t.Errorf("told %q", got)
+		}
+		r.finish(t)
+	})
+}
+
 func TestLostEventsAreAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, log := newRig(), &bytes.Buffer{}
