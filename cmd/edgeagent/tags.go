@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -130,7 +131,11 @@ func printTags(w io.Writer, readings []edgeagent.Reading) error {
 func valueWord(r edgeagent.Reading) string {
 	s := r.Value.String()
 	if f, ok := r.Value.Float64(); ok && r.Value.Kind() == edgeagent.KindFloat {
-		s = strconv.FormatFloat(f, 'g', digitsOf(r.Type), 64)
+		digits := digitsOf(r.Type)
+		if f == math.Trunc(f) { // counted, not measured; a running agent's answer has it as an integer
+			digits = wholeDigits
+		}
+		s = strconv.FormatFloat(f, 'g', digits, 64)
 	}
 	if r.Text != "" {
 		s += " " + r.Text
@@ -140,6 +145,9 @@ func valueWord(r edgeagent.Reading) string {
 	}
 	return s
 }
+
+// wholeDigits are those that every whole number of a float64 holds.
+const wholeDigits = 15
 
 // digitsOf is how many decimal digits a type tells truly; of the widest, enough.
 func digitsOf(t edgeagent.DataType) int {
