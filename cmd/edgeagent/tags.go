@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -54,7 +53,7 @@ func tagsOnce(c *cobra.Command, o *options, device, tag string) error {
 		return err
 	}
 	readings, err := fetchTags(c.Context(), cl, device)
-	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitUnreachable && device != "" {
+	if nobodyListens(err) && device != "" {
 		readings, err = readNow(c, o, device)
 	}
 	if err != nil {
