@@ -150,6 +150,22 @@ func TestScanAsksNothingBesideARefusedConfiguration(t *testing.T) {
 	}
 }
 
+// So does one that is named and not there: by the flag, and by the environment.
+func TestScanAsksNothingWhereTheNamedConfigurationIsMissing(t *testing.T) {
+	p, _ := startLine(t)
+	missing := filepath.Join(t.TempDir(), "config.toml")
+	scan := []string{"scan", "modbus-tcp://" + p.server.Addr(), "--to-unit", "1", "--to", "9"}
+	_, byFlag, code := runCommand(t, append(scan, "-c", missing)...)
+	t.Setenv("EDGEAGENT_CONFIG", missing)
+	_, byEnv, codeToo := runCommand(t, scan...)
+	if code != exitFailed || codeToo != exitFailed || !strings.Contains(byFlag, missing) || !strings.Contains(byEnv, missing) {
+		t.Errorf("exit %d: %s\nexit %d: %s", code, byFlag, codeToo, byEnv)
+	}
+	if n := p.server.Accepted(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // A line on which somebody else asks is left alone.
 func TestForeignTrafficIsLeftAlone(t *testing.T) {
 	server, path, err := sim.ServePTY(map[uint8]*sim.Device{1: sim.NewDevice()})
