@@ -86,7 +86,7 @@ func (e *Engine) addModes(line string, modes []Mode, plant *plantTags) error {
 func (p *pass) lines(of []*lineModes) {
 	for _, m := range of {
 		now, sure := p.modeOf(m)
-		if sure && (now != m.now || !m.awaited.IsZero()) {
+		if p.reached(m.awaited) || sure && (now != m.now || !m.awaited.IsZero()) {
 			m.awaited = time.Time{}
 			p.enter(m, now)
 		}

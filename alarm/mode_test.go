@@ -213,6 +213,20 @@ func TestRestartInAModeRaisesNothing(t *testing.T) {
 		}
 		p.expect(p.log, "raised packaging/LOW at_start, marked packaging/OPEN at_start")
 	})
+	t.Run("it was not answered at the reload, and is not stale for long", func(t *testing.T) {
+		p := in(t)
+		for i := range p.defs {
+			p.defs[i].StaleAfter = time.Hour
+		}
+		at := p.now
+		p.values["filler.state"] = edgeagent.Reading{Value: edgeagent.Int(30), Quality: edgeagent.QualityUncertain,
+			Reason: edgeagent.NewNote(edgeagent.ReasonNoAnswer, "timeout"), At: &at}
+		p.restart()
+		p.scanOf("packaging", "run", true, "flow", 0.0, "level", 90.0)
+		p.expect(p.wait(settling-time.Second), "")
+		p.expect(p.wait(time.Second), "raised packaging/LOW at_start, marked packaging/OPEN at_start")
+		p.expect(p.scan("state", 30), "marked packaging/LOW at_start by mode:cip, marked packaging/OPEN at_start by mode:cip")
+	})
 	t.Run("its device is stopped", func(t *testing.T) {
 		p := in(t)
 		p.scanOf("packaging", "run", true, "flow", 0.0, "level", 90.0)

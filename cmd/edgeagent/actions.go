@@ -31,8 +31,8 @@ func (x actions) Raise(ctx context.Context, o status.OutsideAlarm, key, bodyHash
 		return edgeagent.Alarm{}, false, fmt.Errorf("wait for another alarm from outside: %w; nothing was raised", context.Cause(ctx))
 	}
 	if key != "" {
-		if known, ok := x.rec.Keyed(key); ok { // before the file is asked: what leaves the one is in the other
-			return edgeagent.Alarm{}, false, waitsAlready(known, bodyHash)
+		if err := x.settled(ctx, key, bodyHash); err != nil { // before the file is asked: what leaves the one is in the other
+			return edgeagent.Alarm{}, false, err
 		}
 		if id, known, ok := x.db.Load().ByKey(key); ok {
 			return x.raisedBefore(id, known, bodyHash)
@@ -54,13 +54,28 @@ func (x actions) Raise(ctx context.Context, o status.OutsideAlarm, key, bodyHash
 // errOtherBody refuses a key that came with another body before.
 var errOtherBody = fmt.Errorf("%w: the Idempotency-Key was used with another body; use a new key", edgeagent.ErrConflict)
 
-// waitsAlready answers who asks again for an alarm that the data file has not
-// taken yet. A full file can last a night, and a second one of it would wait, too.
-func waitsAlready(known, bodyHash string) error {
-	if known != bodyHash {
-		return errOtherBody
+// settled waits until no alarm of a key is on its way to the data file. A full
+// file can last a night: who asks again then is told, as the first was.
+func (x actions) settled(ctx context.Context, key, bodyHash string) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		known, waits := x.rec.Keyed(key)
+		_, fault := x.rec.Waiting()
+		switch {
+		case !waits:
+			return nil
+		case known != bodyHash:
+			return errOtherBody
+		case errors.Is(fault, edgeagent.ErrFull):
+			return fmt.Errorf("%w: the alarm of this Idempotency-Key waits in memory for the data file and is written as soon as that takes it; ask again later", edgeagent.ErrFull)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the data file: %w; the alarm of this Idempotency-Key is written as soon as the file can be", context.Cause(ctx))
+		}
 	}
-	return fmt.Errorf("%w: the alarm of this Idempotency-Key waits in memory for the data file and is written as soon as that takes it; ask again later", edgeagent.ErrFull)
 }
 
 func (x actions) raisedBefore(id edgeagent.ID, known, bodyHash string) (edgeagent.Alarm, bool, error) {

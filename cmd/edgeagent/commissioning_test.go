@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"edgeagent"
 	"edgeagent/commission"
+	"edgeagent/config"
 	"edgeagent/plc"
 	"edgeagent/plc/sim"
 )
@@ -148,6 +150,22 @@ func TestScanAsksNothingBesideARefusedConfiguration(t *testing.T) {
 	}
 }
 
+// So does one that is named and not there: by the flag, and by the environment.
+func TestScanAsksNothingWhereTheNamedConfigurationIsMissing(t *testing.T) {
+	p, _ := startLine(t)
+	missing := filepath.Join(t.TempDir(), "config.toml")
+	scan := []string{"scan", "modbus-tcp://" + p.server.Addr(), "--to-unit", "1", "--to", "9"}
+	_, byFlag, code := runCommand(t, append(scan, "-c", missing)...)
+	t.Setenv("EDGEAGENT_CONFIG", missing)
+	_, byEnv, codeToo := runCommand(t, scan...)
+	if code != exitFailed || codeToo != exitFailed || !strings.Contains(byFlag, missing) || !strings.Contains(byEnv, missing) {
+		t.Errorf("exit %d: %s\nexit %d: %s", code, byFlag, codeToo, byEnv)
+	}
+	if n := p.server.Accepted(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // A line on which somebody else asks is left alone.
 func TestForeignTrafficIsLeftAlone(t *testing.T) {
 	server, path, err := sim.ServePTY(map[uint8]*sim.Device{1: sim.NewDevice()})
@@ -185,6 +203,21 @@ func TestTagsReadWithoutAgent(t *testing.T) {
 	out, errOut, code := newRig(t, device).run("tags", "read", "filler", "level")
 	if code != exitOK || !strings.Contains(out, "42") || !strings.Contains(out, "good") || !strings.Contains(errOut, "no agent runs") {
 		t.Errorf("exit %d:\n%s\n%s", code, out, errOut)
+	}
+}
+
+// An agent that listens and does not answer, for it is late, reads the PLC all the
+// same: a second connection could push a panel off it.
+func TestTagsReadBesideAnAgentThatDoesNotAnswer(t *testing.T) {
+	p, device := startLine(t)
+	r := newRig(t, device)
+	if err := config.Accept(r.load()); err != nil { // its folder, for the socket
+		t.Fatal(err)
+	}
+	r.fakeAgent(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	out, errOut, code := r.run("tags", "read", "filler", "level")
+	if code != exitUnreachable || out != "" || strings.Contains(errOut, "no agent runs") || p.server.Accepted() != 0 {
+		t.Errorf("exit %d, %d connections:\n%s\n%s", code, p.server.Accepted(), out, errOut)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -277,8 +278,9 @@ func scanURL(c *cobra.Command, o *options, raw string, flags scanFlags) error {
 // there and cannot be understood neither is known: then nothing is asked.
 func plantAround(o *options) (*config.Config, string, error) {
 	cfg, err := config.Load(config.DefaultPath(o.configPath), checks())
+	named := o.configPath != "" || os.Getenv("EDGEAGENT_CONFIG") != ""
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && o.configPath == "":
+	case errors.Is(err, fs.ErrNotExist) && !named:
 		return &config.Config{}, "", nil
 	case err != nil:
 		return nil, "", fmt.Errorf("%w\nnothing was asked: what never_read of this file protects is not known; mend it, or scan where no agent is configured", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -76,6 +77,41 @@ func TestOutsideAlarmWithAKeyWaitsOnce(t *testing.T) {
 	b.stop()
 	if n := len(b.desk.paper.ids()); n != 1 {
 		t.Errorf("%d alarms were stored of one key", n)
+	}
+}
+
+// A disk that is slow is not full: who asks again gets the alarm that it asked for.
+func TestOutsideAlarmWithAKeyThatIsOnItsWay(t *testing.T) {
+	r, act := outsideRig(t)
+	o := status.OutsideAlarm{Line: "Filler-2", Code: "SCADA-7", Text: "Air pressure low", By: "scada"}
+	var first edgeagent.ID
+	err := r.a.loop.Load().do(t.Context(), func(l *loop) {
+		tr := l.engine.Outside(edgeagent.Alarm{Line: o.Line, Code: o.Code, Origin: edgeagent.OriginOutside, Priority: 3}, nil, time.Now())
+		tr.Key, tr.KeyHash, first = "key-1", "hash-1", tr.Alarm.ID
+		l.recorder.mu.Lock()
+		defer l.recorder.mu.Unlock()
+		l.recorder.waiting = append(l.recorder.waiting, entry{transition: tr})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, _, err := act.Raise(gone, o, "key-1", "hash-1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("who has gone: %v", err)
+	}
+	again := make(chan error, 1)
+	go func() {
+		a, created, err := act.Raise(t.Context(), o, "key-1", "hash-1")
+		if err == nil && (created || a.ID != first) {
+			err = fmt.Errorf("%s is another than %s", a.ID, first)
+		}
+		again <- err
+	}()
+	eventually(t, "it is asked for again", func() bool { return len(r.a.raising) == 1 || len(again) == 1 })
+	r.a.rec.wake <- struct{}{}
+	if err := <-again; err != nil {
+		t.Error(err)
 	}
 }
 

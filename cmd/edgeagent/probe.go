@@ -107,10 +107,16 @@ func (p *prober) findAgent(ctx context.Context) {
 func askAgent(ctx context.Context, socket string) *runningAgent {
 	var a devicesAnswer
 	err := clientOn(socket).get(ctx, "/api/v1/devices", &a)
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
+	if nobodyListens(err) {
 		return nil
 	}
 	return &runningAgent{socket: socket, devices: a.Devices, fault: err}
+}
+
+// nobodyListens reports whether an error of the socket says so: an agent that is
+// late, or that lets not everybody ask, reads its devices all the same.
+func nobodyListens(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 func (p *prober) devices(ctx context.Context) {

@@ -222,6 +222,22 @@ func TestReloadThatCannotBeKeptIsSaid(t *testing.T) {
 	}
 }
 
+// What runs is what stands in the file: that it could not be kept once more
+// refuses nothing.
+func TestReloadOfTheSameThatCannotBeKept(t *testing.T) {
+	r := newRig(t, startPanel(t).device("filler")).start()
+	r.file("data/.accepted.toml.new/in-the-way", "")
+	if err := os.Remove(filepath.Join(r.dir, "data", "accepted.toml")); err != nil {
+		t.Fatal(err)
+	}
+	if _, errOut, code := r.run("reload"); code != exitFailed || !strings.Contains(errOut, "keep") {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+	if s := get[edgeagent.Status](r, "/api/v1/status"); s.Agent.ConfigError != "" || s.Headline.Level == edgeagent.LevelFault {
+		t.Errorf("%s: %s", s.Headline.Level, s.Headline.Text)
+	}
+}
+
 // stall lets a raise wait as it does for a disk that does not write: until
 // somebody wakes the recorder.
 func (r *rig) stall() {

@@ -39,7 +39,9 @@ func (a *agent) reload(ctx context.Context) ([]string, error) {
 		err = a.apply(ctx, old, cfg)
 	}
 	if err != nil {
-		a.refuse(err) // a signal has no answer, and the file is not what runs
+		if cfg.Hash() != old.Hash() { // a signal has no answer, and the file is not what runs
+			a.refuse(err)
+		}
 		return nil, err
 	}
 	a.refused.Store(nil)

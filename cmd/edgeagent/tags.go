@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -53,7 +53,7 @@ func tagsOnce(c *cobra.Command, o *options, device, tag string) error {
 		return err
 	}
 	readings, err := fetchTags(c.Context(), cl, device)
-	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitUnreachable && device != "" {
+	if nobodyListens(err) && device != "" {
 		readings, err = readNow(c, o, device)
 	}
 	if err != nil {
@@ -130,7 +130,11 @@ func printTags(w io.Writer, readings []edgeagent.Reading) error {
 func valueWord(r edgeagent.Reading) string {
 	s := r.Value.String()
 	if f, ok := r.Value.Float64(); ok && r.Value.Kind() == edgeagent.KindFloat {
-		s = strconv.FormatFloat(f, 'g', digitsOf(r.Type), 64)
+		digits := digitsOf(r.Type)
+		if f == math.Trunc(f) { // counted, not measured; a running agent's answer has it as an integer
+			digits = wholeDigits
+		}
+		s = strconv.FormatFloat(f, 'g', digits, 64)
 	}
 	if r.Text != "" {
 		s += " " + r.Text
@@ -140,6 +144,9 @@ func valueWord(r edgeagent.Reading) string {
 	}
 	return s
 }
+
+// wholeDigits are those that every whole number of a float64 holds.
+const wholeDigits = 15
 
 // digitsOf is how many decimal digits a type tells truly; of the widest, enough.
 func digitsOf(t edgeagent.DataType) int {

@@ -15,6 +15,9 @@ func TestValuesHaveTheirDigits(t *testing.T) {
 	}{
 		{edgeagent.TypeFloat32, edgeagent.Float(float64(float32(0.1))), "0.1"},
 		{edgeagent.TypeFloat32, edgeagent.Float(1234567), "1234567"},
+		{edgeagent.TypeFloat32, edgeagent.Float(12345678), "12345678"},
+		{edgeagent.TypeFloat32, edgeagent.Float(-1e30), "-1e+30"},
+		{edgeagent.TypeFloat16, edgeagent.Float(16008), "16008"},
 		{edgeagent.TypeFloat64, edgeagent.Float(123456789.25), "123456789.25"},
 		{edgeagent.TypeUint32, edgeagent.Float(12345678.0 / 10), "1234567.8"},
 		{edgeagent.TypeUint16, edgeagent.Float(100.0 / 3), "33.3333333333"},
