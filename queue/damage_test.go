@@ -188,6 +188,20 @@ func TestDamagedCopies(t *testing.T) {
 	t.Logf("%d copies, %d of them replaced", n, replaced)
 }
 
+// Where the root does not say any more which frames the file has, what one frame
+// holds and a later one deletes stays deleted.
+func TestARootThatIsDamagedBringsNothingDeletedBack(t *testing.T) {
+	for _, img := range images(t)[2:] { // with a longer past
+		for at := 16; at < 112; at += 4 {
+			t.Run(fmt.Sprintf("byte %d", at), func(t *testing.T) {
+				damaged := bytes.Clone(img.data)
+				damaged[int(img.pages.Root)*img.page()+at] ^= 0xff
+				synctest.Test(t, func(t *testing.T) { treat(t, img, damaged) })
+			})
+		}
+	}
+}
+
 // treat opens a damaged copy and compares it with the truth.
 func treat(t *testing.T, img image, damaged []byte) (replaced bool) {
 	t.Helper()

@@ -38,16 +38,18 @@ func (v *salvager) overlay() error {
 	return nil
 }
 
-// loose takes the records of all frames.
+// loose takes the records of all frames, but those that a later one deletes.
 func (v *salvager) loose() error {
 	id, any := v.journal.owner()
 	if !any {
 		return nil
 	}
-	for _, f := range v.journal.since(journalMark{id: id, open: true}) {
+	frames := v.journal.since(journalMark{id: id, open: true})
+	gone := deletedBy(frames)
+	for _, f := range frames {
 		v.recall(f)
 		err := f.each(func(kind byte, key string, rec []byte) error {
-			if rec == nil {
+			if rec == nil || gone[string(kind)+key] {
 				return nil
 			}
 			_, revision, err := decodeRecord(kind, key, rec)
@@ -61,6 +63,23 @@ func (v *salvager) loose() error {
 		}
 	}
 	return v.flush()
+}
+
+// deletedBy returns the records, kind and key, whose last word in frames is their
+// deletion. One that does not hold says nothing.
+func deletedBy(frames []journalFrame) map[string]bool {
+	gone := make(map[string]bool)
+	for _, f := range frames {
+		_ = f.each(func(kind byte, key string, rec []byte) error {
+			if rec == nil {
+				gone[string(kind)+key] = true
+			} else {
+				delete(gone, string(kind)+key)
+			}
+			return nil
+		})
+	}
+	return gone
 }
 
 // newestID returns the newest id of an alarm or a job that any frame holds: what came
