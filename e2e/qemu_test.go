@@ -236,7 +236,7 @@ func (r *gateway) dieAtFlush() {
 	}
 	select {
 	case <-answered:
-	case <-time.After(2 * time.Second): // for an answer that rests on nothing
+	case <-time.After(5 * time.Second): // for an answer that rests on nothing; on a busy host it takes its time
 	}
 	r.cut(acknowledged)
 	<-answered

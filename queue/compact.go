@@ -236,7 +236,7 @@ func copyTree(tx *bbolt.Tx, path string, stop <-chan struct{}) error {
 		return err
 	}
 	to.NoSync, to.MaxSize = true, 0 // nobody knows its name until it is whole
-	c := copier{to: to, stop: stop}
+	c := &copier{to: to, stop: stop}
 	err = durable("compact.copy", func() error { return tx.ForEach(c.bucket) })
 	if err == nil {
 		err = errors.Join(c.tally(tx), to.Sync())
@@ -246,11 +246,13 @@ func copyTree(tx *bbolt.Tx, path string, stop <-chan struct{}) error {
 
 // A copier writes in pieces, so that a file does not have to fit into memory.
 type copier struct {
-	to   *bbolt.DB
-	stop <-chan struct{}
+	to      *bbolt.DB
+	stop    <-chan struct{}
+	balance uint64 // of what was copied
+	changed uint64 // by how much it is another one's than that of the source
 }
 
-func (c copier) bucket(name []byte, from *bbolt.Bucket) error {
+func (c *copier) bucket(name []byte, from *bbolt.Bucket) error {
 	if string(name) == string(rune(bucketTally)) {
 		return nil // it counts by the transactions of its file
 	}
@@ -269,9 +271,12 @@ func (c copier) bucket(name []byte, from *bbolt.Bucket) error {
 			}
 			b.FillPercent = fill90
 			for n := 0; k != nil && n < copyChunk; k, v = cur.Next() {
-				if err := b.Put(k, sealed(name, k, v)); err != nil {
+				rec := sealed(name, k, v)
+				if err := b.Put(k, rec); err != nil {
 					return err
 				}
+				c.balance += weight(rec)
+				c.changed += weight(rec) - weight(v)
 				n += len(k) + len(v)
 			}
 			return nil
@@ -300,22 +305,29 @@ func sealed(bucket, key, rec []byte) []byte {
 	return encodeRecord(bucketMeta, keyJournal, revision, m.encode())
 }
 
-// tally writes the tally anew: its revision is the transaction that wrote it.
-func (c copier) tally(from *bbolt.Tx) error {
+// tally writes the tally anew: its revision is the transaction that wrote it. The
+// balance is that of the source, so that what it misses is missed by the copy too.
+func (c *copier) tally(from *bbolt.Tx) error {
 	b := from.Bucket([]byte{bucketTally})
 	if b == nil {
 		return nil
 	}
-	body, _, err := decodeRecord(bucketTally, keyTally, b.Get([]byte(keyTally)))
+	body, number, err := decodeRecord(bucketTally, keyTally, b.Get([]byte(keyTally)))
 	if err != nil {
 		return err
+	}
+	if balance := b.Sequence(); balanced(balance, number) {
+		c.balance = balance + c.changed
 	}
 	return c.to.Update(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists([]byte{bucketTally})
 		if err != nil {
 			return err
 		}
-		return b.Put([]byte(keyTally), encodeRecord(bucketTally, keyTally, uint32(tx.ID()), body))
+		if err := b.SetSequence(c.balance >> numberBits << numberBits); err != nil { // as if no tally had been written
+			return err
+		}
+		return putTally(b, uint32(tx.ID()), body)
 	})
 }
 

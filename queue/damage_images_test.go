@@ -19,6 +19,7 @@ type image struct {
 	journal    []byte // beside it, never damaged here: see journal_damage_test.go
 	places     map[string]queue.Place
 	pages      queue.Pages
+	detours    []queue.Detour
 	truth      truth
 }
 
@@ -225,6 +226,9 @@ func place(t *testing.T, img *image) {
 		t.Fatal(err)
 	}
 	if img.pages, err = queue.PagesOf(copied); err != nil {
+		t.Fatal(err)
+	}
+	if img.detours, err = queue.Detours(copied); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -191,15 +192,133 @@ func TestDamagedCopies(t *testing.T) {
 // Where the root does not say any more which frames the file has, what one frame
 // holds and a later one deletes stays deleted.
 func TestARootThatIsDamagedBringsNothingDeletedBack(t *testing.T) {
-	for _, img := range images(t)[2:] { // with a longer past
-		for at := 16; at < 112; at += 4 {
-			t.Run(fmt.Sprintf("byte %d", at), func(t *testing.T) {
-				damaged := bytes.Clone(img.data)
-				damaged[int(img.pages.Root)*img.page()+at] ^= 0xff
-				synctest.Test(t, func(t *testing.T) { treat(t, img, damaged) })
+	var cases []func()
+	for n, img := range images(t)[2:] { // with a longer past
+		for _, at := range span(16, 112) {
+			cases = append(cases, func() {
+				t.Run(fmt.Sprintf("image %d, byte %d", n, at), func(t *testing.T) {
+					damaged := bytes.Clone(img.data)
+					damaged[int(img.pages.Root)*img.page()+at] ^= 0xff
+					synctest.Test(t, func(t *testing.T) { treat(t, img, damaged) })
+				})
 			})
 		}
 	}
+	some(t, cases)
+}
+
+// Whatever bit of a page's head is flipped, the page is known for what it is: all that
+// it says is said by its table too, or by what leads to it.
+func TestAHeadThatIsDamagedLosesNothing(t *testing.T) {
+	img := images(t)[3]
+	bits := slices.Concat(span(0, 16), span(64, 72), span(80, 104)) // not the high bytes, which lead out of every file
+	var cases []func()
+	for name, at := range img.kinds() {
+		for _, bit := range bits {
+			cases = append(cases, func() {
+				t.Run(fmt.Sprintf("%s, byte %d, bit %d", name, bit/8, bit%8), func(t *testing.T) {
+					damaged := bytes.Clone(img.data)
+					damaged[at+bit/8] ^= 1 << (bit % 8)
+					synctest.Test(t, func(t *testing.T) { treat(t, img, damaged) })
+				})
+			})
+		}
+	}
+	some(t, cases)
+}
+
+// span returns the numbers from one to before another.
+func span(from, to int) (out []int) {
+	for n := from; n < to; n++ {
+		out = append(out, n)
+	}
+	return out
+}
+
+// some plays as many cases as there are damaged copies, evenly picked.
+func some(t *testing.T, cases []func()) {
+	t.Helper()
+	for i := 0; i < len(cases); i += 1 + len(cases)/copies(t) {
+		cases[i]()
+	}
+}
+
+// The last row of a page's table says how long the page is: what a damaged one says
+// of pages behind it counts for nothing.
+func TestALastRowThatIsDamagedClaimsNothing(t *testing.T) {
+	var cases []func()
+	for n, img := range images(t)[2:] {
+		for name, at := range img.kinds() {
+			row := at + 16*int(binary.NativeEndian.Uint16(img.data[at+10:]))
+			for _, bit := range span(0, 128) {
+				cases = append(cases, func() {
+					t.Run(fmt.Sprintf("image %d, %s, byte %d, bit %d", n, name, bit/8, bit%8), func(t *testing.T) {
+						damaged := bytes.Clone(img.data)
+						damaged[row+bit/8] ^= 1 << (bit % 8)
+						synctest.Test(t, func(t *testing.T) { treat(t, img, damaged) })
+					})
+				})
+			}
+		}
+	}
+	some(t, cases)
+}
+
+// kinds returns where a page of each kind begins, those that the file has.
+func (img image) kinds() map[string]int {
+	kinds := map[string]int{"a branch": int(img.pages.Branches[0]) * img.page(), "the root": int(img.pages.Root) * img.page()}
+	for _, id := range img.pages.Used {
+		at := int(id) * img.page()
+		if head := img.data[at:]; binary.NativeEndian.Uint64(head) != id || head[8] != 2 || id == img.pages.Root {
+			continue
+		}
+		kinds[fmt.Sprintf("a leaf of %d pages", 1+img.data[at+12])] = at
+	}
+	return kinds
+}
+
+// A pointer that leads to what a page was before leads to nothing damaged, and one that
+// leads into another leaf is not that leaf's fault. What was meant is found all the same.
+func TestAPointerToAnotherPage(t *testing.T) {
+	found := 0
+	var cases []func()
+	for n, img := range images(t) {
+		for _, d := range img.detours {
+			cases = append(cases, func() {
+				t.Run(fmt.Sprintf("image %d, %d at %d", n, d.To, d.At), func(t *testing.T) {
+					damaged := bytes.Clone(img.data)
+					binary.NativeEndian.PutUint64(damaged[d.At:], d.To)
+					synctest.Test(t, func(t *testing.T) {
+						if treat(t, img, damaged) { // what a copy of the same leaf leads to is no damage
+							found++
+						}
+					})
+				})
+			})
+		}
+	}
+	some(t, cases)
+	if found == 0 {
+		t.Error("none was found")
+	}
+}
+
+// A page that is gone takes no other one with it that lies behind it.
+func TestPagesBesideEachOtherThatAreGone(t *testing.T) {
+	img := images(t)[3]
+	var cases []func()
+	for _, n := range []int{2, 3} {
+		for _, first := range img.pages.Used[:len(img.pages.Used)-n] {
+			cases = append(cases, func() {
+				t.Run(fmt.Sprintf("%d from %d on", n, first), func(t *testing.T) {
+					damaged := bytes.Clone(img.data)
+					clear(damaged[int(first)*img.page() : (int(first)+n)*img.page()])
+					synctest.Test(t, func(t *testing.T) { treat(t, img, damaged) })
+				})
+			})
+		}
+	}
+	some(t, cases)
 }
 
 // treat opens a damaged copy and compares it with the truth.

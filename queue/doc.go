@@ -36,5 +36,7 @@
 // where something was ever reviewed.
 //
 // Every record carries its own key, a revision and a CRC-32C, because bbolt has
-// no page checksums: a flipped bit must never come back as a wrong value.
+// no page checksums: a flipped bit must never come back as a wrong value. That all
+// of them are there, and none is one of before, shows in the balance of the file,
+// see balance.go and docs/adr/0008.
 package queue

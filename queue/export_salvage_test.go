@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -98,6 +99,83 @@ func PagesOf(path string) (Pages, error) {
 	return p, f.Close()
 }
 
+// A Detour is where in a file a pointer to a page lies, and a page that it does not
+// mean: one that is free and holds what the page was before, most often, or one that
+// another leaf goes on into.
+type Detour struct {
+	At int64 // the pointer, of 8 bytes in the machine's order
+	To uint64
+}
+
+// Detours returns those of a whole file.
+func Detours(path string) (found []Detour, err error) {
+	pages, f, err := openPages(path)
+	if err != nil {
+		return nil, err
+	}
+	good, _ := pages.metas()
+	s := surveyTree(pages, good[0])
+	for id := uint64(firstDataPage); id < s.limit; id++ {
+		if h, page, err := pages.tree(id); err == nil && s.roles[id] == roleLive && h.flags == flagBranch {
+			found = append(found, s.detours(id, page)...)
+		}
+	}
+	_, root, err := pages.tree(good[0].root)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, s.rootDetours(good[0].root, root)...)
+	return found, f.Close()
+}
+
+// rootDetours are those of the bucket of all data, to what its topmost page was.
+func (s *survey) rootDetours(id uint64, page []byte) (found []Detour) {
+	rows, _ := elements(page)
+	for i := range rows {
+		at := slotAt(page, pageHeadSize+i*pageElemSize, false)
+		for free := uint64(firstDataPage); rows[i].key[0] == bucketData && free < s.limit; free++ {
+			if h, _, err := s.pages.tree(free); err == nil && s.roles[free] == roleFree && h.flags == flagBranch {
+				found = append(found, Detour{int64(id)*s.pages.page + int64(at.from+at.keys), free})
+			}
+		}
+	}
+	return found
+}
+
+// behind returns the pages that leaves go on into.
+func (s *survey) behind() (ids []uint64) {
+	for id := uint64(firstDataPage); id < s.limit; id++ {
+		if _, _, err := s.pages.tree(id); err != nil && s.roles[id] == roleLive {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (s *survey) detours(id uint64, page []byte) (found []Detour) {
+	rows, _ := elements(page)
+	behind := s.behind()
+	for i, e := range rows {
+		if len(behind) > 0 {
+			found = append(found, Detour{int64(id)*s.pages.page + pageHeadSize + int64(i)*pageElemSize + 8, behind[i%len(behind)]})
+		}
+		var end []byte
+		if i+1 < len(rows) {
+			end = rows[i+1].key
+		}
+		for free := uint64(firstDataPage); free < s.limit; free++ {
+			h, page, err := s.pages.tree(free)
+			if err != nil || s.roles[free] != roleFree || h.flags != flagLeaf {
+				continue
+			}
+			if old, err := elements(page); err == nil && len(old) > 0 && !outside(old, e.key, end) {
+				found = append(found, Detour{int64(id)*s.pages.page + pageHeadSize + int64(i)*pageElemSize + 8, free})
+			}
+		}
+	}
+	return found
+}
+
 // EventKey returns where an event lies, as [Places] names it.
 func EventKey(epoch, stream string, seq uint64) string {
 	for s := range streamLetters {
@@ -140,6 +218,43 @@ func change(path string, do func(*bbolt.Tx) error) error {
 		return err
 	}
 	return errors.Join(b.Update(do), b.Close())
+}
+
+// BalanceOf returns whether a whole file knows its balance, and whether it holds.
+func BalanceOf(path string) (known, even bool, err error) {
+	pages, f, err := openPages(path)
+	if err != nil {
+		return false, false, err
+	}
+	good, _ := pages.metas()
+	s := surveyTree(pages, good[0])
+	return s.known(), s.even(), f.Close()
+}
+
+// WriteAsBefore changes a whole file as a version without a balance does: an alarm is
+// deleted, and one tally more was written.
+func WriteAsBefore(path string, id edgeagent.ID) error {
+	return change(path, func(tx *bbolt.Tx) error {
+		s := tx.Bucket([]byte{bucketTally})
+		body, number, err := decodeRecord(bucketTally, keyTally, s.Get([]byte(keyTally)))
+		if err != nil {
+			return err
+		}
+		rec := encodeRecord(bucketTally, keyTally, number+1, bytes.Clone(body))
+		return errors.Join(unwrite(tx, id), s.Put([]byte(keyTally), rec))
+	})
+}
+
+// Lose takes an alarm out of a whole file as a card does that gives back what a page
+// was before.
+func Lose(path string, id edgeagent.ID) error {
+	return change(path, func(tx *bbolt.Tx) error { return unwrite(tx, id) })
+}
+
+// unwrite deletes an alarm behind the file's back.
+func unwrite(tx *bbolt.Tx, id edgeagent.ID) error {
+	bucket, at := place(bucketAlarms, string(id))
+	return tx.Bucket([]byte{bucket}).Delete(at)
 }
 
 // LoseEvents takes the events of a stream out of a whole file, as a salvage may

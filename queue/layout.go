@@ -108,6 +108,9 @@ func writeRecord(tx *bbolt.Tx, kind byte, key string, rec []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := rebalance(tx, b.Get(at), rec); err != nil {
+		return err
+	}
 	if rec == nil {
 		return b.Delete(at)
 	}

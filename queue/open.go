@@ -267,16 +267,15 @@ func create(path string) error {
 
 // initialise writes what every file has.
 func initialise(tx *bbolt.Tx) error {
-	for _, name := range buckets {
+	for _, name := range append([]byte{bucketTally}, buckets...) {
 		if _, err := tx.CreateBucket([]byte{name}); err != nil {
 			return err
 		}
 	}
-	meta := tx.Bucket([]byte{bucketMeta})
 	epoch := string(edgeagent.NewID(time.Now()))
 	return errors.Join(
 		writeSchema(tx),
-		meta.Put([]byte(keyEpoch), encodeRecord(bucketMeta, keyEpoch, 0, []byte(epoch))))
+		writeRecord(tx, bucketMeta, keyEpoch, encodeRecord(bucketMeta, keyEpoch, 0, []byte(epoch))))
 }
 
 // writeSchema keeps older versions of the agent away from what they cannot read.

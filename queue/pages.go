@@ -126,7 +126,8 @@ func (h pageHead) names(id uint64) bool {
 // tree reads a page of a tree, with what it overflows into.
 func (p pageFile) tree(id uint64) (pageHead, []byte, error) { return p.treeInto(nil, id) }
 
-// treeInto does so as into does.
+// treeInto does so as into does. How many pages follow, the head that it returns has
+// from the page's table, where that is right: the number in the bytes may be damaged.
 func (p pageFile) treeInto(buf []byte, id uint64) (pageHead, []byte, error) {
 	buf, err := p.into(buf, id, 1)
 	if err != nil {
@@ -135,6 +136,9 @@ func (p pageFile) treeInto(buf []byte, id uint64) (pageHead, []byte, error) {
 	h := pageHeadOf(buf)
 	if !h.names(id) {
 		return h, buf, fmt.Errorf("page %d says it is page %d, of type %#x: %w", id, h.id, h.flags, errDamaged)
+	}
+	if n, whole := p.overflowOf(id, buf); whole {
+		h.overflow = n
 	}
 	if h.overflow == 0 {
 		return h, buf, nil
@@ -146,6 +150,53 @@ func (p pageFile) treeInto(buf []byte, id uint64) (pageHead, []byte, error) {
 	return h, whole, nil
 }
 
+// overflowOf returns how many pages follow one by its table. Where the head says
+// another number, the table must prove its own: what it says of the last element is
+// held by nothing else. A record there must hold; what is no record never overflows.
+func (p pageFile) overflowOf(id uint64, page []byte) (n uint32, right bool) {
+	size, whole := sizeOf(page)
+	if !whole || size > uint64(p.size) {
+		return 0, false
+	}
+	h := pageHeadOf(page)
+	if n = uint32((size - 1) / uint64(p.page)); n == h.overflow {
+		return n, true
+	}
+	last := slotAt(page, pageHeadSize+(int(h.count)-1)*pageElemSize, h.flags == flagBranch)
+	if h.flags == flagBranch || last.flags&flagBucket != 0 {
+		return n, n == 0
+	}
+	long, err := p.bytes(id, 1+uint64(n))
+	if err != nil {
+		return 0, false
+	}
+	return n, holdsRecord(long[last.from+last.keys : size])
+}
+
+// holdsRecord reports whether a checksum is that of its record, whosever it is.
+func holdsRecord(rec []byte) bool {
+	return len(rec) >= recordHead && recordSum(rec) == binary.BigEndian.Uint32(rec[8:])
+}
+
+// sizeOf returns how many bytes a page holds, by its table alone: what it holds
+// lies behind the table without a gap. One that counts nothing says nothing.
+func sizeOf(page []byte) (size uint64, whole bool) {
+	h := pageHeadOf(page)
+	table := pageHeadSize + int(h.count)*pageElemSize
+	if table > len(page) {
+		return 0, false
+	}
+	size = uint64(table)
+	for i := range int(h.count) {
+		r := slotAt(page, pageHeadSize+i*pageElemSize, h.flags == flagBranch)
+		if r.from != size || r.keys == 0 {
+			return 0, false
+		}
+		size += r.keys + r.values
+	}
+	return size, h.count > 0
+}
+
 // An element is one pair of a leaf, or a child of a branch.
 type element struct {
 	flags uint32 // of a leaf's
@@ -155,7 +206,8 @@ type element struct {
 }
 
 // elements reads a page of a tree, or a bucket that lies within one. Keys must
-// rise strictly.
+// rise strictly, and what a page holds lies behind its table without a gap: a
+// table that counts too few elements shows in nothing else.
 func elements(page []byte) ([]element, error) { return appendElements(nil, page) }
 
 // appendElements does so into out, which is empty.
@@ -169,35 +221,52 @@ func appendElements(out []element, page []byte) ([]element, error) {
 		return nil, fmt.Errorf("page %d counts %d elements: %w", h.id, n, errDamaged)
 	}
 	out = slices.Grow(out, n)
+	next := uint64(pageHeadSize + n*pageElemSize)
 	for i := range n {
-		e, err := elementAt(page, pageHeadSize+i*pageElemSize, h.flags == flagBranch)
+		r := slotAt(page, pageHeadSize+i*pageElemSize, h.flags == flagBranch)
+		e, err := r.element(page, next)
 		if err != nil {
 			return nil, fmt.Errorf("page %d, element %d: %w", h.id, i, err)
 		}
 		if i > 0 && bytes.Compare(out[i-1].key, e.key) >= 0 {
 			return nil, fmt.Errorf("page %d: keys do not rise at element %d: %w", h.id, i, errDamaged)
 		}
+		next += r.keys + r.values
 		out = append(out, e)
 	}
 	return out, nil
 }
 
-func elementAt(page []byte, at int, branch bool) (element, error) {
+// A slot of a page's table says where an element lies: in bytes of the page, from
+// its key to the end of its value.
+type slot struct {
+	flags              uint32
+	child              uint64
+	from, keys, values uint64
+}
+
+func slotAt(page []byte, at int, branch bool) (s slot) {
 	o := binary.NativeEndian
-	var e element
-	var pos, keys, values uint64
+	pos := o.Uint32(page[at+4:])
 	if branch {
-		pos, keys, e.child = uint64(o.Uint32(page[at:])), uint64(o.Uint32(page[at+4:])), o.Uint64(page[at+8:])
+		pos, s.keys, s.child = o.Uint32(page[at:]), uint64(o.Uint32(page[at+4:])), o.Uint64(page[at+8:])
 	} else {
-		e.flags, pos = o.Uint32(page[at:]), uint64(o.Uint32(page[at+4:]))
-		keys, values = uint64(o.Uint32(page[at+8:])), uint64(o.Uint32(page[at+12:]))
+		s.flags, s.keys, s.values = o.Uint32(page[at:]), uint64(o.Uint32(page[at+8:])), uint64(o.Uint32(page[at+12:]))
 	}
-	from := uint64(at) + pos
-	if from+keys+values > uint64(len(page)) || keys == 0 {
-		return e, fmt.Errorf("reaches out of its page: %w", errDamaged)
+	s.from = uint64(at) + uint64(pos)
+	return s
+}
+
+// element returns what lies in the slot, which must begin at next.
+func (s slot) element(page []byte, next uint64) (element, error) {
+	if s.from != next {
+		return element{}, fmt.Errorf("lies at %d instead of %d: %w", s.from, next, errDamaged)
 	}
-	e.key, e.value = page[from:from+keys], page[from+keys:from+keys+values]
-	return e, nil
+	value := s.from + s.keys
+	if value+s.values > uint64(len(page)) || s.keys == 0 {
+		return element{}, fmt.Errorf("reaches out of its page: %w", errDamaged)
+	}
+	return element{s.flags, s.child, page[s.from:value], page[value : value+s.values]}, nil
 }
 
 // metaPage is what a meta page says, when its checksum holds.
@@ -269,15 +338,16 @@ func (p pageFile) unfinished(good metaPage) bool {
 
 // A treeBucket is a bucket as it lies in its parent.
 type treeBucket struct {
-	root   uint64
-	inline []byte // the page of a small one, which has no root
+	root     uint64
+	inline   []byte // the page of a small one, which has no root
+	sequence uint64
 }
 
 func decodeBucket(e element) (treeBucket, error) {
 	if e.flags != flagBucket || len(e.value) < bucketSize {
 		return treeBucket{}, fmt.Errorf("%q is no bucket: %w", e.key, errDamaged)
 	}
-	b := treeBucket{root: binary.NativeEndian.Uint64(e.value)}
+	b := treeBucket{root: binary.NativeEndian.Uint64(e.value), sequence: binary.NativeEndian.Uint64(e.value[8:])}
 	if b.root == 0 {
 		b.inline = e.value[bucketSize:]
 	}

@@ -115,7 +115,8 @@ func (v *salvager) chooseTree() error {
 		v.newer = append(v.newer, s)
 	}
 	v.fallBack(damage == nil)
-	v.untold = countUntold(commitsOf(good, tallies), tallies, v.tree.damage == nil)
+	v.tree = v.tree.reconcile()
+	v.untold = countUntold(commitsOf(good, tallies), tallies, v.tree.whole())
 	return nil
 }
 

@@ -8,15 +8,6 @@ import (
 	"strconv"
 )
 
-// What a page is to the tree that is surveyed.
-type pageRole byte
-
-const (
-	roleFree   pageRole = iota // no part of the tree leads to it
-	roleLive                   // a leaf, a branch, or what a leaf overflows into
-	roleBroken                 // the tree leads to it, but it is not what it should be
-)
-
 // A hole is a range of keys whose page cannot be read.
 type hole struct {
 	bucket byte
@@ -27,20 +18,25 @@ type hole struct {
 // A survey is what one tree of a data file looks like, page for page. It goes
 // on behind damage, so that it says where exactly the damage is.
 type survey struct {
-	pages  pageFile
-	limit  uint64 // pages behind it were never used
-	roles  []pageRole
-	holes  []hole
-	schema int
-	ends   map[streamKey]uint64 // the newest event of each stream
-	rows   int                  // records that hold
-	lost   int                  // records whose place is known, and whose bytes do not hold
-	tally  *tally
-	mark   *journalMark // nil: none was found
-	rooted bool         // the root page can be read
-	damage error        // the first that was met
+	pages   pageFile
+	meta    metaPage // whose tree it is
+	limit   uint64   // pages behind it were never used
+	roles   []pageRole
+	holes   []hole
+	schema  int
+	ends    map[streamKey]uint64 // the newest event of each stream
+	rows    int                  // records that hold
+	lost    int                  // records whose place is known, and whose bytes do not hold
+	tally   *tally
+	balance uint64 // as the tree says it is, see balance.go
+	total   uint64 // of the records that hold
+	mended  bool   // by reconcile: with it the tree is that of its commit
+	trail   *trail
+	mark    *journalMark // nil: none was found
+	rooted  bool         // the root page can be read
+	damage  error        // the first that was met
 
-	tails   map[uint64]*tail // by page
+	tails   map[uint64]*hole // what may lie in a page that another goes on into
 	claimed map[uint64]bool  // pages that may belong to the one before them, which cannot be believed
 	frames  []*frame         // of the pages on the way to the one that is visited
 	scratch []byte           // a page of which the head alone is looked at
@@ -61,10 +57,18 @@ func (s *survey) frame(depth int) *frame {
 	return s.frames[depth]
 }
 
-// surveyTree walks the tree under a root page.
-func surveyTree(p pageFile, m metaPage) *survey {
+func newSurvey(p pageFile, limit uint64) *survey {
 	pages := p.pageAt(p.size + p.page - 1) // the last may be cut: what is whole of it counts
-	s := &survey{pages: p, limit: min(m.limit, pages), roles: make([]pageRole, pages), ends: make(map[streamKey]uint64), tails: make(map[uint64]*tail), claimed: make(map[uint64]bool)}
+	return &survey{pages: p, limit: min(limit, pages), roles: make([]pageRole, pages), ends: make(map[streamKey]uint64), tails: make(map[uint64]*hole), claimed: make(map[uint64]bool)}
+}
+
+// surveyTree walks the tree under a root page.
+func surveyTree(p pageFile, m metaPage) *survey { return surveyAlong(p, m, nil) }
+
+// surveyAlong does so along a trail, if there is one.
+func surveyAlong(p pageFile, m metaPage, t *trail) *survey {
+	s := newSurvey(p, m.limit)
+	s.meta, s.trail = m, t
 	if m.limit > p.count {
 		s.met(fmt.Errorf("the file has %d of its %d pages: %w", p.count, m.limit, errDamaged))
 	}
@@ -72,7 +76,8 @@ func surveyTree(p pageFile, m metaPage) *survey {
 	if err == nil && h.flags != flagLeaf {
 		err = fmt.Errorf("root page %d is no leaf: %w", m.root, errDamaged)
 	}
-	s.claim(m.root, h, err == nil)
+	s.claim(m.root, h, err == nil, hole{})
+	s.span(h, page)
 	var rows []element
 	if err == nil {
 		rows, err = elements(page)
@@ -115,6 +120,9 @@ func (s *survey) buckets(rows []element) {
 			continue
 		}
 		seen[e.key[0]] = true
+		if e.key[0] == bucketTally {
+			s.balance = b.sequence
+		}
 		s.bucket(e.key[0], b)
 		if s.schema > schemaVersion {
 			s.damage = fmt.Errorf("schema %d: %w", s.schema, errNewer)
@@ -144,13 +152,12 @@ func (s *survey) wanted() []byte {
 	return buckets
 }
 
-// weigh compares the tree with the tally of its commit: a pointer that leads to
-// an older copy of a leaf shows in nothing else.
+// weigh compares the tree with the tally of its commit.
 func (s *survey) weigh() {
 	if s.schema == 0 {
 		s.met(fmt.Errorf("the schema cannot be read: %w", errDamaged))
 	}
-	if s.tally == nil || s.damage != nil {
+	if s.tally == nil || len(s.holes) > 0 || s.lost > 0 {
 		return
 	}
 	for key, span := range s.tally.spans {
@@ -158,11 +165,31 @@ func (s *survey) weigh() {
 			s.met(fmt.Errorf("%s events end at %d instead of %d: %w", key.stream, end, span.last, errDamaged))
 		}
 	}
+	s.audit()
+}
+
+// audit compares the records with what they should be in sum: a pointer that
+// leads to an older copy of a leaf shows in nothing else.
+func (s *survey) audit() {
+	if s.known() && !s.even() {
+		s.met(fmt.Errorf("not all records are those of the last commit: %w", errDamaged))
+	}
+}
+
+// even reports whether the records are what they should be in sum.
+func (s *survey) even() bool { return (s.balance^s.total)>>numberBits == 0 }
+
+// whole reports whether the tree is that of its commit.
+func (s *survey) whole() bool { return s.damage == nil || s.mended }
+
+// known reports whether the tree says what its balance is.
+func (s *survey) known() bool {
+	return s.schema != schemaApart && s.tally != nil && balanced(s.balance, s.tally.number)
 }
 
 func (s *survey) bucket(name byte, b treeBucket) {
 	if b.inline == nil {
-		if !s.visit(name, b.root, nil, nil, 0).ok() {
+		if !s.follow(name, b.root, nil, nil, 0).ok() {
 			s.holes = append(s.holes, hole{bucket: name})
 		}
 		return
@@ -189,6 +216,7 @@ func (k kindOfPage) ok() bool { return k != foundNothing }
 
 // visit walks one page and all below it. Keys must lie from lo to before hi.
 func (s *survey) visit(bucket byte, id uint64, lo, hi []byte, depth int) kindOfPage {
+	s.release(id)
 	if id < firstDataPage || id >= s.limit || depth > maxDepth || s.roles[id] != roleFree {
 		s.astray(bucket, id)
 		return foundNothing
@@ -196,7 +224,8 @@ func (s *survey) visit(bucket byte, id uint64, lo, hi []byte, depth int) kindOfP
 	f := s.frame(depth)
 	h, page, err := s.pages.treeInto(f.page, id)
 	f.page = page
-	whole := s.claim(id, h, err == nil)
+	whole := s.claim(id, h, err == nil, hole{bucket: bucket, lo: lo, hi: hi})
+	s.span(h, page)
 	if err == nil && !whole {
 		err = fmt.Errorf("page %d overflows into others: %w", id, errDamaged)
 	}
@@ -219,39 +248,18 @@ func (s *survey) visit(bucket byte, id uint64, lo, hi []byte, depth int) kindOfP
 	}
 	if h.flags == flagLeaf {
 		s.leaf(bucket, rows, lo, hi)
-		s.tail(bucket, id, h, rows)
+		s.tail(bucket, id, h, rows, lo, hi)
 		return foundLeaf
 	}
 	s.branch(bucket, rows, lo, hi, depth)
 	return foundBranch
 }
 
-// tail notes what a leaf that overflows has keys of. The pages behind its first have
-// no head that would say whether they are its own.
-func (s *survey) tail(bucket byte, id uint64, h pageHead, rows []element) {
-	if h.overflow == 0 || len(rows) == 0 {
-		return
+// span notes that a page says that it goes on into more or fewer pages than it does.
+func (s *survey) span(h pageHead, page []byte) {
+	if page != nil && pageHeadOf(page).overflow != h.overflow {
+		s.met(fmt.Errorf("page %d says it goes on for %d more instead of %d: %w", h.id, pageHeadOf(page).overflow, h.overflow, errDamaged))
 	}
-	keys := &tail{bucket, bytes.Clone(rows[0].key), bytes.Clone(rows[len(rows)-1].key)}
-	for next := id + 1; next <= id+uint64(h.overflow); next++ {
-		s.tails[next] = keys
-	}
-}
-
-// A tail is the keys of a leaf, from the first to the last.
-type tail struct {
-	bucket byte
-	lo, hi []byte
-}
-
-// strange reports whether a record lies where a leaf goes on that cannot have it.
-func (s *survey) strange(page uint64, kind byte, key string) bool {
-	t, is := s.tails[page]
-	if !is {
-		return false
-	}
-	bucket, at := s.placeOf(kind, key)
-	return bucket != t.bucket || bytes.Compare(at, t.lo) < 0 || bytes.Compare(at, t.hi) > 0
 }
 
 // placeOf returns where a record lies in a file of this schema.
@@ -276,41 +284,6 @@ func outside(rows []element, lo, hi []byte) bool {
 	})
 }
 
-// claim marks a page and what it overflows into. It reports whether nothing
-// there says that it belongs to somebody else. A head that cannot be believed
-// claims what follows until a page has a head of its own.
-func (s *survey) claim(id uint64, h pageHead, believed bool) bool {
-	if id >= uint64(len(s.roles)) {
-		return false
-	}
-	role, n := roleLive, uint64(h.overflow)
-	if !believed {
-		role, n = roleBroken, uint64(len(s.roles))
-	}
-	s.roles[id] = role
-	for next := id + 1; next <= id+n && next < uint64(len(s.roles)); next++ {
-		page, err := s.pages.into(s.scratch, next, 1)
-		s.scratch = page
-		if s.roles[next] != roleFree || err == nil && pageHeadOf(page).names(next) {
-			return !believed
-		}
-		s.roles[next] = role
-		if !believed {
-			s.claimed[next] = true
-		}
-		if err == nil && s.foreign(pageHeadOf(page)) {
-			s.roles[next] = roleBroken
-		}
-	}
-	return true
-}
-
-// foreign reports whether a page that something overflows into says that it is
-// another: it was written over.
-func (s *survey) foreign(h pageHead) bool {
-	return h.id >= firstDataPage && h.id < s.pages.count && h.names(h.id)
-}
-
 func (s *survey) branch(bucket byte, rows []element, lo, hi []byte, depth int) {
 	if len(rows) == 0 {
 		s.met(fmt.Errorf("bucket %c: empty branch: %w", bucket, errDamaged))
@@ -325,7 +298,7 @@ func (s *survey) branch(bucket byte, rows []element, lo, hi []byte, depth int) {
 		if i+1 < len(rows) {
 			end = rows[i+1].key
 		}
-		switch s.visit(bucket, e.child, e.key, end, depth+1) {
+		switch s.follow(bucket, e.child, e.key, end, depth+1) {
 		case foundLeaf:
 			leaves = true
 		case foundNothing:
@@ -366,6 +339,9 @@ func (s *survey) leaf(bucket byte, rows []element, lo, hi []byte) {
 			continue
 		}
 		s.rows++
+		if bucket != bucketTally {
+			s.total += weight(e.value)
+		}
 	}
 }
 
@@ -405,45 +381,9 @@ func (s *survey) note(kind byte, key, body []byte, revision uint32) (err error) 
 func (s *survey) holeOf(kind byte, key string) (hole, bool) {
 	bucket, at := s.placeOf(kind, key)
 	for _, h := range s.holes {
-		if h.bucket == bucket && bytes.Compare(at, h.lo) >= 0 && (h.hi == nil || bytes.Compare(at, h.hi) < 0) {
+		if h.has(bucket, at) {
 			return h, true
 		}
 	}
 	return hole{}, false
-}
-
-// holds reports whether the records that lie in a page are the tree's. Pages that
-// were swapped or copied onto each other say themselves where they belong.
-func (s *survey) holds(page uint64) bool {
-	if page >= uint64(len(s.roles)) {
-		return false
-	}
-	if s.roles[page] == roleLive {
-		return true
-	}
-	home := s.home(page)
-	if s.roles[page] == roleBroken {
-		return home == page || s.roles[home] != roleFree
-	}
-	return home != page && s.roles[home] == roleBroken
-}
-
-// home returns the page that the content of another was written as.
-func (s *survey) home(page uint64) uint64 {
-	here, err := s.pages.bytes(page, 1)
-	if err != nil {
-		return page
-	}
-	says := pageHeadOf(here).id
-	if says == page || says < firstDataPage || says >= s.pages.count || !pageHeadOf(here).names(says) {
-		return page
-	}
-	there, err := s.pages.bytes(says, 1)
-	if err != nil {
-		return says
-	}
-	if swapped := pageHeadOf(there).names(page); swapped || !pageHeadOf(there).names(says) || bytes.Equal(here, there) {
-		return says
-	}
-	return page // its number was damaged
 }

@@ -36,13 +36,7 @@ func (w *working) count(tx *bbolt.Tx) error {
 	if err != nil {
 		return fmt.Errorf("write the tally: %w", err)
 	}
-	number := uint32(1)
-	if last := bucket.Get([]byte(keyTally)); last != nil {
-		if _, n, err := decodeRecord(bucketTally, keyTally, last); err == nil {
-			number += n
-		}
-	}
-	return bucket.Put([]byte(keyTally), encodeRecord(bucketTally, keyTally, number, w.encodeTally()))
+	return putTally(bucket, numberIn(bucket)+1, w.encodeTally())
 }
 
 func (w *working) encodeTally() []byte {
