@@ -68,6 +68,15 @@ func (t *Table) of(device string) iter.Seq2[*entry, *deviceTags] {
 	}
 }
 
+// Heard reports whether a scan of the device has come since the start. What has
+// no tags is not waited for.
+func (t *Table) Heard(device string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	d := t.devices[device]
+	return d == nil || d.heard
+}
+
 // Counts counts the tags of a device by their quality now.
 func (t *Table) Counts(device string) edgeagent.TagCount {
 	t.mu.RLock()

@@ -32,6 +32,7 @@ type deviceTags struct {
 	firstAt    time.Duration   // offset of the first value; 0 before any
 	lastAt     time.Duration   // of the last
 	patience   time.Duration   // a longer pause is a gap; at least a second
+	heard      bool            // a scan of it has come
 	gaps       []gap
 	staleNotes map[time.Duration]*edgeagent.Note // reasons of its tags that grew stale
 }
@@ -107,6 +108,7 @@ func succeed(was *deviceTags, name, line string) *deviceTags {
 	d := &deviceTags{name: name, line: line, byName: map[string]*entry{}}
 	if was != nil {
 		d.outAt, d.outReason, d.firstAt, d.lastAt, d.gaps = was.outAt, was.outReason, was.firstAt, was.lastAt, was.gaps
+		d.heard = was.heard
 	}
 	return d
 }
@@ -138,6 +140,7 @@ func (t *Table) Put(scan edgeagent.Scan) {
 	if d == nil {
 		return
 	}
+	d.heard = true
 	now := time.Now()
 	for _, ev := range scan.Events {
 		t.event(d, ev, now)

@@ -1,6 +1,7 @@
 package tags
 
 import (
+	"errors"
 	"math"
 	"sync"
 	"testing"
@@ -239,6 +240,18 @@ func TestConfigureKeepsWhatStays(t *testing.T) {
 			t.Errorf("readings %v are not in the configured order", rs)
 		}
 	})
+}
+
+func TestADeviceIsHeardOnceAScanOfItCame(t *testing.T) {
+	tb := table()
+	if tb.Heard("filler") || !tb.Heard("a device without tags") {
+		t.Error("heard before anything came, or waited for without tags")
+	}
+	tb.Put(edgeagent.Scan{Device: "filler", Err: errors.New("no answer")})
+	tb.Configure([]edgeagent.Tag{tag("filler", "new"), tag("capper", "torque")}, lines)
+	if !tb.Heard("filler") || tb.Heard("capper") {
+		t.Error("a reload forgets it, or hears another")
+	}
 }
 
 func TestEnumGivesTheWord(t *testing.T) {

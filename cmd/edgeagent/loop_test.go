@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -183,4 +184,32 @@ func TestLoopEndsWithItsContext(t *testing.T) {
 		}
 		b.stop()
 	})
+}
+
+// A device counts as read once people can see what was read of it: before that
+// its tags are bad, and "polling" beside them would be a device that delivers
+// nothing.
+func TestADeviceIsPollingOnceItsValuesAreThere(t *testing.T) {
+	one := startPanel(t)
+	one.server.Freeze()
+	r := newRig(t, strings.NewReplacer(`"2s"`, `"60s"`, `"200ms"`, `"10s"`).Replace(one.device("filler"))).begin()
+	eventually(t, "the agent reads", func() bool { return r.a.conns.Load() != nil })
+	holding, held := make(chan error, 1), make(chan struct{})
+	inside := make(chan struct{})
+	go func() { holding <- r.a.loop.Load().do(t.Context(), func(*loop) { close(inside); <-held }) }()
+	<-inside
+	one.server.Resume()
+	device := func() edgeagent.DeviceState { return (*r.a.conns.Load())[0].Status()[0].State }
+	eventually(t, "it has answered", func() bool { return device() == edgeagent.DevicePolling })
+	if d := (source{r.a}).devices()[0]; d.State != edgeagent.DeviceConnecting || r.a.ready() == nil {
+		t.Errorf("%+v, ready: %v", d, r.a.ready())
+	}
+	close(held)
+	if err := <-holding; err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is polling", func() bool { return r.a.ready() == nil })
+	if d := (source{r.a}).devices()[0]; d.State != edgeagent.DevicePolling || d.Tags.Good != 1 {
+		t.Errorf("%+v", d)
+	}
 }

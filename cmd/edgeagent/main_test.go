@@ -192,6 +192,14 @@ func (r *rig) load() *config.Config {
 // it can be asked.
 func (r *rig) start() *rig {
 	r.t.Helper()
+	r.begin()
+	eventually(r.t, "the agent runs", func() bool { return r.a.conns.Load() != nil && r.a.ready() == nil })
+	return r
+}
+
+// begin runs the agent and waits for nothing.
+func (r *rig) begin() *rig {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.a = newAgent(r.load(), slog.New(slog.NewTextHandler(r.log, nil)))
 	r.a.onPage = func(url string) { r.page = url }
@@ -203,7 +211,6 @@ func (r *rig) start() *rig {
 			r.t.Errorf("the agent ended with %v\n%s", err, r.log)
 		}
 	})
-	eventually(r.t, "the agent runs", func() bool { return r.a.conns.Load() != nil && r.a.ready() == nil })
 	return r
 }
 

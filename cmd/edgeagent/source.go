@@ -59,6 +59,9 @@ func (s source) devices() []edgeagent.DeviceStatus {
 	}
 	for _, c := range *conns {
 		for _, d := range c.Status() {
+			if d.State == edgeagent.DevicePolling && !s.table.Heard(d.Name) {
+				d.State = edgeagent.DeviceConnecting // it answered, and its values are still on their way to the table
+			}
 			d.Tags = s.table.Counts(d.Name)
 			all = append(all, d)
 		}
