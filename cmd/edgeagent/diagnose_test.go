@@ -63,9 +63,9 @@ func TestDiagnoseThroughTheAgent(t *testing.T) {
 	if s := get[edgeagent.Status](r, "/api/v1/status"); s.Spend.TodayUSD != a.Calls[0].CostUSD {
 		t.Errorf("after a restart %v USD are spent, want %v", s.Spend.TodayUSD, a.Calls[0].CostUSD)
 	}
-	out, _, code = r.run("diagnose", "--alarm", "F212", "--provider", "runbook")
+	out, errOut, code = r.run("diagnose", "--alarm", "F212", "--provider", "runbook")
 	if code != exitOK || !strings.Contains(out, "definition in the configuration") || !strings.Contains(out, "by runbook") || len(cloud.Asked()) != 1 {
-		t.Errorf("exit %d, %d asked: %s", code, len(cloud.Asked()), out)
+		t.Errorf("exit %d, %d asked: %s\n%s", code, len(cloud.Asked()), out, errOut)
 	}
 }
 

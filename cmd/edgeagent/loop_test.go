@@ -213,3 +213,13 @@ func TestADeviceIsPollingOnceItsValuesAreThere(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// The plant side starts first: who waited for it could not have a diagnosis yet.
+func TestReadyWaitsForEveryPart(t *testing.T) {
+	r := newRig(t, startPanel(t).device("filler")).start()
+	last := r.a.ups.Swap(nil)
+	if err := r.a.ready(); !errors.Is(err, errChecking) {
+		t.Errorf("ready without its last part: %v", err)
+	}
+	r.a.ups.Store(last)
+}

@@ -30,7 +30,7 @@ func (s source) Status() edgeagent.Status {
 		Devices: s.devices(), Providers: s.providers(), Upstreams: s.upstreams(),
 		Storage: edgeagent.StorageStatus{State: edgeagent.StorageChecking, MaxBytes: cfg.Queue.MaxSize},
 	}
-	if s.conns.Load() != nil { // everything is up: the pointers are stored in this order
+	if s.conns.Load() != nil { // the file and the loop are there: they are stored before
 		st.Agent.SamplesMerged = s.loop.Load().inbox.Merged()
 		db := s.db.Load()
 		st.Agent.Epoch, st.Alarms, st.Jobs, st.Spend, st.Storage = db.Epoch(), db.AlarmCounts(), db.JobCounts(), db.Spend(), db.Storage()
@@ -231,9 +231,10 @@ func (a *agent) healthy() error {
 	}
 }
 
-// ready says whether the queue is open and every device has been tried once.
+// ready says whether the queue is open, every part runs and every device has been
+// tried once.
 func (a *agent) ready() error {
-	if a.db.Load() == nil || a.conns.Load() == nil {
+	if a.db.Load() == nil || a.conns.Load() == nil || a.ups.Load() == nil { // the upstream side starts last
 		return errChecking
 	}
 	for _, d := range (source{a}).devices() {
