@@ -194,8 +194,9 @@ func TestADeviceIsPollingOnceItsValuesAreThere(t *testing.T) {
 	one.server.Freeze()
 	r := newRig(t, strings.NewReplacer(`"2s"`, `"60s"`, `"200ms"`, `"10s"`).Replace(one.device("filler"))).begin()
 	eventually(t, "the agent reads", func() bool { return r.a.conns.Load() != nil })
-	holding, held := make(chan error, 1), make(chan struct{})
-	inside := make(chan struct{})
+	holding, held, inside := make(chan error, 1), make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	defer release() // a loop that is held never ends, and the agent waits for it
 	go func() { holding <- r.a.loop.Load().do(t.Context(), func(*loop) { close(inside); <-held }) }()
 	<-inside
 	one.server.Resume()
@@ -204,7 +205,7 @@ func TestADeviceIsPollingOnceItsValuesAreThere(t *testing.T) {
 	if d := (source{r.a}).devices()[0]; d.State != edgeagent.DeviceConnecting || r.a.ready() == nil {
 		t.Errorf("%+v, ready: %v", d, r.a.ready())
 	}
-	close(held)
+	release()
 	if err := <-holding; err != nil {
 		t.Fatal(err)
 	}
